@@ -1,0 +1,140 @@
+//! Room in this process: a thread for each book, which is its executor.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use crate::executor::{Assignment, BookExecutor, Observer, Workplace};
+use crate::machine::{CaseOutcome, RunEvent};
+use crate::remote::{Interrupt, Redactor};
+
+use super::{Cluster, Order};
+
+/// The cluster that is always there.
+pub struct LocalCluster {
+    observer: Observer,
+    interrupt: Interrupt,
+    live_output: bool,
+    books: HashMap<String, Sender<Order>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl LocalCluster {
+    /// A cluster that tells `observer` of its cases and ends them on `interrupt`.
+    pub fn new(observer: Observer, interrupt: Interrupt, live_output: bool) -> Self {
+        Self {
+            observer,
+            interrupt,
+            live_output,
+            books: HashMap::new(),
+            threads: Vec::new(),
+        }
+    }
+}
+
+impl Cluster for LocalCluster {
+    fn begin(&mut self, order: Order) {
+        let sender = self.books.entry(order.book.name.clone()).or_insert_with(|| {
+            let (sender, orders) = channel();
+            let (observer, interrupt, live_output) =
+                (self.observer.clone(), self.interrupt.clone(), self.live_output);
+            self.threads.push(std::thread::spawn(move || {
+                serve(&orders, &observer, &interrupt, live_output)
+            }));
+            sender
+        });
+        let id = order.id;
+        if sender.send(order).is_err() {
+            let outcome = CaseOutcome::botched("ClusterFailed", "the executor of this book has ended");
+            (self.observer)(RunEvent::Settled { case: id, outcome });
+        }
+    }
+
+    fn close_book(&mut self, book: &str) {
+        self.books.remove(book);
+    }
+
+    fn join(&mut self) {
+        self.books.clear();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has told so on standard error, and its case is settled by the guard in `serve`.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One book's executor: carries out cases until no more can come.
+fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, live_output: bool) {
+    let mut executor: Option<(BookExecutor, Workplace)> = None;
+    for order in orders {
+        let guard = SettleOnPanic {
+            case: order.id,
+            observer,
+        };
+        if executor.is_none() {
+            match Workplace::open(&order.book) {
+                Ok(workplace) => {
+                    let book = &order.book;
+                    let made = BookExecutor::new(
+                        Redactor::new(&book.secret_values),
+                        book.loglevel,
+                        live_output,
+                        observer.clone(),
+                        interrupt.clone(),
+                    );
+                    executor = Some((made, workplace));
+                }
+                Err(error) => {
+                    let message = format!("cannot make a working folder for the book: {error}");
+                    let outcome = CaseOutcome::botched("StartFailed", message);
+                    observer(RunEvent::Settled {
+                        case: order.id,
+                        outcome,
+                    });
+                }
+            }
+        }
+        if let Some((executor, workplace)) = &mut executor {
+            let Order {
+                id,
+                name,
+                book,
+                fate: _,
+                host,
+                access,
+            } = &order;
+            let assignment = Assignment::new(
+                *id,
+                name,
+                book,
+                order.fate(),
+                host,
+                access.clone(),
+                workplace.path(),
+            );
+            executor.carry_out(&assignment, workplace.path());
+        }
+        std::mem::forget(guard);
+    }
+    if let Some((executor, _workplace)) = executor {
+        executor.close();
+    }
+}
+
+/// A case whose executor panics is settled all the same, and told to be in an unknown state.
+struct SettleOnPanic<'a> {
+    case: usize,
+    observer: &'a Observer,
+}
+
+impl Drop for SettleOnPanic<'_> {
+    fn drop(&mut self) {
+        let outcome = CaseOutcome::lost(
+            "the executor broke down in the middle of the case: this is a defect of Pisaura",
+        );
+        (self.observer)(RunEvent::Settled {
+            case: self.case,
+            outcome,
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! Where a case gets room to run. Hands cases to executors and passes their news on.
+
+use std::sync::Arc;
+
+use crate::executor::Access;
+use crate::fatebook::{Fate, Fatebook, HostEntry};
+use crate::machine::CaseId;
+
+mod local;
+
+pub use local::LocalCluster;
+
+/// A case that is to be carried out.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its number in the run.
+    pub id: CaseId,
+    /// Its full name.
+    pub name: String,
+    /// Its book.
+    pub book: Arc<Fatebook>,
+    /// Which of the book's failures.
+    pub fate: usize,
+    /// The host to break.
+    pub host: HostEntry,
+    /// How to get there.
+    pub access: Access,
+}
+
+impl Order {
+    /// The failure.
+    pub fn fate(&self) -> &Fate {
+        &self.book.fates[self.fate]
+    }
+}
+
+/// Gives room to cases. News of them come to the observer that it was made with.
+pub trait Cluster {
+    /// Carries out a case, after those of its book that it was given before.
+    fn begin(&mut self, order: Order);
+
+    /// No more cases of this book will come: its hosts are left clean.
+    fn close_book(&mut self, book: &str);
+
+    /// Waits until every book that was closed is left clean.
+    fn join(&mut self);
+}

@@ -1,0 +1,243 @@
+//! All that is needed to carry out one case, made of its book, its failure and its host. Pure.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fatebook::{CaseValues, CommandStyle, Fate, Fatebook, HostEntry};
+use crate::machine::{CaseId, CasePlan};
+use crate::remote::{HostCommand, HostScript, Login, Parcel, Place, Target};
+
+use super::workplace::place_in_workplace;
+
+/// How to get to the host.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The host.
+    pub target: Target,
+    /// How to log in.
+    pub login: Login,
+    /// Variables that come with the host.
+    pub env: Vec<(String, String)>,
+}
+
+/// One case, ready to be carried out.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Its number in the run.
+    pub id: CaseId,
+    /// Marks what is this case's on a host: the same in every run, of letters and digits.
+    pub key: String,
+    /// For its machine.
+    pub plan: CasePlan,
+    /// The host.
+    pub access: Access,
+    /// The files that have to be there.
+    pub parcels: Vec<Parcel>,
+    /// Breaks the host; leaves the reverter there as well.
+    pub inducer: HostScript,
+    /// Asks the host whether the failure took hold.
+    pub verify: Option<HostScript>,
+    /// Heals the host.
+    pub reverter: HostScript,
+    /// Asks whether the service works.
+    pub healthcheck: LocalCommand,
+    /// Whether the healthcheck gets `--step=N`.
+    pub pass_step: bool,
+    /// The variables of all its scripts, but for `PISAURA_STEP`.
+    pub env: Vec<(String, String)>,
+}
+
+/// A command that runs where the executor runs.
+#[derive(Clone, Debug)]
+pub struct LocalCommand {
+    words: Vec<String>,
+    style: CommandStyle,
+    /// The program's place in the working folder, if it lies there.
+    program: Option<PathBuf>,
+}
+
+impl LocalCommand {
+    pub(super) fn command(&self, workplace: &Path) -> Command {
+        let first = self.words.first().map(String::as_str).unwrap_or_default();
+        let mut command;
+        match self.style {
+            CommandStyle::Program => {
+                command = match &self.program {
+                    Some(program) => Command::new(workplace.join(program)),
+                    None => Command::new(first),
+                };
+            }
+            CommandStyle::Shell => {
+                command = Command::new("/bin/sh");
+                command.args(["-c", &format!("{first}{}", arguments_of(first)), "sh"]);
+            }
+        }
+        command.args(self.words.iter().skip(1));
+        command
+    }
+}
+
+impl Assignment {
+    /// The case of this failure on this host. `workplace` is the working folder; `name` the case's full name.
+    pub fn new(
+        id: CaseId,
+        name: &str,
+        book: &Fatebook,
+        fate: &Fate,
+        host: &HostEntry,
+        access: Access,
+        workplace: &Path,
+    ) -> Self {
+        let values = CaseValues {
+            host: &host.host,
+            service: &book.service,
+            failure: &fate.name,
+        };
+        let key = case_key(name);
+        let hosts: Vec<&str> = book.hosts.iter().map(|host| host.host.as_str()).collect();
+        let mut env: Vec<(String, String)> = fate
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.fill(&values)))
+            .collect();
+        env.extend(access.env.iter().cloned());
+        let own = [
+            ("PISAURA_HOST", host.host.as_str()),
+            ("PISAURA_HOSTS", &hosts.join(",")),
+            ("PISAURA_SERVICE", &book.service),
+            ("PISAURA_FAILURE", &fate.name),
+            ("PISAURA_CASE", &key),
+        ];
+        env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut parcels: Vec<Parcel> = Vec::new();
+        let mut script = |command: &crate::fatebook::Command, step: &str| {
+            let (command, parcel) = host_command(command, &values, workplace);
+            parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
+            let mut env = env.clone();
+            env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
+            HostScript {
+                command,
+                env,
+                leave: None,
+            }
+        };
+        let reverter = script(&fate.reverter, "reverter");
+        let inducer = script(&fate.inducer, "inducer");
+        let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
+        let healthcheck = LocalCommand {
+            words: fate.healthcheck.fill(&values),
+            style: fate.healthcheck.style,
+            program: fate
+                .healthcheck
+                .file
+                .as_ref()
+                .map(|file| place_in_workplace(&file.source)),
+        };
+        Self {
+            id,
+            plan: CasePlan {
+                verify: fate.verify.is_some(),
+                expect: fate.expect,
+                timeout: fate.timeout,
+                grace: fate.grace,
+                revert_within: fate.revert_within(),
+            },
+            access,
+            parcels,
+            inducer: HostScript {
+                leave: Some((key.clone(), Box::new(reverter.clone()))),
+                ..inducer
+            },
+            verify,
+            reverter,
+            healthcheck,
+            pass_step: fate.pass_step,
+            env,
+            key,
+        }
+    }
+}
+
+fn host_command(
+    command: &crate::fatebook::Command,
+    values: &CaseValues<'_>,
+    workplace: &Path,
+) -> (HostCommand, Option<Parcel>) {
+    let mut words = command.fill(values);
+    let arguments = words.split_off(1.min(words.len()));
+    let first = words.pop().unwrap_or_default();
+    let script = command.file.as_ref().map(|file| {
+        let source = workplace.join(place_in_workplace(&file.source));
+        if file.named.starts_with('/') {
+            let parcel = Parcel {
+                source,
+                destination: file.named.clone(),
+            };
+            (Place::AsWritten(file.named.clone()), parcel)
+        } else {
+            let name = folder_name(&file.named);
+            (
+                Place::Folder(name.clone()),
+                Parcel {
+                    source,
+                    destination: name,
+                },
+            )
+        }
+    });
+    let (place, parcel) = script.unzip();
+    let command = match (command.style, &command.file) {
+        (CommandStyle::Program, _) => HostCommand::Program {
+            program: place.unwrap_or(Place::AsWritten(first)),
+            arguments,
+        },
+        (CommandStyle::Shell, Some(file)) => {
+            let end = file.offset + file.named.len();
+            HostCommand::Shell {
+                before: first[..file.offset].to_owned(),
+                script: place,
+                after: format!("{}{}", &first[end..], arguments_of(&first)),
+                arguments,
+            }
+        }
+        (CommandStyle::Shell, None) => HostCommand::Shell {
+            before: String::new(),
+            script: None,
+            after: format!("{first}{}", arguments_of(&first)),
+            arguments,
+        },
+    };
+    (command, parcel)
+}
+
+/// What shell text needs behind it so that its arguments are not lost: books of old count on them being added to the
+/// end, unless the text says itself where they go.
+fn arguments_of(text: &str) -> &'static str {
+    let bytes = text.as_bytes();
+    let says_so = bytes.windows(2).enumerate().any(|(at, pair)| {
+        let next = if pair[1] == b'{' {
+            bytes.get(at + 2).copied()
+        } else {
+            Some(pair[1])
+        };
+        pair[0] == b'$' && next.is_some_and(|next| next.is_ascii_digit() || b"@*#".contains(&next))
+    });
+    if says_so { "" } else { " \"$@\"" }
+}
+
+/// The name that a script of the book has in our folder on a host: its own, told apart from another folder's of that name.
+fn folder_name(named: &str) -> String {
+    let parts: Vec<&str> = named
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "." | ".."))
+        .collect();
+    parts.join("__")
+}
+
+/// FNV-1a of the case's name: short, the same in every run, and of no meaning.
+fn case_key(name: &str) -> String {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}

@@ -1,0 +1,416 @@
+//! Where a case is carried out: its steps performed one after the other, as its machine wants them. Touches hosts and
+//! processes through `remote`, and the files of its working folder.
+//!
+//! One [`BookExecutor`] carries out the cases of one book, so a connection and the scripts on a host serve all of them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::fatebook::LogLevel;
+use crate::machine::{
+    CaseAction, CaseEvent, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord, Stream,
+    Trouble, TroubleKind,
+};
+use crate::remote::ssh::SshHost;
+use crate::remote::{Interrupt, Limit, Ran, Redactor, Remote, child};
+
+mod assignment;
+mod log;
+mod workplace;
+
+pub use assignment::{Access, Assignment, LocalCommand};
+pub use workplace::Workplace;
+
+/// Where an executor's news go.
+pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
+
+/// How long the cleaning up of a host may take.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
+/// The target of log lines of the level `critical`, which `tracing` does not have.
+pub(crate) const CRITICAL: &str = "pisaura::critical";
+
+/// Carries out the cases of one book, one after the other.
+pub struct BookExecutor {
+    redactor: Redactor,
+    loglevel: LogLevel,
+    observer: Observer,
+    interrupt: Interrupt,
+    /// Whether scripts' output is passed on while they run.
+    live_output: bool,
+    hosts: HashMap<String, SshHost>,
+    /// Hosts that may still be broken: what heals them by hand stays there.
+    kept: Vec<String>,
+}
+
+impl BookExecutor {
+    /// An executor that has done nothing yet.
+    pub fn new(
+        redactor: Redactor,
+        loglevel: LogLevel,
+        live_output: bool,
+        observer: Observer,
+        interrupt: Interrupt,
+    ) -> Self {
+        Self {
+            redactor,
+            loglevel,
+            observer,
+            interrupt,
+            live_output,
+            hosts: HashMap::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Carries out a case from its beginning to its end in this working folder, and tells the observer of it.
+    pub fn carry_out(&mut self, assignment: &Assignment, workplace: &Path) {
+        let log = self.logger(assignment);
+        (self.observer)(RunEvent::Began { case: assignment.id });
+        let outcome = tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace));
+        (self.observer)(RunEvent::Settled {
+            case: assignment.id,
+            outcome,
+        });
+    }
+
+    /// Takes everything of ours from the hosts of the book.
+    pub fn close(mut self) {
+        let log = log::silent();
+        tracing::dispatcher::with_default(&log, || {
+            for (shown, mut host) in std::mem::take(&mut self.hosts) {
+                if self.kept.contains(&shown) {
+                    continue;
+                }
+                if let Err(trouble) = host.clean_up(Limit::within(CLEAN_UP_LIMIT, None)) {
+                    (self.observer)(RunEvent::Warning {
+                        message: self
+                            .redactor
+                            .clean(&format!("something of ours is left there: {}", trouble.message)),
+                    });
+                }
+            }
+        });
+    }
+
+    fn logger(&self, assignment: &Assignment) -> tracing::Dispatch {
+        let (observer, redactor, case) = (Arc::clone(&self.observer), self.redactor.clone(), assignment.id);
+        log::logger(
+            self.loglevel,
+            Arc::new(move |level, line: &str| {
+                observer(RunEvent::Logged {
+                    case,
+                    level,
+                    line: redactor.clean(line),
+                });
+            }),
+        )
+    }
+
+    fn settle(&mut self, assignment: &Assignment, workplace: &Path) -> CaseOutcome {
+        let shown = assignment.access.target.shown.clone();
+        if !self.hosts.contains_key(&shown) {
+            let access = &assignment.access;
+            match SshHost::new(access.target.clone(), access.login.clone(), self.redactor.clone()) {
+                Ok(host) => self.hosts.insert(shown.clone(), host),
+                Err(trouble) => return CaseOutcome::botched(&trouble.kind.to_string(), trouble.message),
+            };
+        }
+        let Some(host) = self.hosts.get_mut(&shown) else {
+            return CaseOutcome::botched("StartFailed", "no host to work on");
+        };
+        let mut performer = Performer {
+            assignment,
+            workplace,
+            redactor: &self.redactor,
+            observer: &self.observer,
+            interrupt: &self.interrupt,
+            live_output: self.live_output,
+            host,
+            began: Instant::now(),
+            steps: Vec::new(),
+            heal: None,
+        };
+        let outcome = performer.settle();
+        if outcome
+            .report
+            .as_ref()
+            .is_some_and(|report| report.heal.is_some())
+        {
+            self.kept.push(shown);
+        }
+        outcome
+    }
+}
+
+struct Performer<'a> {
+    assignment: &'a Assignment,
+    workplace: &'a Path,
+    redactor: &'a Redactor,
+    observer: &'a Observer,
+    interrupt: &'a Interrupt,
+    live_output: bool,
+    host: &'a mut SshHost,
+    began: Instant,
+    steps: Vec<StepRecord>,
+    /// The command that heals the host by hand, while it may be broken.
+    heal: Option<String>,
+}
+
+impl Performer<'_> {
+    fn settle(&mut self) -> CaseOutcome {
+        let mut machine = CaseMachine::new(self.assignment.plan.clone());
+        let mut actions = match self.interrupt.is_raised() {
+            true => machine.step(Duration::ZERO, CaseEvent::Interrupt),
+            false => machine.step(Duration::ZERO, CaseEvent::Begin),
+        };
+        // The machine answers each event with what is to be done; only the last of it brings the next event.
+        while let Some(event) = self.act(&machine, std::mem::take(&mut actions)) {
+            let now = self.began.elapsed();
+            if self.interrupt.is_raised() {
+                actions = machine.step(now, CaseEvent::Interrupt);
+            }
+            if actions.is_empty() {
+                actions = machine.step(now, event);
+            }
+        }
+        let (verdict, findings, recovered) = machine.result();
+        let dirty = machine.is_dirty();
+        if dirty {
+            tracing::error!(target: CRITICAL, host = self.assignment.access.target.shown, "the host may still be broken");
+        }
+        let findings = findings
+            .iter()
+            .cloned()
+            .map(|mut finding| {
+                finding.message = self.redactor.clean(&finding.message);
+                finding
+            })
+            .collect();
+        CaseOutcome {
+            verdict,
+            findings,
+            report: Some(CaseReport {
+                steps: std::mem::take(&mut self.steps),
+                took: self.began.elapsed(),
+                recovered_during: recovered[0],
+                recovered_after: recovered[1],
+                heal: self.heal.take().filter(|_| dirty),
+            }),
+        }
+    }
+
+    /// Does what the machine wants; `None` once the case is settled.
+    fn act(&mut self, machine: &CaseMachine, actions: Vec<CaseAction>) -> Option<CaseEvent> {
+        let mut event = None;
+        for action in actions {
+            event = match action {
+                CaseAction::Perform { step, attempt, limit } => {
+                    Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
+                }
+                CaseAction::NoteDirty => {
+                    let heal = self.host.heal_command(&self.assignment.key).unwrap_or_default();
+                    self.heal = Some(heal.clone());
+                    (self.observer)(RunEvent::MayBeDirty {
+                        case: self.assignment.id,
+                        heal,
+                    });
+                    Some(CaseEvent::Noted)
+                }
+                CaseAction::NoteReverted => {
+                    self.heal = None;
+                    (self.observer)(RunEvent::Reverted {
+                        case: self.assignment.id,
+                    });
+                    event
+                }
+                CaseAction::Wait => {
+                    self.wait(machine);
+                    Some(CaseEvent::Woke)
+                }
+                CaseAction::Settle => return None,
+            };
+        }
+        event
+    }
+
+    fn wait(&self, machine: &CaseMachine) {
+        let until = self.began + machine.wake_at().unwrap_or_default();
+        // While the host is dirty and its reverter is tried, an interrupt that has come already must not end each pause.
+        let listens = !self.interrupt.is_raised();
+        self.interrupt.wait_until(until, listens);
+    }
+
+    fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
+        (self.observer)(RunEvent::StepBegan {
+            case: self.assignment.id,
+            step,
+            attempt,
+        });
+        tracing::debug!(%step, attempt, "begins");
+        let began = self.began.elapsed();
+        let interrupt = (step != Step::Revert).then_some(self.interrupt);
+        let limit = Limit::within(limit, interrupt);
+        let mut printer = LinePrinter::new(
+            self.live_output,
+            self.assignment.id,
+            step,
+            self.redactor,
+            self.observer,
+        );
+        let mut watcher = |stream: Stream, bytes: &[u8]| printer.push(stream, bytes);
+        let assignment = self.assignment;
+        let ran = match step {
+            Step::Before | Step::During | Step::After => {
+                let command = local_command(assignment, step, self.workplace);
+                child::run(command, limit, self.redactor, &mut watcher)
+            }
+            Step::Prepare => {
+                if attempt > 1 {
+                    self.host.disconnect();
+                }
+                let end = match self.host.prepare(&assignment.parcels, limit) {
+                    Ok(()) => StepEnd::Exited(crate::machine::Exit::Status(0)),
+                    Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
+                    Err(trouble) => StepEnd::Failed(trouble),
+                };
+                Ran::silent(end)
+            }
+            Step::Induce => self.host.run(&assignment.inducer, limit, &mut watcher),
+            Step::Verify => match &assignment.verify {
+                Some(verify) => self.host.run(verify, limit, &mut watcher),
+                None => Ran::silent(StepEnd::Failed(Trouble {
+                    kind: TroubleKind::Start,
+                    message: "there is no verify to run".to_owned(),
+                })),
+            },
+            Step::Revert => {
+                if attempt > 1 {
+                    self.host.disconnect();
+                }
+                self.host.run(&assignment.reverter, limit, &mut watcher)
+            }
+        };
+        printer.finish();
+        let took = self.began.elapsed() - began;
+        let record = StepRecord {
+            step,
+            attempt,
+            began,
+            took,
+            end: self.clean_end(ran.end),
+            stdout: ran.stdout,
+            stderr: ran.stderr,
+        };
+        log_record(&record);
+        let end = record.end.clone();
+        self.steps.push(record.clone());
+        (self.observer)(RunEvent::StepEnded {
+            case: self.assignment.id,
+            record,
+        });
+        end
+    }
+
+    fn clean_end(&self, end: StepEnd) -> StepEnd {
+        match end {
+            StepEnd::Failed(Trouble { kind, message }) => StepEnd::Failed(Trouble {
+                kind,
+                message: self.redactor.clean(&message),
+            }),
+            end => end,
+        }
+    }
+}
+
+fn log_record(record: &StepRecord) {
+    let (step, attempt, seconds) = (record.step, record.attempt, record.took.as_secs_f64());
+    let seconds = format_args!("{seconds:.3} s");
+    match &record.end {
+        end if end.is_success() => tracing::info!("{step}: ok, {seconds}"),
+        StepEnd::Exited(exit) if step.is_healthcheck() => tracing::info!("{step}: {exit}, {seconds}"),
+        StepEnd::Failed(trouble) if trouble.kind.may_pass() => {
+            tracing::warn!("{step}: {}, try {attempt}, {seconds}", trouble.message);
+        }
+        end => tracing::error!("{step}: {end}, {seconds}"),
+    }
+    for (name, captured) in [("stdout", &record.stdout), ("stderr", &record.stderr)] {
+        if !captured.is_empty() {
+            tracing::debug!("{step}: {name}: {:?}", captured.last_lines(20).0.join("\n"));
+        }
+    }
+}
+
+fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Command {
+    let mut command = assignment.healthcheck.command(workplace);
+    let number = step.healthcheck_number().unwrap_or_default();
+    if assignment.pass_step {
+        command.arg(format!("--step={number}"));
+    }
+    command.current_dir(workplace);
+    command.envs(assignment.env.iter().map(|(name, value)| (name, value)));
+    command.env("PISAURA_STEP", number.to_string());
+    command
+}
+
+/// Passes output on in whole lines, so that a secret is never cut in two before it is taken out.
+struct LinePrinter<'a> {
+    on: bool,
+    case: usize,
+    step: Step,
+    redactor: &'a Redactor,
+    observer: &'a Observer,
+    held: [Vec<u8>; 2],
+}
+
+/// A line longer than this is passed on in parts.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+impl<'a> LinePrinter<'a> {
+    fn new(on: bool, case: usize, step: Step, redactor: &'a Redactor, observer: &'a Observer) -> Self {
+        Self {
+            on,
+            case,
+            step,
+            redactor,
+            observer,
+            held: [Vec::new(), Vec::new()],
+        }
+    }
+
+    fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        if !self.on {
+            return;
+        }
+        let held = &mut self.held[stream as usize];
+        held.extend_from_slice(bytes);
+        let end = match held.iter().rposition(|&byte| byte == b'\n') {
+            Some(end) => end + 1,
+            None if held.len() > LINE_BYTES_MAX => held.len(),
+            None => return,
+        };
+        let lines: Vec<u8> = held.drain(..end).collect();
+        self.tell(stream, &lines);
+    }
+
+    fn finish(&mut self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let held = std::mem::take(&mut self.held[stream as usize]);
+            if !held.is_empty() {
+                self.tell(stream, &held);
+            }
+        }
+    }
+
+    fn tell(&self, stream: Stream, bytes: &[u8]) {
+        let text = self.redactor.clean(&String::from_utf8_lossy(bytes));
+        (self.observer)(RunEvent::Printed {
+            case: self.case,
+            step: self.step,
+            stream,
+            text,
+        });
+    }
+}

@@ -1,0 +1,137 @@
+//! The working folder of a book's cases: a copy of the book's folder and of its resources, as a Mesos sandbox is, so that a
+//! script cannot tell one from the other, nor spoil the original. Touches the file system.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::fatebook::Fatebook;
+
+/// Where files of a book that lie outside of its folder are put.
+const OUTSIDE: &str = ".pisaura-outside";
+const DEPTH_MAX: usize = 32;
+
+/// A working folder; it goes when this is dropped.
+#[derive(Debug)]
+pub struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// Copies the book's folder, its resources and its scripts to a new folder.
+    /// Fails, naming the file, if one cannot be read or the disk is full.
+    pub fn open(book: &Fatebook) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("pisaura-").tempdir()?;
+        copy(&book.folder, folder.path(), 0)?;
+        for resource in &book.resources {
+            if let Some(name) = resource.file_name() {
+                let source = book.folder.join(resource);
+                if let Placed::Outside(_) = placed(resource) {
+                    copy(&source, &folder.path().join(name), 0)?;
+                }
+            }
+        }
+        for fate in &book.fates {
+            let scripts = [
+                Some(&fate.inducer),
+                Some(&fate.reverter),
+                Some(&fate.healthcheck),
+                fate.verify.as_ref(),
+            ];
+            for file in scripts
+                .into_iter()
+                .flatten()
+                .filter_map(|command| command.file.as_ref())
+            {
+                let place = folder.path().join(place_in_workplace(&file.source));
+                if !place.exists() {
+                    if let Some(parent) = place.parent() {
+                        fs::create_dir_all(parent)?;
+                    }
+                    copy(&book.folder.join(&file.source), &place, 0)?;
+                }
+                fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+enum Placed {
+    Inside(PathBuf),
+    Outside(PathBuf),
+}
+
+fn placed(source: &Path) -> Placed {
+    let mut inside = PathBuf::new();
+    for component in source.components() {
+        match component {
+            Component::Normal(part) => inside.push(part),
+            Component::CurDir => {}
+            Component::ParentDir if inside.pop() => {}
+            _ => {
+                let name: String = source
+                    .to_string_lossy()
+                    .chars()
+                    .map(|c| {
+                        if c.is_alphanumeric() || "._-".contains(c) {
+                            c
+                        } else {
+                            '_'
+                        }
+                    })
+                    .collect();
+                return Placed::Outside(
+                    Path::new(OUTSIDE)
+                        .join(name)
+                        .join(source.file_name().unwrap_or_default()),
+                );
+            }
+        }
+    }
+    Placed::Inside(inside)
+}
+
+/// Where a file of the book lies in its working folder: at the same place, or among those from outside.
+pub(super) fn place_in_workplace(source: &Path) -> PathBuf {
+    match placed(source) {
+        Placed::Inside(path) | Placed::Outside(path) => path,
+    }
+}
+
+/// Copies files and folders with their modes; what a link names is copied in its place.
+fn copy(source: &Path, destination: &Path, depth: usize) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", source.display()));
+    let metadata = match fs::metadata(source) {
+        Ok(metadata) => metadata,
+        // A link that leads nowhere is left out.
+        Err(_) if fs::symlink_metadata(source).is_ok_and(|link| link.is_symlink()) => return Ok(()),
+        Err(error) => return Err(named(error)),
+    };
+    if metadata.is_dir() {
+        if depth > DEPTH_MAX {
+            return Err(named(io::Error::other("folders within folders, without an end")));
+        }
+        fs::create_dir_all(destination).map_err(named)?;
+        for entry in fs::read_dir(source).map_err(named)? {
+            let name = entry.map_err(named)?.file_name();
+            if name == ".git" {
+                continue;
+            }
+            copy(&source.join(&name), &destination.join(&name), depth + 1)?;
+        }
+        return Ok(());
+    }
+    if metadata.is_file() {
+        fs::copy(source, destination).map_err(named)?;
+    }
+    Ok(())
+}

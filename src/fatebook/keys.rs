@@ -1,0 +1,200 @@
+//! The keys that a fatebook may have: names, shapes, defaults and meanings, in one table. The reader refuses what is not
+//! in it, the JSON Schema is made from it, and the README's reference is compared with it. Pure data.
+
+/// What may stand behind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Text,
+    /// A number above zero.
+    Number,
+    Port,
+    Truth,
+    Duration,
+    DurationOrOff,
+    Texts,
+    Hosts,
+    Command,
+    Variables,
+    OneOf(&'static [&'static str]),
+    Ssh,
+    Failures,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyRule {
+    pub(super) name: &'static str,
+    /// Another name that books in the wild use.
+    pub(super) alias: Option<&'static str>,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+    /// As it would be written, for the schema and the README; empty if there is none.
+    pub(super) default: &'static str,
+    pub(super) meaning: &'static str,
+}
+
+const fn key(name: &'static str, shape: Shape, default: &'static str, meaning: &'static str) -> KeyRule {
+    KeyRule {
+        name,
+        alias: None,
+        shape,
+        required: false,
+        default,
+        meaning,
+    }
+}
+
+const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> KeyRule {
+    KeyRule {
+        required: true,
+        ..key(name, shape, "", meaning)
+    }
+}
+
+const fn also(alias: &'static str, rule: KeyRule) -> KeyRule {
+    KeyRule {
+        alias: Some(alias),
+        ..rule
+    }
+}
+
+pub(super) const LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
+pub(super) const HOST_KEY_CHECKS: &[&str] = &["strict", "accept-new", "off"];
+pub(super) const EXPECTATIONS: &[&str] = &["healthy", "unhealthy"];
+
+const ENV: KeyRule = key("env", Shape::Variables, "", "variables that all scripts get");
+const TIMEOUT: KeyRule = key("timeout", Shape::Duration, "60s", "time limit of each step");
+const GRACE: KeyRule = key(
+    "grace",
+    Shape::Duration,
+    "0s",
+    "a healthcheck that says no is asked again until this long has passed",
+);
+const DEADMAN: KeyRule = key(
+    "deadman",
+    Shape::DurationOrOff,
+    "",
+    "time after which the host heals by itself; the sum of the case's time limits and a margin, unless said; \"off\" to do without",
+);
+const TAGS: KeyRule = key("tags", Shape::Texts, "", "labels to select cases by");
+const PASS_STEP: KeyRule = key(
+    "pass_step",
+    Shape::Truth,
+    "true",
+    "the healthcheck gets --step=N as its last argument",
+);
+
+/// The keys of a book.
+pub(super) const BOOK: &[KeyRule] = &[
+    required("service", Shape::Text, "title of the tested service"),
+    also("cpus", key("cpu", Shape::Number, "0.1", "cpus the task needs")),
+    key("mem", Shape::Number, "64", "memory the task needs, in MiB"),
+    required("hosts", Shape::Hosts, "the service's hosts: [user@]host[:port]"),
+    key("ssh", Shape::Ssh, "", "how to log in"),
+    key(
+        "loglevel",
+        Shape::OneOf(LEVELS),
+        "info",
+        "of the executor's own log",
+    ),
+    key(
+        "failfast",
+        Shape::Truth,
+        "false",
+        "after the first case that does not pass, the rest of the book is skipped",
+    ),
+    required("failures", Shape::Failures, "the failures to try"),
+    ENV,
+    TIMEOUT,
+    GRACE,
+    DEADMAN,
+    TAGS,
+    PASS_STEP,
+    key(
+        "resources",
+        Shape::Texts,
+        "",
+        "more files to ship to where the case runs",
+    ),
+    key(
+        "secrets",
+        Shape::Texts,
+        "",
+        "names of variables whose values are shown nowhere",
+    ),
+];
+
+/// The keys of `ssh`.
+pub(super) const SSH: &[KeyRule] = &[
+    key("username", Shape::Text, "", "the user to log in as"),
+    key("password", Shape::Text, "", "the user's password"),
+    also(
+        "key_filename",
+        key("identity_file", Shape::Text, "", "the private key"),
+    ),
+    key("passphrase", Shape::Text, "", "of the private key"),
+    key("port", Shape::Port, "22", "the port of the SSH server"),
+    key(
+        "known_hosts",
+        Shape::Text,
+        "~/.ssh/known_hosts",
+        "the file of known host keys",
+    ),
+    key(
+        "host_key_check",
+        Shape::OneOf(HOST_KEY_CHECKS),
+        "strict",
+        "what to do about a host key that is not known",
+    ),
+    key(
+        "connect_timeout",
+        Shape::Duration,
+        "10s",
+        "time limit of connecting and logging in",
+    ),
+];
+
+/// The keys of a failure.
+pub(super) const FAILURE: &[KeyRule] = &[
+    required("name", Shape::Text, "the name of the test; unique in the book"),
+    required(
+        "inducer",
+        Shape::Command,
+        "breaks the host: copied there, run there",
+    ),
+    required(
+        "reverter",
+        Shape::Command,
+        "heals the host: copied there, run there",
+    ),
+    required(
+        "healthcheck",
+        Shape::Command,
+        "asks whether the service works: not copied, run where the executor runs",
+    ),
+    key(
+        "verify",
+        Shape::Command,
+        "",
+        "run on the host after the inducer; not 0 means that the failure did not take hold",
+    ),
+    key(
+        "expect",
+        Shape::OneOf(EXPECTATIONS),
+        "healthy",
+        "what the healthcheck must say during the failure",
+    ),
+    TIMEOUT,
+    GRACE,
+    DEADMAN,
+    PASS_STEP,
+    key(
+        "hosts",
+        Shape::Hosts,
+        "",
+        "those of the book's hosts that this failure is tried on",
+    ),
+    ENV,
+    TAGS,
+    key("skip", Shape::Text, "", "a reason not to run it"),
+];

@@ -1,0 +1,22 @@
+//! The fatebook: what a scenario file may say, where such files lie and what they are called, and what is wrong with one.
+//!
+//! Everything about a book is decided here, before a host is touched: [`find_books`] names the files, [`BookFile::read`]
+//! turns one into a [`Fatebook`] or into everything that is wrong with it.
+
+mod discover;
+mod keys;
+mod model;
+mod node;
+mod problem;
+mod read;
+mod schema;
+mod text;
+
+pub use discover::{BookFile, BrokenBook, Environment, ReadBook, find_books};
+pub use model::{
+    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel,
+    ScriptFile, SshOptions, show_duration,
+};
+pub use problem::{Place, Problem, nearest};
+pub use schema::schema;
+pub use text::{CaseValues, CaseVariable, Expanded, Text};

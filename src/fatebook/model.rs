@@ -1,0 +1,470 @@
+//! What a fatebook says, once read and checked: the types that all rooms above speak of. Pure data.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::text::{CaseValues, Text};
+
+/// A book: a service's hosts and the failures to try on them.
+#[derive(Clone, Debug)]
+pub struct Fatebook {
+    /// The book's name, from its place: `etcd`, `kafka::mirror`.
+    pub name: String,
+    /// The file, as a person would name it from where the run was started.
+    pub path: PathBuf,
+    /// The folder that the file lies in; its scripts lie here.
+    pub folder: PathBuf,
+    /// Title of the tested service.
+    pub service: String,
+    /// What the task needs, in thousandths of a cpu.
+    pub cpu_milli: u32,
+    /// What the task needs of memory.
+    pub mem_mib: u32,
+    /// The service's hosts. Empty only if a variable in `hosts` is unset.
+    pub hosts: Vec<HostEntry>,
+    /// How to log in.
+    pub ssh: SshOptions,
+    /// Of the executor's own log.
+    pub loglevel: LogLevel,
+    /// Whether the first case that does not pass ends the book.
+    pub failfast: bool,
+    /// The failures, in the file's order.
+    pub fates: Vec<Fate>,
+    /// More files for the working folder of the case: absolute paths, or relative to `folder`.
+    pub resources: Vec<PathBuf>,
+    /// The values of the variables named in `secrets`, and of `ssh.password` and `ssh.passphrase`: shown nowhere.
+    pub secret_values: Vec<String>,
+    /// Variables of the environment that the book needs and that are not set.
+    pub unset: Vec<String>,
+}
+
+/// One entry of `failures`.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    /// The failure's name.
+    pub name: String,
+    /// Breaks the host.
+    pub inducer: Command,
+    /// Heals the host.
+    pub reverter: Command,
+    /// Asks whether the service works.
+    pub healthcheck: Command,
+    /// Asks the host whether the failure took hold.
+    pub verify: Option<Command>,
+    /// What the second healthcheck must say.
+    pub expect: Expectation,
+    /// Time limit of each step.
+    pub timeout: Duration,
+    /// How long a healthcheck that says no is asked again.
+    pub grace: Duration,
+    /// When the host heals by itself, counted from just before the inducer.
+    pub deadman: Deadman,
+    /// Whether the healthcheck gets `--step=N`.
+    pub pass_step: bool,
+    /// The hosts to try it on. Empty only if a variable in `hosts` is unset.
+    pub hosts: Vec<HostEntry>,
+    /// Variables that all its scripts get.
+    pub env: Vec<(String, Text)>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Why it is not to be run.
+    pub skip: Option<String>,
+    /// The line of the file in which it begins, from 1.
+    pub line: usize,
+}
+
+impl Fate {
+    /// The least time in which the host can be broken, looked at and healed: what a dead man's switch has to leave.
+    pub fn longest_life(&self) -> Duration {
+        let steps = if self.verify.is_some() { 4 } else { 3 };
+        self.timeout * steps + self.grace
+    }
+
+    /// How long after the inducer was handed out the reverter is still tried.
+    pub fn revert_within(&self) -> Duration {
+        match self.deadman {
+            Deadman::After(time) => time,
+            Deadman::Default | Deadman::Off => {
+                self.longest_life() + self.timeout.max(Duration::from_secs(10))
+            }
+        }
+    }
+}
+
+/// `deadman`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadman {
+    /// The sum of the case's time limits, and a margin.
+    Default,
+    /// As the book says.
+    After(Duration),
+    /// The host does not heal by itself.
+    Off,
+}
+
+/// `expect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// The service goes on working.
+    Healthy,
+    /// The failure is to be seen.
+    Unhealthy,
+}
+
+/// `loglevel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Steps and their ends.
+    Info,
+    /// What went wrong and was mended.
+    Warning,
+    /// What went wrong.
+    Error,
+    /// Hosts that are left broken.
+    Critical,
+}
+
+/// `[user@]host[:port]`, or `sandbox:NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostEntry {
+    /// The user, if the entry names one.
+    pub user: Option<String>,
+    /// A name or an address; for a demo host the name behind `sandbox:`.
+    pub host: String,
+    /// The port, if the entry names one.
+    pub port: Option<u16>,
+    /// Whether it is a demo host that the run makes itself.
+    pub sandbox: bool,
+}
+
+impl HostEntry {
+    /// Reads an entry. Fails with what is wrong with it.
+    pub fn parse(entry: &str) -> Result<Self, String> {
+        const SHAPE: &str = "write `[user@]host[:port]`";
+        let entry = entry.trim();
+        if entry.is_empty() {
+            return Err(format!("an empty host: {SHAPE}"));
+        }
+        if let Some(name) = entry.strip_prefix("sandbox:") {
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if name.is_empty() || !name.chars().all(fits) {
+                return Err(format!(
+                    "`{entry}` is no demo host: write `sandbox:NAME`, of letters, digits, `-` and `_`"
+                ));
+            }
+            return Ok(Self {
+                user: None,
+                host: name.to_owned(),
+                port: None,
+                sandbox: true,
+            });
+        }
+        let (user, rest) = match entry.rsplit_once('@') {
+            Some(("", _)) => return Err(format!("`{entry}` has no user before the `@`: {SHAPE}")),
+            Some((user, rest)) => (Some(user.to_owned()), rest),
+            None => (None, entry),
+        };
+        let port_of = |text: &str| {
+            text.parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"))
+        };
+        let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
+            match inside.split_once(']') {
+                Some((host, "")) => (host, None),
+                Some((host, after)) => match after.strip_prefix(':') {
+                    Some(port) => (host, Some(port_of(port)?)),
+                    None => return Err(format!("`{entry}` goes on after the `]`: {SHAPE}")),
+                },
+                None => return Err(format!("`{entry}` has a `[` without its `]`: {SHAPE}")),
+            }
+        } else {
+            match rest.split_once(':') {
+                Some((_, port)) if port.contains(':') => {
+                    return Err(format!(
+                        "`{entry}` looks like an IPv6 address: write it in brackets, `[{rest}]`"
+                    ));
+                }
+                Some((host, port)) => (host, Some(port_of(port)?)),
+                None => (rest, None),
+            }
+        };
+        let strange = |c: char| c.is_whitespace() || c.is_control() || "/\\'\"`$&|;<>()".contains(c);
+        if host.is_empty() {
+            return Err(format!("`{entry}` names no host: {SHAPE}"));
+        }
+        if host.starts_with('-') || host.contains(strange) {
+            return Err(format!("`{host}` is no name of a host: {SHAPE}"));
+        }
+        if user.as_deref().is_some_and(|user| user.contains(strange)) {
+            return Err(format!("`{entry}` has a user that is no name: {SHAPE}"));
+        }
+        Ok(Self {
+            user,
+            host: host.to_owned(),
+            port,
+            sandbox: false,
+        })
+    }
+}
+
+/// How the host is named in the names of cases and to people: without the user, with the port only if the book names it.
+impl fmt::Display for HostEntry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.sandbox, self.port) {
+            (true, _) => write!(formatter, "sandbox:{}", self.host),
+            (false, None) => write!(formatter, "{}", self.host),
+            (false, Some(port)) if self.host.contains(':') => {
+                write!(formatter, "[{}]:{port}", self.host)
+            }
+            (false, Some(port)) => write!(formatter, "{}:{port}", self.host),
+        }
+    }
+}
+
+/// `ssh`: how to log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SshOptions {
+    /// The user, unless a host names one; else the executor's.
+    pub username: Option<String>,
+    /// For password and keyboard-interactive.
+    pub password: Option<String>,
+    /// A private key: relative to the book's folder, absolute, or beginning with `~/`.
+    pub identity_file: Option<PathBuf>,
+    /// Of the private key.
+    pub passphrase: Option<String>,
+    /// The port, unless a host names one.
+    pub port: u16,
+    /// The file of known host keys, like `identity_file`; else the user's own.
+    pub known_hosts: Option<PathBuf>,
+    /// What to do about a host key that is not known.
+    pub host_key_check: HostKeyCheck,
+    /// Time limit of connecting and logging in.
+    pub connect_timeout: Duration,
+}
+
+impl Default for SshOptions {
+    fn default() -> Self {
+        Self {
+            username: None,
+            password: None,
+            identity_file: None,
+            passphrase: None,
+            port: 22,
+            known_hosts: None,
+            host_key_check: HostKeyCheck::Strict,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Secrets are not shown, here neither.
+impl fmt::Debug for SshOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SshOptions")
+            .field("username", &self.username)
+            .field("identity_file", &self.identity_file)
+            .field("port", &self.port)
+            .field("known_hosts", &self.known_hosts)
+            .field("host_key_check", &self.host_key_check)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `host_key_check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKeyCheck {
+    /// Only hosts whose key is known.
+    Strict,
+    /// A host without a known key is taken in; a changed key is refused.
+    AcceptNew,
+    /// Any host.
+    Off,
+}
+
+/// A script with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments, or shell text and its `"$@"`.
+    pub words: Vec<Text>,
+    /// Which of both.
+    pub style: CommandStyle,
+    /// The file that is shipped with it: absolute, or relative to the book's folder.
+    pub file: Option<ScriptFile>,
+}
+
+impl Command {
+    /// The words of one case.
+    pub fn fill(&self, values: &CaseValues<'_>) -> Vec<String> {
+        self.words.iter().map(|word| word.fill(values)).collect()
+    }
+}
+
+/// How a command's first text is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandStyle {
+    /// A program; the others are its arguments, exactly as written.
+    Program,
+    /// Shell text; the others are its `"$@"`.
+    Shell,
+}
+
+/// The file behind a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFile {
+    /// Where it lies: absolute, or relative to the book's folder.
+    pub source: PathBuf,
+    /// The word of the command that names it, as written: its path on the host.
+    pub named: String,
+    /// Where that word begins in the first text of the command, in bytes.
+    pub offset: usize,
+}
+
+/// Reads a time: `90s`, `2m`, `500ms`, `1h30m`, or a number of seconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let longest = Duration::from_secs(30 * 24 * 3600);
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|time| *time <= longest);
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let letters = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let unit_seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(number * unit_seconds).ok()?)?;
+        rest = after;
+    }
+    (total <= longest).then_some(total)
+}
+
+/// A time as a person writes it: `90s` as `1m30s`, `0.25s` as `250ms`.
+pub fn show_duration(time: Duration) -> String {
+    let millis = time.as_millis();
+    if millis == 0 || !millis.is_multiple_of(1000) && millis < 1000 {
+        return if millis == 0 {
+            "0s".to_owned()
+        } else {
+            format!("{millis}ms")
+        };
+    }
+    let seconds = time.as_secs();
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut shown = String::new();
+    if hours > 0 {
+        shown.push_str(&format!("{hours}h"));
+    }
+    if minutes > 0 {
+        shown.push_str(&format!("{minutes}m"));
+    }
+    if millis % 1000 != 0 {
+        shown.push_str(&format!("{}.{:03}s", rest, millis % 1000));
+    } else if rest > 0 {
+        shown.push_str(&format!("{rest}s"));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        fn check(text: &str, want: Option<&str>) {
+            let got = parse_duration(text).map(show_duration);
+            assert_eq!(got.as_deref(), want, "for {text:?}");
+        }
+        check("60s", Some("1m"));
+        check("90", Some("1m30s"));
+        check("0.25", Some("250ms"));
+        check("0s", Some("0s"));
+        check("500ms", Some("500ms"));
+        check("1h30m", Some("1h30m"));
+        check("1.5m", Some("1m30s"));
+        check("1m1s500ms", Some("1m1.500s"));
+        for text in [
+            "", "s", "5", "5 s", "5x", "-1", "-1s", "1e99", "999999h", "nan", "inf", "1m30",
+        ] {
+            if text == "5" {
+                continue;
+            }
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        fn check(entry: &str, want: Result<&str, &str>) {
+            let got = HostEntry::parse(entry).map(|host| {
+                let user = host
+                    .user
+                    .as_deref()
+                    .map(|user| format!("{user} at "))
+                    .unwrap_or_default();
+                format!("{user}{host}, ${{host}} is {}", host.host)
+            });
+            assert_eq!(got.as_deref().map_err(String::as_str), want, "for {entry:?}");
+        }
+        check("etcd-1", Ok("etcd-1, ${host} is etcd-1"));
+        check(" root@a.b:22 ", Ok("root at a.b:22, ${host} is a.b"));
+        check("u@d@h", Ok("u@d at h, ${host} is h"));
+        check("[::1]", Ok("::1, ${host} is ::1"));
+        check("u@[::1]:22", Ok("u at [::1]:22, ${host} is ::1"));
+        check("sandbox:alpha", Ok("sandbox:alpha, ${host} is alpha"));
+        check("", Err("an empty host: write `[user@]host[:port]`"));
+        check("a:x", Err("`x` is no port: a number from 1 to 65535"));
+        check("a:0", Err("`0` is no port: a number from 1 to 65535"));
+        check(
+            "a b",
+            Err("`a b` is no name of a host: write `[user@]host[:port]`"),
+        );
+        check(
+            "-oProxy",
+            Err("`-oProxy` is no name of a host: write `[user@]host[:port]`"),
+        );
+        check(
+            "@h",
+            Err("`@h` has no user before the `@`: write `[user@]host[:port]`"),
+        );
+        check(":22", Err("`:22` names no host: write `[user@]host[:port]`"));
+        check(
+            "::1",
+            Err("`::1` looks like an IPv6 address: write it in brackets, `[::1]`"),
+        );
+        check(
+            "[::1",
+            Err("`[::1` has a `[` without its `]`: write `[user@]host[:port]`"),
+        );
+        check(
+            "[::1]x",
+            Err("`[::1]x` goes on after the `]`: write `[user@]host[:port]`"),
+        );
+        check(
+            "sandbox:a b",
+            Err("`sandbox:a b` is no demo host: write `sandbox:NAME`, of letters, digits, `-` and `_`"),
+        );
+    }
+}

@@ -1,0 +1,446 @@
+//! A book's text as a tree in which every key and value knows its place. Owns the reading of YAML (and so of JSON, and of
+//! the Python-looking books of old), the limits on size and depth, and the filling in of variables. Pure.
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::problem::{Place, Problem};
+use super::text::Text;
+
+/// A book is small; what is larger is something else that happens to be called `.json`.
+const SOURCE_BYTES_MAX: usize = 1 << 20;
+/// Aliases could otherwise make a tree of any size out of a few lines.
+const NODES_MAX: usize = 100_000;
+const DEPTH_MAX: usize = 32;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Scalar(Scalar),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) place: Place,
+    pub(super) name: String,
+}
+
+/// A single value as it was written, its variables filled in.
+#[derive(Clone, Debug)]
+pub(super) struct Scalar {
+    pub(super) text: Text,
+    /// Whether it may also be a number or a truth value: it was written without quotes, or a variable is in it.
+    pub(super) untyped: bool,
+    /// The variables of the environment in it.
+    pub(super) used: Vec<String>,
+    /// Those of them that have no value, so that nothing can be said of this one.
+    pub(super) unset: Vec<String>,
+}
+
+impl Node {
+    /// What kind of value this is, for a message.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+            Value::Scalar(scalar) => match (scalar.untyped, scalar.text.as_literal()) {
+                (true, Some("" | "~" | "null" | "Null" | "NULL")) => "nothing",
+                (true, Some(text)) if as_bool(text).is_some() => "true or false",
+                (true, Some(text)) if text.parse::<f64>().is_ok() => "a number",
+                _ => "a text",
+            },
+        }
+    }
+
+    /// Whether no value was given: `key:` with nothing behind it, or `null`.
+    pub(super) fn is_null(&self) -> bool {
+        self.kind() == "nothing"
+    }
+}
+
+/// YAML's and Python's truth values.
+pub(super) fn as_bool(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads a book's bytes into a tree. Problems found on the way are added to `problems`; without a tree there is at least one.
+pub(super) fn parse(
+    bytes: &[u8],
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Node> {
+    let mut fail = |place, message: String| {
+        problems.push(Problem::at(place, message));
+        None
+    };
+    if bytes.len() > SOURCE_BYTES_MAX {
+        return fail(
+            Place::START,
+            format!(
+                "this file has {} KiB, and a fatebook has at most 1024 KiB: if it is not one, keep it out of this folder",
+                bytes.len() / 1024
+            ),
+        );
+    }
+    let source = match std::str::from_utf8(bytes) {
+        Ok(source) => source.strip_prefix('\u{feff}').unwrap_or(source),
+        Err(error) => {
+            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let place = Place {
+                line: before.matches('\n').count() + 1,
+                column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
+                length: 1,
+            };
+            return fail(place, "this is not UTF-8: save the file as UTF-8".to_owned());
+        }
+    };
+    let source = &join_surrogates(source);
+    let mut builder = Builder {
+        environment,
+        problems,
+        anchors: Vec::new(),
+        count: 0,
+    };
+    let mut root = None;
+    let mut stack: Vec<Open> = Vec::new();
+    for event in Parser::new_from_str(source) {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let marker = error.marker();
+                let place = clip(
+                    Place {
+                        line: marker.line(),
+                        column: marker.col() + 1,
+                        length: 1,
+                    },
+                    source,
+                );
+                let message = syntax_message(error.info(), source, place);
+                builder.problems.push(Problem::at(place, message));
+                return None;
+            }
+        };
+        let place = place_of(span, source);
+        let done = match event {
+            Event::SequenceStart(anchor, _) => {
+                stack.push(Open::list(place, anchor));
+                None
+            }
+            Event::MappingStart(anchor, _) => {
+                stack.push(Open::map(place, anchor));
+                None
+            }
+            Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
+                Some(open) => {
+                    let anchor = open.anchor;
+                    let node = open.close();
+                    builder.remember(anchor, &node);
+                    Some(node)
+                }
+                None => None,
+            },
+            Event::Scalar(text, style, anchor, _) => {
+                let as_key = stack.last().is_some_and(Open::wants_key);
+                let node = if as_key {
+                    Node {
+                        place,
+                        value: Value::Scalar(Scalar {
+                            text: Text::literal(text),
+                            untyped: style == ScalarStyle::Plain,
+                            used: Vec::new(),
+                            unset: Vec::new(),
+                        }),
+                    }
+                } else {
+                    builder.scalar(&text, style, place)
+                };
+                builder.remember(anchor, &node);
+                Some(node)
+            }
+            Event::Alias(anchor) => match builder.recall(anchor, place) {
+                Ok(node) => Some(node),
+                Err(problem) => {
+                    builder.problems.push(problem);
+                    return None;
+                }
+            },
+            Event::DocumentStart(_) if root.is_some() => {
+                builder.problems.push(Problem::at(
+                    place,
+                    "a second document begins here: a file holds one book",
+                ));
+                return None;
+            }
+            _ => None,
+        };
+        if stack.len() > DEPTH_MAX {
+            builder.problems.push(Problem::at(
+                place,
+                format!("nested more than {DEPTH_MAX} deep: a fatebook has five levels"),
+            ));
+            return None;
+        }
+        if let Some(node) = done {
+            match stack.last_mut() {
+                None => root = Some(node),
+                Some(open) => {
+                    if let Err(problem) = open.add(node) {
+                        builder.problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    if root.is_none() {
+        builder.problems.push(Problem::at(
+            Place::START,
+            "this file is empty: a fatebook has `service`, `hosts` and `failures`",
+        ));
+    }
+    root
+}
+
+struct Builder<'a> {
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    problems: &'a mut Vec<Problem>,
+    anchors: Vec<(usize, Node, usize)>,
+    count: usize,
+}
+
+impl Builder<'_> {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, place: Place) -> Node {
+        self.count += 1;
+        let mut scalar = Scalar {
+            text: Text::default(),
+            untyped: style == ScalarStyle::Plain,
+            used: Vec::new(),
+            unset: Vec::new(),
+        };
+        match Text::expand(text, self.environment) {
+            Ok(expanded) => {
+                scalar.untyped |= !expanded.used.is_empty();
+                scalar.text = expanded.text;
+                scalar.used = expanded.used;
+                scalar.unset = expanded.unset;
+            }
+            Err(message) => {
+                self.problems.push(Problem::at(place, message));
+                scalar.unset.push(String::new());
+            }
+        }
+        Node {
+            place,
+            value: Value::Scalar(scalar),
+        }
+    }
+
+    fn remember(&mut self, anchor: usize, node: &Node) {
+        if anchor != 0 {
+            self.anchors.push((anchor, node.clone(), size(node)));
+        }
+    }
+
+    fn recall(&mut self, anchor: usize, place: Place) -> Result<Node, Problem> {
+        let found = self.anchors.iter().rev().find(|(id, ..)| *id == anchor);
+        let Some((_, node, size)) = found else {
+            return Err(Problem::at(place, "this alias stands inside of what it names"));
+        };
+        self.count += size;
+        if self.count > NODES_MAX {
+            return Err(Problem::at(
+                place,
+                format!("the aliases make more than {NODES_MAX} values of this book"),
+            ));
+        }
+        Ok(node.clone())
+    }
+}
+
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar(_) => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>(),
+    }
+}
+
+struct Open {
+    place: Place,
+    anchor: usize,
+    items: OpenItems,
+}
+
+enum OpenItems {
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>, Option<Key>),
+}
+
+impl Open {
+    fn list(place: Place, anchor: usize) -> Self {
+        Self {
+            place,
+            anchor,
+            items: OpenItems::List(Vec::new()),
+        }
+    }
+
+    fn map(place: Place, anchor: usize) -> Self {
+        Self {
+            place,
+            anchor,
+            items: OpenItems::Map(Vec::new(), None),
+        }
+    }
+
+    fn wants_key(&self) -> bool {
+        matches!(self.items, OpenItems::Map(_, None))
+    }
+
+    fn close(self) -> Node {
+        let value = match self.items {
+            OpenItems::List(items) => Value::List(items),
+            OpenItems::Map(entries, _) => Value::Map(entries),
+        };
+        Node {
+            place: self.place,
+            value,
+        }
+    }
+
+    fn add(&mut self, node: Node) -> Result<(), Problem> {
+        match &mut self.items {
+            OpenItems::List(items) => items.push(node),
+            OpenItems::Map(entries, key) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => {
+                    let place = node.place;
+                    let name = match &node.value {
+                        Value::Scalar(scalar) => scalar.text.as_literal().map(str::to_owned),
+                        _ => None,
+                    };
+                    *key = Some(Key {
+                        place,
+                        name: name.clone().unwrap_or_default(),
+                    });
+                    if name.is_none() {
+                        return Err(Problem::at(place, "a key is a text, not a list or a map"));
+                    }
+                    let key_name = name.unwrap_or_default();
+                    if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == key_name) {
+                        return Err(Problem::at(
+                            place,
+                            format!(
+                                "`{key_name}` stands here a second time, first in line {}: take one of them out",
+                                first.place.line
+                            ),
+                        ));
+                    }
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn place_of(span: Span, source: &str) -> Place {
+    let start = span.start;
+    let length = if span.end.line() == start.line() {
+        span.end.col().saturating_sub(start.col())
+    } else {
+        usize::MAX
+    };
+    clip(
+        Place {
+            line: start.line(),
+            column: start.col() + 1,
+            length,
+        },
+        source,
+    )
+}
+
+/// Keeps a place within its line, for the parser names ends of lines and of files too.
+fn clip(place: Place, source: &str) -> Place {
+    let count = source.lines().count().max(1);
+    if place.line > count {
+        let last = source.lines().next_back().unwrap_or("");
+        return Place {
+            line: count,
+            column: last.chars().count().max(1),
+            length: 1,
+        };
+    }
+    let Some(line) = source.lines().nth(place.line.max(1) - 1) else {
+        return Place::START;
+    };
+    let width = line.trim_end().chars().count();
+    let column = place.column.clamp(1, width.max(1));
+    Place {
+        line: place.line.max(1),
+        column,
+        length: place.length.clamp(1, (width + 1).saturating_sub(column).max(1)),
+    }
+}
+
+/// The parser's own words, and what a person can do about the commonest of them.
+fn syntax_message(info: &str, source: &str, place: Place) -> String {
+    let line = source.lines().nth(place.line - 1).unwrap_or("");
+    let advice = if line.trim_start_matches(' ').starts_with('\t') {
+        ": YAML is indented with blanks, not tabs"
+    } else if info.contains("unknown anchor") {
+        ": an alias `*name` needs an anchor `&name` before it; a text that begins with `*` needs quotes"
+    } else if line.contains("'") && line.contains("\\'") {
+        ": within single quotes a quote is written twice ('')"
+    } else if info.contains("tag") || line.trim_start().starts_with(['@', '`', '%']) {
+        ": a text that begins with a special character needs quotes"
+    } else {
+        ""
+    };
+    format!("neither YAML nor JSON: {info}{advice}")
+}
+
+/// JSON writes a character beyond U+FFFF as two escapes, which YAML does not know: they become the one that it does.
+fn join_surrogates(source: &str) -> std::borrow::Cow<'_, str> {
+    if !source.contains("\\ud") && !source.contains("\\uD") {
+        return source.into();
+    }
+    let mut joined = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find('\\') {
+        joined.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let high = unit(rest).filter(|unit| (0xd800..0xdc00).contains(unit));
+        let low = rest
+            .get(6..)
+            .and_then(unit)
+            .filter(|unit| (0xdc00..0xe000).contains(unit));
+        if let (Some(high), Some(low)) = (high, low) {
+            let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            joined.push_str(&format!("\\U{code:08X}"));
+            rest = &rest[12..];
+        } else {
+            let taken: usize = rest.chars().take(2).map(char::len_utf8).sum();
+            joined.push_str(&rest[..taken]);
+            rest = &rest[taken..];
+        }
+    }
+    joined.push_str(rest);
+    joined.into()
+}
+
+fn unit(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    u32::from_str_radix(digits, 16).ok()
+}

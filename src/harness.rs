@@ -1,0 +1,538 @@
+//! The face that cargo, nextest and editors see: libtest's arguments, its names and its output, with Pisaura's own flags.
+//!
+//! Cases are run by [`crate::run`]; libtest-mimic only prints: each of its trials waits for the outcome of its case. That
+//! keeps the printing in libtest's form and order while one rule alone decides what goes when.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, Trial};
+
+use crate::fatebook::show_duration;
+use crate::machine::{CaseOutcome, Verdict};
+use crate::report::{
+    JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline, success_text,
+};
+use crate::run::{self, Case, CaseKind, JunitFlavor, RunOptions, Selection, Shelf};
+
+/// The exit code for a command line, or a choice of cases, that means nothing.
+const USAGE: u8 = 2;
+
+/// Which door a run came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// A test target: libtest's exit codes.
+    Harness,
+    /// The program: exit codes that tell what kind of trouble there was.
+    Program,
+}
+
+/// What can be said on the command line: what libtest takes, and Pisaura's own flags.
+#[derive(Clone, Debug, Parser)]
+pub struct Options {
+    /// Only cases whose name has one of these texts in it
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+
+    /// Take filters for whole names; a name without its `@host` means the failure on all its hosts
+    #[arg(long)]
+    exact: bool,
+
+    /// Leave out cases whose name has this text in it; may be given several times
+    #[arg(long, value_name = "FILTER")]
+    skip: Vec<String>,
+
+    /// Run only ignored cases
+    #[arg(long, conflicts_with = "include_ignored")]
+    ignored: bool,
+
+    /// Run ignored cases as well
+    #[arg(long)]
+    include_ignored: bool,
+
+    /// List the names of the cases instead of running them
+    #[arg(long)]
+    list: bool,
+
+    /// How many services are under test at once; cases of one service never overlap
+    #[arg(long, env = "PISAURA_TEST_THREADS", value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=512))]
+    test_threads: u16,
+
+    /// Show what scripts print while they run, on standard error
+    #[arg(long, visible_alias = "no-capture", env = "PISAURA_NOCAPTURE", value_parser = clap::builder::BoolishValueParser::new())]
+    nocapture: bool,
+
+    /// Show the steps and output of cases that passed, too
+    #[arg(long, env = "PISAURA_SHOW_OUTPUT", value_parser = clap::builder::BoolishValueParser::new())]
+    show_output: bool,
+
+    /// One character for each case, and no progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN")]
+    color: Option<Color>,
+
+    /// How to print; json is for editors: lines of JSON, and nothing else on standard output
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Write libtest's output to this file instead of standard output
+    #[arg(long, value_name = "PATH")]
+    logfile: Option<PathBuf>,
+
+    /// Taken for libtest's sake; everything is stable here
+    #[arg(short = 'Z', value_name = "unstable-options", hide = true)]
+    unstable: Vec<String>,
+
+    /// Taken for libtest's sake: run tests
+    #[arg(long, hide = true)]
+    test: bool,
+
+    /// Taken for libtest's sake: run benchmarks, of which there are none
+    #[arg(long, hide = true)]
+    bench: bool,
+
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Pretty,
+    Terse,
+    Json,
+}
+
+const ABOUT: &str = "Tries every failure of every fatebook as a test case, and heals the hosts again";
+const AFTER_HELP: &str = "\
+Each of Pisaura's flags is also a variable, for `cargo nextest` and editors, which pass no flags on.
+Variables without a flag:
+  PISAURA_LOCKS=FOLDER  where runs of this machine keep out of each other's way [default: /tmp/pisaura-locks]
+
+Exit codes: 0 all passed, 101 a case failed, 2 a mistake in the command line, 130 interrupted";
+
+/// The whole of a test target: `fn main() -> ExitCode { pisaura::harness::main() }`.
+pub fn main() -> ExitCode {
+    let command = Options::command()
+        .name("fatebooks")
+        .bin_name("cargo test --test fatebooks --")
+        .about(ABOUT)
+        .after_help(AFTER_HELP);
+    match parse(command) {
+        Ok(options) => go(options, Face::Harness),
+        Err(code) => code,
+    }
+}
+
+fn parse(command: clap::Command) -> Result<Options, ExitCode> {
+    let parsed = command
+        .try_get_matches()
+        .and_then(|matches| Options::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+    })
+}
+
+impl Options {
+    /// The same run, only listed.
+    pub fn listing(mut self) -> Self {
+        self.list = true;
+        self
+    }
+
+    /// The flags of the run.
+    pub fn run_options(&self) -> &RunOptions {
+        &self.run
+    }
+
+    fn selection(&self) -> Selection {
+        Selection {
+            filters: self.filters.clone(),
+            exact: self.exact,
+            skip: self.skip.clone(),
+            tags: self.run.tag.clone(),
+            // In a listing libtest-mimic leaves the others out itself.
+            ignored_only: self.ignored && !self.list,
+        }
+    }
+
+    fn for_libtest(&self) -> Arguments {
+        Arguments {
+            list: self.list,
+            ignored: self.ignored,
+            include_ignored: self.include_ignored,
+            quiet: self.quiet,
+            test: self.test,
+            bench: self.bench,
+            logfile: self.logfile.as_ref().map(|path| path.display().to_string()),
+            color: self.color.map(|color| match color {
+                Color::Auto => ColorSetting::Auto,
+                Color::Always => ColorSetting::Always,
+                Color::Never => ColorSetting::Never,
+            }),
+            format: self.format.map(|format| match format {
+                Format::Pretty => FormatSetting::Pretty,
+                Format::Terse => FormatSetting::Terse,
+                Format::Json => FormatSetting::Json,
+            }),
+            // One thread prints in the order of the list; what runs at once is not its business.
+            test_threads: Some(1),
+            // All cases that are not meant have one name, which is left out: so they are counted as libtest counts them.
+            exact: true,
+            skip: vec![FILTERED_OUT.to_owned()],
+            ..Arguments::default()
+        }
+    }
+}
+
+/// The name of everything that was not asked for. No case is called so, for all have `::` in their names.
+const FILTERED_OUT: &str = "-";
+
+/// Lists or runs what the options say, and answers with the exit code of the process.
+pub fn go(mut options: Options, face: Face) -> ExitCode {
+    match prepare(&mut options) {
+        Ok((shelf, chosen)) if options.list => list(&options, &shelf, &chosen),
+        Ok((shelf, chosen)) if options.run.dry_run => dry_run(&shelf, &chosen),
+        Ok((shelf, chosen)) => carry_out(&options, &shelf, &chosen, face),
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
+    options.run.check()?;
+    options.run.test_threads = usize::from(options.test_threads);
+    options.run.live_output = options.nocapture;
+    if std::env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test") {
+        options.run.nextest_run = std::env::var("NEXTEST_RUN_ID").ok().filter(|run| !run.is_empty());
+    }
+    let exact = options
+        .exact
+        .then_some(options.filters.as_slice())
+        .filter(|names| !names.is_empty());
+    let forced = options.ignored || options.include_ignored;
+    let environment = |name: &str| std::env::var(name).ok();
+    let shelf = Shelf::open(
+        &options.run.fatebooks,
+        exact,
+        options.run.strict,
+        &environment,
+        forced,
+    )?;
+    let chosen = run::select(&shelf, &options.selection())?.chosen;
+    Ok((shelf, chosen))
+}
+
+fn trial_name(case: &Case, chosen: &[bool]) -> String {
+    if chosen[case.id] {
+        case.name.clone()
+    } else {
+        FILTERED_OUT.to_owned()
+    }
+}
+
+fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
+    let mut text = String::new();
+    for case in shelf.cases.iter().filter(|case| chosen[case.id]) {
+        if !options.ignored || case.ignored.is_some() {
+            text.push_str(&case.name);
+            text.push_str(": test\n");
+        }
+    }
+    if options.format.is_none_or(|format| format == Format::Pretty) && !options.quiet {
+        let count = text.lines().count();
+        let plural = if count == 1 { "" } else { "s" };
+        text.push_str(&format!("\n{count} test{plural}, 0 benchmarks\n"));
+    }
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot print the list: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> ExitCode {
+    let cases: Vec<Arc<Case>> = shelf
+        .cases
+        .iter()
+        .filter(|case| chosen[case.id])
+        .cloned()
+        .collect();
+    if cases.is_empty() {
+        let (count, books) = (shelf.cases.len(), shelf.books);
+        eprintln!(
+            "\nwarning: NOTHING WAS SELECTED, so nothing is tested: none of the {count} cases of {books} fatebooks in `{}` \
+             is meant by what was asked for. `--list` shows their names",
+            options.run.fatebooks.display()
+        );
+        if face == Face::Program {
+            return ExitCode::from(USAGE);
+        }
+    }
+    let nextest = options.run.nextest_run.is_some();
+    let repeat = repeat(face);
+    let terminal = Arc::new(Mutex::new(Terminal::new(Look::fitting(options.quiet))));
+    let infos = run::case_infos(&cases);
+    let junit_path = match (&options.run.junit, nextest, cases.first()) {
+        (Some(path), ..) => path.clone(),
+        (None, true, Some(case)) => JunitReport::path_of_one(&options.run.output, &case.name),
+        (None, ..) => options.run.output.join("junit.xml"),
+    };
+    let junit = JunitReport::new(
+        junit_path,
+        options.run.junit_flavor() == JunitFlavor::Gitlab,
+        repeat.clone(),
+    );
+    let logs = Logs::new(options.run.output.join("logs"));
+    let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs));
+    let (run, mut outcomes) = match run::begin(cases.clone(), &options.run, reporters) {
+        Ok(begun) => begun,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(if face == Face::Program { 3 } else { 101 });
+        }
+    };
+    let columns = cases
+        .iter()
+        .map(|case| case.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        + "test  ... ".len();
+    let passed: Arc<Mutex<Vec<(String, CaseOutcome)>>> = Arc::default();
+    let trials = shelf
+        .cases
+        .iter()
+        .map(|case| {
+            let Some(outcome) = outcomes.remove(&case.id) else {
+                return Trial::test(trial_name(case, chosen), || Ok(()));
+            };
+            let (case, terminal, passed, repeat) = (
+                Arc::clone(case),
+                Arc::clone(&terminal),
+                Arc::clone(&passed),
+                repeat.clone(),
+            );
+            let show_output = options.show_output;
+            Trial::ignorable_test(case.name.clone(), move || {
+                lock(&terminal).show(case.id, columns);
+                let outcome = outcome.recv();
+                lock(&terminal).hide();
+                let Ok(outcome) = outcome else {
+                    return Err(Failed::from("the run ended before this case did"));
+                };
+                if show_output && outcome.verdict == Verdict::Survived {
+                    lock(&passed).push((case.name.clone(), outcome.clone()));
+                }
+                conclude(&case, &outcome, &repeat, nextest)
+            })
+        })
+        .collect();
+    let mut arguments = options.for_libtest();
+    // Which of them are ignored was decided when they were chosen, so that the reason can be told.
+    arguments.ignored = false;
+    arguments.include_ignored = true;
+    // It panics when standard output is closed, and running cases must be reverted all the same.
+    let printed = catch_unwind(AssertUnwindSafe(|| libtest_mimic::run(&arguments, trials)));
+    if printed.is_err() {
+        run.interrupt("standard output was closed");
+    }
+    let end = run.join();
+    for (name, outcome) in lock(&passed).iter() {
+        println!("---- {name} ----\n{}", success_text(outcome));
+    }
+    lock(&terminal).shout(&end.shouts);
+    match (face, printed) {
+        (Face::Program, _) => ExitCode::from(end.exit_code()),
+        (Face::Harness, Ok(conclusion)) if !end.interrupted => conclusion.exit_code(),
+        (Face::Harness, Err(_)) => ExitCode::from(101),
+        (Face::Harness, _) => ExitCode::from(130),
+    }
+}
+
+/// What libtest is told of a case.
+fn conclude(
+    case: &Case,
+    outcome: &CaseOutcome,
+    repeat: &Repeat,
+    nextest: bool,
+) -> Result<Completion, Failed> {
+    match outcome.verdict {
+        Verdict::Survived => Ok(Completion::Completed),
+        Verdict::Skipped => {
+            let reason = headline(outcome).trim_start_matches("skipped: ").to_owned();
+            // nextest takes a case that was ignored while it ran for one that passed; those that are always ignored it
+            // never runs.
+            if nextest {
+                eprintln!("Error: skipped: {reason}");
+                return Err(Failed::from(format!("skipped: {reason}")));
+            }
+            Ok(Completion::ignored_with(reason))
+        }
+        _ => {
+            if nextest {
+                // This line becomes the message in nextest's own JUnit report.
+                eprintln!("Error: {}", headline(outcome));
+            }
+            Err(Failed::from(failure_text(&case.info(), outcome, repeat)))
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a case is run again: cargo puts a hash behind the name of a test target.
+fn repeat(face: Face) -> Repeat {
+    if face == Face::Program {
+        return Repeat::Program;
+    }
+    let program = std::env::args().next().unwrap_or_default();
+    let name = PathBuf::from(program)
+        .file_stem()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let target = match name.rsplit_once('-') {
+        Some((target, hash)) if hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()) => target,
+        _ => &name,
+    };
+    Repeat::Cargo(target.to_owned())
+}
+
+fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
+    let mut text = String::new();
+    let mut broken = false;
+    for case in shelf.cases.iter().filter(|case| chosen[case.id]) {
+        text.push_str(&format!("{}\n", case.name));
+        if let Some(outcome) = case.settled_already() {
+            broken |= outcome.verdict != Verdict::Skipped;
+            text.push_str(&format!("  {}\n", headline(&outcome)));
+            continue;
+        }
+        let (
+            CaseKind::Failure {
+                book,
+                host: Some(host),
+                ..
+            },
+            Some(fate),
+        ) = (&case.kind, case.fate())
+        else {
+            continue;
+        };
+        let values = crate::fatebook::CaseValues {
+            host: &host.host,
+            service: &book.service,
+            failure: &fate.name,
+        };
+        let show = |command: &crate::fatebook::Command| {
+            let words: Vec<String> = command
+                .fill(&values)
+                .iter()
+                .map(|word| crate::remote::quote(word))
+                .collect();
+            words.join(" ")
+        };
+        let limit = show_duration(fate.timeout);
+        text.push_str(&format!(
+            "  1 healthcheck  here, within {limit}: {}\n",
+            show(&fate.healthcheck)
+        ));
+        text.push_str(&format!(
+            "  2 inducer      on {host}, within {limit}: {}\n",
+            show(&fate.inducer)
+        ));
+        if let Some(verify) = &fate.verify {
+            text.push_str(&format!(
+                "    verify       on {host}, within {limit}: {}\n",
+                show(verify)
+            ));
+        }
+        let grace = match fate.grace.is_zero() {
+            true => String::new(),
+            false => format!(", asked again for {}", show_duration(fate.grace)),
+        };
+        text.push_str(&format!("  3 healthcheck  here{grace}\n"));
+        text.push_str(&format!(
+            "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
+            show_duration(fate.revert_within()),
+            show(&fate.reverter)
+        ));
+        text.push_str(&format!("  5 healthcheck  here{grace}\n"));
+    }
+    let count = chosen.iter().filter(|chosen| **chosen).count();
+    text.push_str(&format!(
+        "\n{count} of {} cases; nothing was touched\n",
+        chosen.len()
+    ));
+    if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
+        eprintln!("error: cannot print the plan: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(if broken { USAGE } else { 0 })
+}
+
+/// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
+pub fn check(options: &RunOptions) -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    let shelf = match Shelf::open(&options.fatebooks, None, options.strict, &environment, false) {
+        Ok(shelf) => shelf,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    for note in &shelf.notes {
+        println!("note: {note}\n");
+    }
+    let mut broken = 0;
+    let mut ignored: HashMap<String, usize> = HashMap::new();
+    for case in &shelf.cases {
+        match (&case.kind, &case.ignored) {
+            (CaseKind::Broken(book), _) => {
+                broken += 1;
+                eprintln!("{}\n", book.report());
+            }
+            (_, Some(reason)) => *ignored.entry(reason.clone()).or_default() += 1,
+            _ => {}
+        }
+    }
+    let mut ignored: Vec<_> = ignored.into_iter().collect();
+    ignored.sort();
+    for (reason, count) in ignored {
+        println!("{count} ignored: {reason}");
+    }
+    let plural = |count: usize, what: &str| {
+        if count == 1 {
+            format!("1 {what}")
+        } else {
+            format!("{count} {what}s")
+        }
+    };
+    let cases = shelf.cases.len() - broken;
+    println!(
+        "{}, {}, {broken} broken",
+        plural(shelf.books, "fatebook"),
+        plural(cases, "case")
+    );
+    ExitCode::from(if broken > 0 { USAGE } else { 0 })
+}

@@ -1,0 +1,442 @@
+//! The life of a case, as a machine: which step comes next, and what the case's verdict is. Decides that every path after
+//! the inducer goes through the reverter, that an inducer is never begun twice and a reverter as often as it takes. Pure.
+
+use std::time::Duration;
+
+use crate::fatebook::{Expectation, show_duration};
+
+use super::verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
+
+/// What the machine needs to know of a case.
+#[derive(Clone, Debug)]
+pub struct CasePlan {
+    /// Whether the failure has a `verify`.
+    pub verify: bool,
+    /// What the second healthcheck must say.
+    pub expect: Expectation,
+    /// Time limit of each step.
+    pub timeout: Duration,
+    /// How long a healthcheck that says no is asked again.
+    pub grace: Duration,
+    /// How long after the inducer was handed out the reverter is still tried.
+    pub revert_within: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum CaseEvent {
+    /// The case begins.
+    Begin,
+    /// The step that was asked for has ended.
+    Ended(StepEnd),
+    /// It is safely written down that the host may be dirty.
+    Noted,
+    /// The time that `wake_at` named has come.
+    Woke,
+    /// The run was interrupted. A step other than the reverter is ended, and reported as `Interrupted`.
+    Interrupt,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaseAction {
+    /// Do this step, within this time, and report how it ended. `attempt` counts from 1.
+    Perform {
+        /// The step.
+        step: Step,
+        /// Which try at it.
+        attempt: u32,
+        /// Its time limit.
+        limit: Duration,
+    },
+    /// Write down that the host may be dirty from now on, and report when that is safe.
+    NoteDirty,
+    /// The host is healed: whatever watches over it is not needed any more.
+    NoteReverted,
+    /// Wait for `wake_at` or an interrupt.
+    Wait,
+    /// The case is over.
+    Settle,
+}
+
+/// How often a host is tried before anything was induced.
+const PREPARE_ATTEMPTS_MAX: u32 = 4;
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+const ASK_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct CaseMachine {
+    plan: CasePlan,
+    state: State,
+    step: Step,
+    attempt: u32,
+    step_began: Duration,
+    /// When the inducer was handed out.
+    dirty_since: Option<Duration>,
+    clean: bool,
+    interrupted: bool,
+    findings: Vec<Finding>,
+    /// How long the service took to say yes, after the failure and after the revert.
+    recovered_after: [Option<Duration>; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    Performing,
+    Noting,
+    Waiting(Duration),
+    Settled,
+}
+
+impl CaseMachine {
+    /// A case that has not begun.
+    pub fn new(plan: CasePlan) -> Self {
+        Self {
+            plan,
+            state: State::New,
+            step: Step::Before,
+            attempt: 0,
+            step_began: Duration::ZERO,
+            dirty_since: None,
+            clean: true,
+            interrupted: false,
+            findings: Vec::new(),
+            recovered_after: [None, None],
+        }
+    }
+
+    /// When the machine wants to be woken, if it waits.
+    pub fn wake_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Waiting(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether the host may be broken by this case now.
+    pub fn is_dirty(&self) -> bool {
+        !self.clean
+    }
+
+    /// The verdict, the findings behind it, and how long the service took to be well again, after the failure and after
+    /// the revert. Meaningful once the case is settled.
+    pub fn result(&self) -> (Verdict, &[Finding], [Option<Duration>; 2]) {
+        (worst(&self.findings), &self.findings, self.recovered_after)
+    }
+
+    /// Takes in what happened, and answers with what is to be done. Events that do not fit the state are ignored: they
+    /// are late news of something that is over.
+    pub fn step(&mut self, now: Duration, event: CaseEvent) -> Vec<CaseAction> {
+        match (self.state, event) {
+            (State::New, CaseEvent::Begin) => self.begin(now, Step::Before),
+            (State::New, CaseEvent::Interrupt) => {
+                self.note_interrupt("before it began");
+                self.settle()
+            }
+            (State::Settled, _) => Vec::new(),
+            (_, CaseEvent::Interrupt) => {
+                self.interrupted = true;
+                match self.state {
+                    State::Waiting(_) if self.step != Step::Revert => self.after_interrupt(now),
+                    _ => Vec::new(),
+                }
+            }
+            (State::Noting, CaseEvent::Noted) => {
+                if self.interrupted {
+                    // Nothing was induced yet.
+                    self.clean = true;
+                    self.dirty_since = None;
+                    self.note_interrupt("before the inducer");
+                    let mut actions = vec![CaseAction::NoteReverted];
+                    actions.extend(self.settle());
+                    return actions;
+                }
+                self.begin(now, Step::Induce)
+            }
+            (State::Waiting(until), CaseEvent::Woke) if now >= until => self.again(),
+            (State::Waiting(_), CaseEvent::Woke) => vec![CaseAction::Wait],
+            (State::Performing, CaseEvent::Ended(end)) => self.ended(now, end),
+            _ => Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, now: Duration, step: Step) -> Vec<CaseAction> {
+        self.step = step;
+        self.step_began = now;
+        self.attempt = 0;
+        self.again()
+    }
+
+    fn again(&mut self) -> Vec<CaseAction> {
+        self.attempt += 1;
+        self.state = State::Performing;
+        vec![CaseAction::Perform {
+            step: self.step,
+            attempt: self.attempt,
+            limit: self.plan.timeout,
+        }]
+    }
+
+    fn wait(&mut self, until: Duration) -> Vec<CaseAction> {
+        self.state = State::Waiting(until);
+        vec![CaseAction::Wait]
+    }
+
+    fn settle(&mut self) -> Vec<CaseAction> {
+        self.state = State::Settled;
+        vec![CaseAction::Settle]
+    }
+
+    fn ended(&mut self, now: Duration, end: StepEnd) -> Vec<CaseAction> {
+        if end == StepEnd::Interrupted {
+            self.interrupted = true;
+        }
+        if self.step == Step::Revert {
+            return self.revert_ended(now, end);
+        }
+        if self.interrupted {
+            if end != StepEnd::Interrupted && !end.is_success() {
+                self.judge(now, &end);
+            }
+            return self.after_interrupt(now);
+        }
+        if self.step.is_healthcheck() {
+            return self.healthcheck_ended(now, end);
+        }
+        match (self.step, end) {
+            (Step::Prepare, StepEnd::Failed(trouble))
+                if trouble.kind.may_pass() && self.attempt < PREPARE_ATTEMPTS_MAX =>
+            {
+                self.wait(now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt))
+            }
+            (Step::Prepare, end) if end.is_success() => {
+                self.state = State::Noting;
+                self.clean = false;
+                self.dirty_since = Some(now);
+                vec![CaseAction::NoteDirty]
+            }
+            (Step::Prepare, end) => {
+                self.judge(now, &end);
+                self.settle()
+            }
+            (Step::Induce, end) if end.is_success() => {
+                let next = if self.plan.verify {
+                    Step::Verify
+                } else {
+                    Step::During
+                };
+                self.begin(now, next)
+            }
+            (Step::Verify, end) if end.is_success() => self.begin(now, Step::During),
+            (_, end) => {
+                self.judge(now, &end);
+                self.begin(now, Step::Revert)
+            }
+        }
+    }
+
+    fn healthcheck_ended(&mut self, now: Duration, end: StepEnd) -> Vec<CaseAction> {
+        let wanted = self.wanted(&end);
+        let asked_for = now - self.step_began;
+        if !wanted && may_change(&end) && asked_for < self.plan.grace {
+            let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
+            return self.wait(now + pause.min(self.plan.grace - asked_for));
+        }
+        if wanted {
+            let recovered = if self.attempt == 1 {
+                Duration::ZERO
+            } else {
+                asked_for
+            };
+            match self.step {
+                Step::During => self.recovered_after[0] = Some(recovered),
+                Step::After => self.recovered_after[1] = Some(recovered),
+                _ => {}
+            }
+        } else {
+            self.judge(now, &end);
+        }
+        match self.step {
+            Step::Before if wanted => self.begin(now, Step::Prepare),
+            Step::During => self.begin(now, Step::Revert),
+            _ => self.settle(),
+        }
+    }
+
+    /// Whether a healthcheck's answer is the one that its step wants.
+    fn wanted(&self, end: &StepEnd) -> bool {
+        match (self.step, self.plan.expect) {
+            (Step::During, Expectation::Unhealthy) => says_no(end),
+            _ => end.is_success(),
+        }
+    }
+
+    fn revert_ended(&mut self, now: Duration, end: StepEnd) -> Vec<CaseAction> {
+        if end.is_success() {
+            self.clean = true;
+            let mut actions = vec![CaseAction::NoteReverted];
+            if self.interrupted {
+                self.note_interrupt("after the inducer; the host was reverted");
+                actions.extend(self.settle());
+            } else {
+                actions.extend(self.begin(now, Step::After));
+            }
+            return actions;
+        }
+        let deadline = self.dirty_since.unwrap_or_default() + self.plan.revert_within;
+        let next = now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt);
+        if next < deadline {
+            return self.wait(next);
+        }
+        let tries = if self.attempt == 1 {
+            "once".to_owned()
+        } else {
+            format!("{} times", self.attempt)
+        };
+        self.find(
+            Verdict::Unreverted,
+            "Unreverted",
+            format!(
+                "the reverter did not succeed, tried {tries}: {}: the host may still be broken",
+                self.tell(&end)
+            ),
+        );
+        if self.interrupted {
+            self.note_interrupt("after the inducer");
+        }
+        self.settle()
+    }
+
+    /// Where an interrupt leads to: to the end while the host is untouched, to the reverter afterwards.
+    fn after_interrupt(&mut self, now: Duration) -> Vec<CaseAction> {
+        if self.is_dirty() {
+            return self.begin(now, Step::Revert);
+        }
+        let when = match self.step {
+            Step::After => "in the last healthcheck; the host was reverted",
+            _ => "before the inducer",
+        };
+        self.note_interrupt(when);
+        self.settle()
+    }
+
+    fn note_interrupt(&mut self, when: &str) {
+        self.find(Verdict::Skipped, "Interrupted", format!("interrupted {when}"));
+    }
+
+    fn find(&mut self, verdict: Verdict, kind: &str, message: String) {
+        self.findings.push(Finding {
+            verdict,
+            kind: kind.to_owned(),
+            message,
+        });
+    }
+
+    /// Makes a finding of a step that did not end as it should.
+    fn judge(&mut self, now: Duration, end: &StepEnd) {
+        let asked = match self.attempt {
+            0 | 1 => String::new(),
+            times => {
+                format!(
+                    ", asked {times} times in {}",
+                    show_duration(round(now - self.step_began))
+                )
+            }
+        };
+        if self.step.is_healthcheck() && (says_no(end) || end.is_success()) {
+            let told = self.tell(end);
+            let (verdict, kind, message) = match self.step {
+                Step::Before => (
+                    Verdict::Unfit,
+                    "UnhealthyBefore",
+                    format!("the healthcheck said no before the host was touched ({told}{asked})"),
+                ),
+                Step::During if self.plan.expect == Expectation::Unhealthy => (
+                    Verdict::Succumbed,
+                    "HealthyDuring",
+                    format!("the healthcheck said yes during the failure, and was to say no ({told}{asked})"),
+                ),
+                Step::During => (
+                    Verdict::Succumbed,
+                    "UnhealthyDuring",
+                    format!("the healthcheck said no during the failure ({told}{asked})"),
+                ),
+                _ => (
+                    Verdict::NotRecovered,
+                    "UnhealthyAfter",
+                    format!("the healthcheck said no after the revert ({told}{asked})"),
+                ),
+            };
+            return self.find(verdict, kind, message);
+        }
+        let kind = match end {
+            StepEnd::TimedOut => TroubleKind::Timeout,
+            StepEnd::Failed(trouble) => trouble.kind,
+            _ => match self.step {
+                Step::Induce => TroubleKind::Inducer,
+                Step::Verify => TroubleKind::Verify,
+                Step::Prepare => TroubleKind::Upload,
+                _ => TroubleKind::Healthcheck,
+            },
+        };
+        let told = self.tell(end);
+        let message = match (self.step, end) {
+            (Step::Verify, StepEnd::Exited(_)) => {
+                format!("the failure did not take hold: verify ended with {told}")
+            }
+            (step, StepEnd::Exited(Exit::Status(126 | 127))) if step.is_healthcheck() => {
+                format!("the {step} gave no answer: its program could not be run ({told}{asked})")
+            }
+            (step, StepEnd::Exited(_)) if step.is_healthcheck() => {
+                format!("the {step} gave no answer: {told}{asked}")
+            }
+            (step, StepEnd::Exited(_)) => format!("the {step} failed: {told}"),
+            (step, _) => format!("{step}: {told}{asked}"),
+        };
+        self.find(Verdict::Botched, &kind.to_string(), message);
+    }
+
+    fn tell(&self, end: &StepEnd) -> String {
+        match end {
+            StepEnd::TimedOut => {
+                format!(
+                    "took longer than its time limit of {}",
+                    show_duration(self.plan.timeout)
+                )
+            }
+            StepEnd::Exited(exit) => exit.to_string(),
+            StepEnd::Failed(Trouble { message, .. }) => message.clone(),
+            StepEnd::Interrupted => "interrupted".to_owned(),
+        }
+    }
+}
+
+/// A healthcheck's no: a status other than 0, and other than the two by which a shell says that there is no such program.
+fn says_no(end: &StepEnd) -> bool {
+    matches!(end, StepEnd::Exited(Exit::Status(status)) if !matches!(status, 0 | 126 | 127))
+}
+
+/// Whether asking the healthcheck again may bring another answer.
+fn may_change(end: &StepEnd) -> bool {
+    matches!(
+        end,
+        StepEnd::TimedOut | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_))
+    ) && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
+}
+
+/// The pause after the given attempt: each twice as long as the one before.
+fn pause(first: Duration, longest: Duration, attempt: u32) -> Duration {
+    (first * 2u32.pow(attempt.saturating_sub(1).min(10))).min(longest)
+}
+
+fn round(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+#[path = "case_tests.rs"]
+mod tests;

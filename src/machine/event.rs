@@ -1,0 +1,189 @@
+//! The one stream of events that every reporter reads, and what is known of a case at its end. Pure data.
+
+use std::time::Duration;
+
+use crate::fatebook::LogLevel;
+
+use super::output::{Captured, Stream};
+use super::verdict::{Finding, Step, StepEnd, Verdict};
+
+/// A case's number in the run: its place in the list of names.
+pub type CaseId = usize;
+
+/// What happens in a run. Times are counted from the beginning of the run.
+#[derive(Clone, Debug)]
+pub enum RunEvent {
+    /// A case waits for something that another run holds.
+    Waiting {
+        /// The case.
+        case: CaseId,
+        /// For what, in words.
+        what: String,
+    },
+    /// A case begins.
+    Began {
+        /// The case.
+        case: CaseId,
+    },
+    /// A step begins.
+    StepBegan {
+        /// The case.
+        case: CaseId,
+        /// The step.
+        step: Step,
+        /// Which try at it, from 1.
+        attempt: u32,
+    },
+    /// A script printed something: whole lines, or what came before a pause. Sent only if somebody wants to see it at once.
+    Printed {
+        /// The case.
+        case: CaseId,
+        /// The step whose script it is.
+        step: Step,
+        /// On which stream.
+        stream: Stream,
+        /// The text, cleaned of secrets.
+        text: String,
+    },
+    /// A step ended.
+    StepEnded {
+        /// The case.
+        case: CaseId,
+        /// How.
+        record: StepRecord,
+    },
+    /// The host of the case may be broken from now on.
+    MayBeDirty {
+        /// The case.
+        case: CaseId,
+        /// The command that heals it by hand.
+        heal: String,
+    },
+    /// The host of the case is healed.
+    Reverted {
+        /// The case.
+        case: CaseId,
+    },
+    /// A line of the executor's own log.
+    Logged {
+        /// The case.
+        case: CaseId,
+        /// Its level.
+        level: LogLevel,
+        /// The line.
+        line: String,
+    },
+    /// Something that belongs to no case, and that a person should know.
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// A case is over.
+    Settled {
+        /// The case.
+        case: CaseId,
+        /// How it ended.
+        outcome: CaseOutcome,
+    },
+    /// The run was asked to stop: nothing new begins.
+    Interrupted {
+        /// By what: `SIGINT`, `SIGTERM`.
+        by: &'static str,
+    },
+}
+
+/// One try at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepRecord {
+    /// The step.
+    pub step: Step,
+    /// Which try at it, from 1.
+    pub attempt: u32,
+    /// When it began, counted from the beginning of the case.
+    pub began: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub end: StepEnd,
+    /// What it printed on standard output.
+    pub stdout: Captured,
+    /// What it printed on standard error.
+    pub stderr: Captured,
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseOutcome {
+    /// The worst of the findings.
+    pub verdict: Verdict,
+    /// All that was found; empty if the service survived.
+    pub findings: Vec<Finding>,
+    /// What the carrying out of it brought, if it was begun.
+    pub report: Option<CaseReport>,
+}
+
+/// What is known of a case that was begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaseReport {
+    /// All tries at all steps, in order.
+    pub steps: Vec<StepRecord>,
+    /// How long it took in all.
+    pub took: Duration,
+    /// How long the service took to say yes during the failure; zero if it said so at once.
+    pub recovered_during: Option<Duration>,
+    /// How long the service took to say yes after the revert; zero if it said so at once.
+    pub recovered_after: Option<Duration>,
+    /// The command that heals the host by hand, if it may still be broken.
+    pub heal: Option<String>,
+}
+
+impl CaseOutcome {
+    /// The outcome of a case that was never begun.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        let finding = Finding {
+            verdict: Verdict::Skipped,
+            kind: "Skipped".to_owned(),
+            message: reason.into(),
+        };
+        Self {
+            verdict: Verdict::Skipped,
+            findings: vec![finding],
+            report: None,
+        }
+    }
+
+    /// The outcome of a case that could not be begun.
+    pub fn botched(kind: &str, message: impl Into<String>) -> Self {
+        let finding = Finding {
+            verdict: Verdict::Botched,
+            kind: kind.to_owned(),
+            message: message.into(),
+        };
+        Self {
+            verdict: Verdict::Botched,
+            findings: vec![finding],
+            report: None,
+        }
+    }
+
+    /// The outcome of a case of which nothing is known any more: its host may be broken.
+    pub fn lost(message: impl Into<String>) -> Self {
+        let finding = Finding {
+            verdict: Verdict::Unreverted,
+            kind: "Unreverted".to_owned(),
+            message: message.into(),
+        };
+        Self {
+            verdict: Verdict::Unreverted,
+            findings: vec![finding],
+            report: None,
+        }
+    }
+
+    /// The finding that made the verdict.
+    pub fn main_finding(&self) -> Option<&Finding> {
+        self.findings
+            .iter()
+            .find(|finding| finding.verdict == self.verdict)
+    }
+}

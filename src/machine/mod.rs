@@ -1,0 +1,16 @@
+//! The machines: what is decided, without the world. No async, clock, randomness or I/O in here.
+//!
+//! A machine is told what happened and when, and answers with what is to be done. The rooms above do it. Time is an
+//! argument, a [`std::time::Duration`] since a beginning that the room above chose.
+
+mod case;
+mod event;
+mod gate;
+mod output;
+mod verdict;
+
+pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan};
+pub use event::{CaseId, CaseOutcome, CaseReport, RunEvent, StepRecord};
+pub use gate::{Gate, GateCase, Skipped};
+pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
+pub use verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst};

@@ -1,0 +1,263 @@
+//! How a step can end, what that says, and how a case can end. Owns the verdicts and their order. Pure data.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One of the things done in a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Step {
+    /// Is the service well before we touch it?
+    Before,
+    /// Both scripts are brought to the host.
+    Prepare,
+    /// Break the host.
+    Induce,
+    /// Did the failure take hold?
+    Verify,
+    /// Does the service still work?
+    During,
+    /// Heal the host.
+    Revert,
+    /// Is it well again?
+    After,
+}
+
+impl Step {
+    /// All of them, in the order in which they are done.
+    pub const ALL: [Self; 7] = [
+        Self::Before,
+        Self::Prepare,
+        Self::Induce,
+        Self::Verify,
+        Self::During,
+        Self::Revert,
+        Self::After,
+    ];
+
+    /// The number of the step of a case's life (1 to 5) that it belongs to.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Before => 1,
+            Self::Prepare | Self::Induce | Self::Verify => 2,
+            Self::During => 3,
+            Self::Revert => 4,
+            Self::After => 5,
+        }
+    }
+
+    /// The number that a healthcheck gets as `--step=N`.
+    pub fn healthcheck_number(self) -> Option<u8> {
+        match self {
+            Self::Before => Some(1),
+            Self::During => Some(2),
+            Self::After => Some(3),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one of the healthchecks.
+    pub fn is_healthcheck(self) -> bool {
+        self.healthcheck_number().is_some()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Before => "healthcheck before",
+            Self::Prepare => "prepare",
+            Self::Induce => "inducer",
+            Self::Verify => "verify",
+            Self::During => "healthcheck during",
+            Self::Revert => "reverter",
+            Self::After => "healthcheck after",
+        })
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// With this status.
+    Status(i32),
+    /// By this signal: its name without `SIG`, or its number.
+    Signal(String),
+}
+
+impl Exit {
+    /// Whether it ended with status 0.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Status(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // What a shell says of a command that a signal ended.
+            Self::Status(status @ 129..=192) => match signal_name(status - 128) {
+                Some(name) => write!(formatter, "exit status {status} (SIG{name})"),
+                None => write!(formatter, "exit status {status}"),
+            },
+            Self::Status(status) => write!(formatter, "exit status {status}"),
+            Self::Signal(name) if name.starts_with(|c: char| c.is_ascii_digit()) => {
+                write!(formatter, "ended by signal {name}")
+            }
+            Self::Signal(name) => write!(formatter, "ended by SIG{name}"),
+        }
+    }
+}
+
+/// The name of a signal of Linux, without `SIG`; the same on all of its machines that Pisaura runs on.
+pub fn signal_name(number: i32) -> Option<&'static str> {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    NAMES.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+}
+
+/// Why a step could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Its kind.
+    pub kind: TroubleKind,
+    /// What happened, where, and what to do.
+    pub message: String,
+}
+
+/// The kinds of trouble; they name the errors in JUnit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TroubleKind {
+    /// The host could not be reached, or the connection broke. May pass: worth another try.
+    Connection,
+    /// The host is not the one that is known by this name, or not known.
+    HostKey,
+    /// The host does not let us in.
+    Login,
+    /// A script could not be brought to the host.
+    Upload,
+    /// A process could not be started.
+    Start,
+    /// A step took longer than its time limit.
+    Timeout,
+    /// The inducer did not end with status 0.
+    Inducer,
+    /// The failure did not take hold.
+    Verify,
+    /// A healthcheck gave no answer.
+    Healthcheck,
+    /// No room to run.
+    Cluster,
+}
+
+impl TroubleKind {
+    /// Whether trying the same again may help.
+    pub fn may_pass(self) -> bool {
+        self == Self::Connection
+    }
+}
+
+impl fmt::Display for TroubleKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Connection => "ConnectionFailed",
+            Self::HostKey => "HostKeyRefused",
+            Self::Login => "LoginFailed",
+            Self::Upload => "UploadFailed",
+            Self::Start => "StartFailed",
+            Self::Timeout => "TimeLimit",
+            Self::Inducer => "InducerFailed",
+            Self::Verify => "NotInduced",
+            Self::Healthcheck => "HealthcheckFailed",
+            Self::Cluster => "ClusterFailed",
+        })
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepEnd {
+    /// Its process ended by itself.
+    Exited(Exit),
+    /// It took longer than its limit, and was ended.
+    TimedOut,
+    /// It could not be carried out.
+    Failed(Trouble),
+    /// An interrupt came, and it was ended.
+    Interrupted,
+}
+
+impl StepEnd {
+    /// Whether the step did what it is for.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Exited(exit) if exit.is_success())
+    }
+}
+
+impl fmt::Display for StepEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(exit) if exit.is_success() => formatter.write_str("ok"),
+            Self::Exited(exit) => exit.fmt(formatter),
+            Self::TimedOut => formatter.write_str("time limit"),
+            Self::Failed(trouble) => formatter.write_str(&trouble.message),
+            Self::Interrupted => formatter.write_str("interrupted"),
+        }
+    }
+}
+
+/// How a case ended; from good to bad, but for `Skipped`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Not run, or not to the end, by an interrupt, by failfast or because the book says so.
+    Skipped,
+    /// All five steps said yes.
+    Survived,
+    /// The service was not well before it was touched.
+    Unfit,
+    /// The service did not stand the failure.
+    Succumbed,
+    /// The service was not well again after the revert.
+    NotRecovered,
+    /// A step could not be carried out.
+    Botched,
+    /// The reverter did not succeed: the host may still be broken.
+    Unreverted,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Skipped => "skipped",
+            Self::Survived => "survived",
+            Self::Unfit => "unfit",
+            Self::Succumbed => "succumbed",
+            Self::NotRecovered => "not recovered",
+            Self::Botched => "botched",
+            Self::Unreverted => "unreverted",
+        })
+    }
+}
+
+/// One thing that a case brought to light; a case can have several, and none hides another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The verdict that it alone would make.
+    pub verdict: Verdict,
+    /// The name of it in reports: `UnhealthyDuring`, `LoginFailed`, `Unreverted`.
+    pub kind: String,
+    /// What happened, in a sentence.
+    pub message: String,
+}
+
+/// The verdict of several findings: the worst. Without any, the case survived.
+pub fn worst(findings: &[Finding]) -> Verdict {
+    findings
+        .iter()
+        .map(|finding| finding.verdict)
+        .max()
+        .unwrap_or(Verdict::Survived)
+}

@@ -1,0 +1,44 @@
+//! `pisaura`'s command line; nothing else.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pisaura::harness::{self, Face, Options};
+use pisaura::run::RunOptions;
+
+/// Does a service fail successfully? Tries the failures of fatebooks, and heals the hosts again
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Pisaura {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 survived, 1 a healthcheck said no, 2 a mistake in the command line or in a book,
+3 a case could not be carried out, 4 a host is left unreverted, 130 interrupted";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run cases: all of them, or those that the filters mean
+    #[command(after_help = EXIT_CODES)]
+    Run(Box<Options>),
+    /// List the names of the cases
+    List(Box<Options>),
+    /// Say what is wrong with the fatebooks; touches no host
+    Check(Box<RunOptions>),
+    /// Print the JSON Schema of a fatebook, for editors
+    Schema,
+}
+
+fn main() -> ExitCode {
+    match Pisaura::parse().command {
+        Command::Run(options) => harness::go(*options, Face::Program),
+        Command::List(options) => harness::go(options.listing(), Face::Program),
+        Command::Check(options) => harness::check(&options),
+        Command::Schema => {
+            print!("{}", pisaura::fatebook::schema());
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Logging in: who to, as whom, with what, in which order, and what to tell a person when the host does not let us in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
+
+use crate::fatebook::{HostKeyCheck, SshOptions};
+use crate::machine::{Trouble, TroubleKind};
+
+use super::ssh::Waiter;
+
+/// A server's usual `MaxAuthTries` is 6, and a try too much loses the connection.
+const KEYS_TRIED_MAX: usize = 5;
+/// The start of an unencrypted private key in OpenSSH's own format: its magic and the cipher `none`, in base64.
+const OPENSSH_UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
+
+/// The host to log in to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// A name or an address.
+    pub host: String,
+    /// The port of its SSH server.
+    pub port: u16,
+    /// How a person calls it.
+    pub shown: String,
+}
+
+/// How to log in.
+#[derive(Clone)]
+pub struct Login {
+    /// As this user.
+    pub user: String,
+    /// For password and keyboard-interactive.
+    pub password: Option<String>,
+    /// A private key.
+    pub identity_file: Option<PathBuf>,
+    /// Of the private key.
+    pub passphrase: Option<String>,
+    /// The files of known host keys: the first one is added to.
+    pub known_hosts: PathBuf,
+    /// What to do about a host key that is not known.
+    pub host_key_check: HostKeyCheck,
+    /// Time limit of connecting and logging in.
+    pub connect_timeout: Duration,
+}
+
+impl Login {
+    /// What the book says, with its relative paths taken from `folder` and what it leaves out from the user's own.
+    pub fn new(options: &SshOptions, host_user: Option<&str>, folder: &Path) -> Self {
+        let user = host_user
+            .map(str::to_owned)
+            .or_else(|| options.username.clone())
+            .unwrap_or_else(own_user);
+        let place = |path: &Path| match path.strip_prefix("~") {
+            Ok(rest) => home().join(rest),
+            Err(_) => folder.join(path),
+        };
+        Self {
+            user,
+            password: options.password.clone(),
+            identity_file: options.identity_file.as_deref().map(place),
+            passphrase: options.passphrase.clone(),
+            known_hosts: options
+                .known_hosts
+                .as_deref()
+                .map_or_else(|| home().join(".ssh/known_hosts"), place),
+            host_key_check: options.host_key_check,
+            connect_timeout: options.connect_timeout,
+        }
+    }
+}
+
+/// Secrets are not shown.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+fn own_user() -> String {
+    ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| "root".to_owned())
+}
+
+fn home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"))
+}
+
+/// Logs in, by whatever the book offers and the host takes. Fails with all that was tried and what came of it.
+pub(super) fn log_in(
+    session: &Session,
+    target: &Target,
+    login: &Login,
+    waiter: &Waiter<'_>,
+) -> Result<(), Trouble> {
+    let methods = match waiter.until_done(|| session.auth_methods(&login.user)) {
+        Ok(methods) => methods.to_owned(),
+        // A host that asks for nothing has let us in already.
+        Err(_) if session.authenticated() => return Ok(()),
+        Err(error) => return Err(waiter.trouble(&error, "asking how to log in")),
+    };
+    let takes = |method: &str| methods.split(',').any(|taken| taken == method);
+    let mut tried = Vec::new();
+    let mut keys_left = KEYS_TRIED_MAX;
+    if takes("publickey") {
+        if let Some(file) = &login.identity_file {
+            try_key(session, login, file, waiter, &mut tried, &mut keys_left)?;
+        }
+        if !session.authenticated() {
+            try_agent(session, login, waiter, &mut tried, &mut keys_left)?;
+        }
+        if !session.authenticated() && login.identity_file.is_none() {
+            for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
+                let file = home().join(".ssh").join(name);
+                if !session.authenticated() && file.exists() {
+                    try_key(session, login, &file, waiter, &mut tried, &mut keys_left)?;
+                }
+            }
+        }
+    } else if login.identity_file.is_some() {
+        tried.push("the key in `identity_file` (the host takes no keys)".to_owned());
+    }
+    if let Some(password) = login.password.as_deref().filter(|_| !session.authenticated()) {
+        let mut methods_tried = 0;
+        if takes("password") {
+            methods_tried += 1;
+            let result = waiter.until_done(|| session.userauth_password(&login.user, password));
+            note(result, waiter, "the password", &mut tried)?;
+        }
+        if takes("keyboard-interactive") && !session.authenticated() {
+            methods_tried += 1;
+            let result = waiter
+                .until_done(|| session.userauth_keyboard_interactive(&login.user, &mut Answers { password }));
+            note(result, waiter, "the password (keyboard-interactive)", &mut tried)?;
+        }
+        if methods_tried == 0 {
+            tried.push("the password (the host takes none)".to_owned());
+        }
+    }
+    if session.authenticated() {
+        return Ok(());
+    }
+    let tried = if tried.is_empty() {
+        "there was nothing to try: no ssh-agent with a key in it, no `identity_file`, no `password`"
+            .to_owned()
+    } else {
+        format!("tried {}", tried.join("; "))
+    };
+    Err(Trouble {
+        kind: TroubleKind::Login,
+        message: format!(
+            "{} does not let `{}` in: {tried}. It takes {}",
+            target.shown,
+            login.user,
+            methods.replace(',', ", ")
+        ),
+    })
+}
+
+/// Keeps what came of a try; fails only if the connection itself broke.
+fn note(
+    result: Result<(), ssh2::Error>,
+    waiter: &Waiter<'_>,
+    what: &str,
+    tried: &mut Vec<String>,
+) -> Result<(), Trouble> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if is_refusal(&error) => {
+            tried.push(format!("{what} (refused)"));
+            Ok(())
+        }
+        Err(error) => Err(waiter.trouble(&error, "logging in")),
+    }
+}
+
+/// Whether the host said no, rather than nothing.
+fn is_refusal(error: &ssh2::Error) -> bool {
+    // LIBSSH2_ERROR_AUTHENTICATION_FAILED, _PUBLICKEY_UNVERIFIED, _METHOD_NOT_SUPPORTED, _FILE, _PUBLICKEY_PROTOCOL
+    matches!(
+        error.code(),
+        ssh2::ErrorCode::Session(-18 | -19 | -33 | -16 | -20)
+    )
+}
+
+fn try_key(
+    session: &Session,
+    login: &Login,
+    file: &Path,
+    waiter: &Waiter<'_>,
+    tried: &mut Vec<String>,
+    keys_left: &mut usize,
+) -> Result<(), Trouble> {
+    if *keys_left == 0 {
+        return Ok(());
+    }
+    let shown = file.display();
+    let key = match std::fs::read_to_string(file) {
+        Ok(key) => key,
+        Err(error) => {
+            tried.push(format!("the key {shown} (cannot be read: {error})"));
+            return Ok(());
+        }
+    };
+    let passphrase = login.passphrase.as_deref();
+    if passphrase.is_none() && is_encrypted(&key) {
+        tried.push(format!(
+            "the key {shown} (it is encrypted: give its `passphrase`, or add it to an ssh-agent)"
+        ));
+        return Ok(());
+    }
+    let certificate_file = PathBuf::from(format!("{}-cert.pub", file.display()));
+    let certificate = std::fs::read_to_string(certificate_file).ok();
+    *keys_left -= 1;
+    let result = waiter
+        .until_done(|| session.userauth_pubkey_memory(&login.user, certificate.as_deref(), &key, passphrase));
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.code() == ssh2::ErrorCode::Session(-16) => {
+            tried.push(if is_encrypted(&key) {
+                format!("the key {shown} (the `passphrase` does not open it)")
+            } else {
+                format!("the key {shown} (it cannot be used: {})", error.message())
+            });
+            Ok(())
+        }
+        Err(error) => note(Err(error), waiter, &format!("the key {shown}"), tried),
+    }
+}
+
+fn is_encrypted(key: &str) -> bool {
+    if key.contains("BEGIN OPENSSH PRIVATE KEY") {
+        let body: String = key
+            .lines()
+            .skip(1)
+            .flat_map(|line| line.trim().chars())
+            .take(64)
+            .collect();
+        return !body.starts_with(OPENSSH_UNENCRYPTED);
+    }
+    key.contains("ENCRYPTED")
+}
+
+fn try_agent(
+    session: &Session,
+    login: &Login,
+    waiter: &Waiter<'_>,
+    tried: &mut Vec<String>,
+    keys_left: &mut usize,
+) -> Result<(), Trouble> {
+    if std::env::var_os("SSH_AUTH_SOCK").is_none_or(|socket| socket.is_empty()) {
+        return Ok(());
+    }
+    let opened = session.agent().and_then(|mut agent| {
+        agent.connect()?;
+        agent.list_identities()?;
+        let identities = agent.identities()?;
+        Ok((agent, identities))
+    });
+    let (agent, identities) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tried.push(format!("the ssh-agent (cannot be asked: {})", error.message()));
+            return Ok(());
+        }
+    };
+    let mut refused = 0;
+    for identity in &identities {
+        if *keys_left == 0 {
+            break;
+        }
+        *keys_left -= 1;
+        match waiter.until_done(|| agent.userauth(&login.user, identity)) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_refusal(&error) => refused += 1,
+            Err(error) => return Err(waiter.trouble(&error, "logging in with the ssh-agent")),
+        }
+    }
+    tried.push(match (identities.len(), refused) {
+        (0, _) => "the ssh-agent (it holds no keys)".to_owned(),
+        (all, refused) if refused < all => {
+            format!("{refused} of the ssh-agent's {all} keys (refused, and a host takes only so many tries)")
+        }
+        (1, _) => "the ssh-agent's key (refused)".to_owned(),
+        (all, _) => format!("the ssh-agent's {all} keys (refused)"),
+    });
+    Ok(())
+}
+
+/// Answers every question that is not echoed with the password.
+struct Answers<'a> {
+    password: &'a str,
+}
+
+impl KeyboardInteractivePrompt for Answers<'_> {
+    fn prompt<'a>(&mut self, _username: &str, _instructions: &str, prompts: &[Prompt<'a>]) -> Vec<String> {
+        prompts
+            .iter()
+            .map(|prompt| {
+                if prompt.echo {
+                    String::new()
+                } else {
+                    self.password.to_owned()
+                }
+            })
+            .collect()
+    }
+}

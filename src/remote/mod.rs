@@ -1,0 +1,113 @@
+//! Hands: on hosts over SSH, and on processes of this machine. Touches the network and starts processes.
+//!
+//! [`Remote`] is what can be done on a host; [`ssh::SshHost`] does it. [`child::run`] runs a process here. Both run one
+//! command within a [`Limit`] and say how it ended; a script's exit status is an answer, a [`Trouble`] is what kept us
+//! from getting one.
+
+use std::time::{Duration, Instant};
+
+use crate::machine::{Captured, StepEnd, Stream, Trouble};
+
+pub mod child;
+mod interrupt;
+mod known_hosts;
+mod login;
+mod quote;
+mod redact;
+mod script;
+pub mod ssh;
+
+pub use interrupt::Interrupt;
+pub use login::{Login, Target};
+pub use quote::quote;
+pub use redact::Redactor;
+pub use script::{HostCommand, HostScript, Place};
+
+/// Until when something may go on, and what may end it before.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit<'a> {
+    /// The last moment.
+    pub until: Instant,
+    /// An interrupt that ends it, if it may be interrupted.
+    pub interrupt: Option<&'a Interrupt>,
+}
+
+impl<'a> Limit<'a> {
+    /// Ends after `time`, or with the interrupt.
+    pub fn within(time: Duration, interrupt: Option<&'a Interrupt>) -> Self {
+        Self {
+            until: Instant::now() + time,
+            interrupt,
+        }
+    }
+
+    /// The same, but not later than `time` from now.
+    pub fn at_most(self, time: Duration) -> Self {
+        Self {
+            until: self.until.min(Instant::now() + time),
+            ..self
+        }
+    }
+
+    /// What is left of it.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it was interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.is_some_and(Interrupt::is_raised)
+    }
+}
+
+/// Sees what a process prints while it prints it: raw bytes, cut anywhere, secrets included.
+pub type Watcher<'a> = &'a mut dyn FnMut(Stream, &[u8]);
+
+/// How a command went.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub end: StepEnd,
+    /// What it printed on standard output.
+    pub stdout: Captured,
+    /// What it printed on standard error.
+    pub stderr: Captured,
+}
+
+impl Ran {
+    /// A command that printed nothing, or was not even started.
+    pub fn silent(end: StepEnd) -> Self {
+        Self {
+            end,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+        }
+    }
+}
+
+/// A file to be brought to a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Parcel {
+    /// Where it lies here.
+    pub source: std::path::PathBuf,
+    /// Its path there: absolute, or a name in the folder of our own.
+    pub destination: String,
+}
+
+/// What can be done on a host.
+pub trait Remote {
+    /// Connects if need be, and brings these files there with mode 0755; those that are there already are not sent again.
+    fn prepare(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<(), Trouble>;
+
+    /// Runs a command there, on a connection that is opened anew if the last one was lost.
+    fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran;
+
+    /// The command by which a person runs, from here, the script that an earlier run left there to heal the host.
+    fn heal_command(&self, case: &str) -> Option<String>;
+
+    /// Takes everything of ours from the host.
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<(), Trouble>;
+
+    /// Forgets the connection, so that the next command opens a new one.
+    fn disconnect(&mut self);
+}

@@ -1,0 +1,250 @@
+//! What a host's shell is given to read, and the marks by which we learn, within the command's own standard error, which
+//! process runs and how it ended. Pure.
+//!
+//! The text goes to `/bin/sh` by its standard input, so it stands in no argument list, whatever login shell the user has.
+//! The exit status comes as a mark and not only from the SSH server, for a child that keeps the channel open would
+//! withhold it, and libssh2 reads 0 before it has come.
+
+use super::quote::quote;
+
+/// A command on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostCommand {
+    /// A program with its arguments.
+    Program {
+        /// The program and where it lies.
+        program: Place,
+        /// Its arguments, byte for byte.
+        arguments: Vec<String>,
+    },
+    /// Shell text with its `"$@"`.
+    Shell {
+        /// What comes before the script that the text names, if it names one of ours.
+        before: String,
+        /// The script of ours that it names.
+        script: Option<Place>,
+        /// What comes after it.
+        after: String,
+        /// For `"$@"`.
+        arguments: Vec<String>,
+    },
+}
+
+/// Where a program lies on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the folder of our own.
+    Folder(String),
+    /// As written: a path, or a name to be found in `PATH`.
+    AsWritten(String),
+}
+
+/// A command with its variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostScript {
+    /// What is run.
+    pub command: HostCommand,
+    /// With these variables.
+    pub env: Vec<(String, String)>,
+    /// A command that is written to a file of the case's name before this one is run, so that the host can be healed by
+    /// hand.
+    pub leave: Option<(String, Box<Self>)>,
+}
+
+impl HostScript {
+    /// The variables and the command as shell text, on a host where our folder has this path. What it prints is the
+    /// command's own; its status is the command's.
+    pub(super) fn text(&self, folder: &str) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.env {
+            text.push_str(&format!("export {name}={}\n", quote(value)));
+        }
+        text.push_str(&self.command_text(folder));
+        text.push('\n');
+        text
+    }
+
+    fn command_text(&self, folder: &str) -> String {
+        let place = |place: &Place| match place {
+            Place::Folder(name) => quote(&format!("{folder}/{name}")),
+            Place::AsWritten(path) => quote(path),
+        };
+        let mut words = Vec::new();
+        let arguments = match &self.command {
+            HostCommand::Program { program, arguments } => {
+                let word = place(program);
+                // A word that the shell would take for one of its own, or for an option, is still a program's name.
+                words.push(word);
+                arguments
+            }
+            HostCommand::Shell {
+                before,
+                script,
+                after,
+                arguments,
+            } => {
+                let script = script.as_ref().map(place).unwrap_or_default();
+                words.extend(["/bin/sh".to_owned(), "-c".to_owned()]);
+                words.push(quote(&format!("{before}{script}{after}")));
+                words.push("sh".to_owned());
+                arguments
+            }
+        };
+        words.extend(arguments.iter().map(|argument| quote(argument)));
+        words.join(" ")
+    }
+
+    /// The whole text for the host's shell: marks, variables, command. `token` is of letters and digits, new for each run.
+    pub(super) fn marked(&self, token: &str, folder: &str) -> String {
+        let leave = match &self.leave {
+            Some((case, script)) => format!(
+                "(umask 077 && printf %s {} >{}) || exit 125\n",
+                quote(&script.text(folder)),
+                quote(&leave_path(folder, case)),
+            ),
+            None => String::new(),
+        };
+        let mut exports = String::new();
+        for (name, value) in &self.env {
+            exports.push_str(&format!("export {name}={}\n", quote(value)));
+        }
+        // The braces make the shell read all of it before it runs any, so nothing of it is left for the command to read.
+        format!(
+            "{{\nprintf %s '{token}:p'$$';' >&2\n{leave}{exports}{} </dev/null\nprintf %s '{token}:x'$?';' >&2\nexit 0\n}}\n",
+            self.command_text(folder)
+        )
+    }
+}
+
+/// The file in which the script that heals a case lies.
+pub(super) fn leave_path(folder: &str, case: &str) -> String {
+    format!("{folder}/.revert-{case}")
+}
+
+/// Takes the marks out of a stream, however it is cut, and passes everything else on.
+#[derive(Debug)]
+pub(super) struct Marks {
+    token: Vec<u8>,
+    held: Vec<u8>,
+    pub(super) process: Option<u32>,
+    pub(super) status: Option<i32>,
+}
+
+/// Longer than any mark's number.
+const NUMBER_BYTES_MAX: usize = 12;
+
+impl Marks {
+    pub(super) fn new(token: &str) -> Self {
+        Self {
+            token: format!("{token}:").into_bytes(),
+            held: Vec::new(),
+            process: None,
+            status: None,
+        }
+    }
+
+    /// Takes in bytes, and gives back those that are known to be the command's own.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        let mut own = Vec::new();
+        loop {
+            let Some(at) = find(&self.held, &self.token) else {
+                // What may be the beginning of a mark is held back.
+                let keep = (1..self.token.len().min(self.held.len() + 1))
+                    .rev()
+                    .find(|&length| self.held.ends_with(&self.token[..length]))
+                    .unwrap_or(0);
+                own.extend(self.held.drain(..self.held.len() - keep));
+                return own;
+            };
+            own.extend(self.held.drain(..at));
+            let rest = &self.held[self.token.len()..];
+            let Some(end) = rest.iter().position(|&byte| byte == b';') else {
+                if rest.len() <= NUMBER_BYTES_MAX {
+                    return own;
+                }
+                // No mark of ours is that long.
+                let token = self.token.len();
+                own.extend(self.held.drain(..token));
+                continue;
+            };
+            let mark = String::from_utf8_lossy(&rest[..end]).into_owned();
+            let whole = self.token.len() + end + 1;
+            match (
+                mark.get(..1),
+                mark.get(1..).and_then(|number| number.parse::<i64>().ok()),
+            ) {
+                (Some("p"), Some(number)) => self.process = u32::try_from(number).ok(),
+                (Some("x"), Some(number)) => self.status = i32::try_from(number).ok(),
+                _ => {
+                    own.extend(self.held.drain(..whole));
+                    continue;
+                }
+            }
+            self.held.drain(..whole);
+        }
+    }
+
+    /// The stream is over: what was held back is the command's own.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_found_however_the_stream_is_cut() {
+        let stream = b"TOKTOKEN:p77;out TOKEN;TOKEN:zzz;TOKEN:p123456789012345;\xffTOKEN:x137;late TOKEN";
+        for cut in 0..=stream.len() {
+            for second in cut..=stream.len() {
+                let mut marks = Marks::new("TOKEN");
+                let mut own = marks.push(&stream[..cut]);
+                own.extend(marks.push(&stream[cut..second]));
+                own.extend(marks.push(&stream[second..]));
+                own.extend(marks.finish());
+                assert_eq!(
+                    own, b"TOKout TOKEN;TOKEN:zzz;TOKEN:p123456789012345;\xfflate TOKEN",
+                    "cut at {cut} and {second}"
+                );
+                assert_eq!((marks.process, marks.status), (Some(77), Some(137)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_is_what_a_shell_runs() {
+        let revert = HostScript {
+            command: HostCommand::Shell {
+                before: "A=1 ".into(),
+                script: Some(Place::Folder("heal it.sh".into())),
+                after: " now".into(),
+                arguments: vec!["x y".into()],
+            },
+            env: vec![("V".into(), "it's".into())],
+            leave: None,
+        };
+        assert_eq!(
+            revert.text("/h/.pisaura/1"),
+            "export V='it'\\''s'\n/bin/sh -c 'A=1 '\\''/h/.pisaura/1/heal it.sh'\\'' now' sh 'x y'\n"
+        );
+        let induce = HostScript {
+            command: HostCommand::Program {
+                program: Place::AsWritten("systemctl".into()),
+                arguments: vec!["stop".into(), String::new()],
+            },
+            env: vec![],
+            leave: Some(("3".into(), Box::new(revert))),
+        };
+        assert_eq!(
+            induce.marked("T", "/h"),
+            "{\nprintf %s 'T:p'$$';' >&2\n(umask 077 && printf %s 'export V='\\''it'\\''\\'\\'''\\''s'\\''\n/bin/sh -c '\\''A=1 '\\''\\'\\'''\\''/h/heal it.sh'\\''\\'\\'''\\'' now'\\'' sh '\\''x y'\\''\n' >/h/.revert-3) || exit 125\nsystemctl stop '' </dev/null\nprintf %s 'T:x'$?';' >&2\nexit 0\n}\n"
+        );
+    }
+}

@@ -1,0 +1,1001 @@
+//! A host over SSH, with libssh2: one connection, scripts brought over it, commands run on it one after the other.
+//!
+//! libssh2 is used without blocking, and every wait is a poll on the socket together with the interrupt and the time
+//! limit; so nothing here can hang, and an interrupt is heard at once. One thread owns a connection and all its
+//! channels, and every channel is closed before it is dropped: a drop would do so without the session's lock.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, OpenFlags, OpenType, Session, Sftp};
+
+use crate::fatebook::HostKeyCheck;
+use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
+
+use super::known_hosts::KnownHost;
+use super::login::{Login, Target, log_in};
+use super::quote::quote;
+use super::script::{HostScript, Marks, leave_path};
+use super::{Interrupt, Limit, Parcel, Ran, Redactor, Remote, Watcher};
+
+/// How long the end of a command's output may come after its own end: a child that it left may hold the channel for ever.
+const OUTPUT_GRACE: Duration = Duration::from_millis(300);
+/// How long the small things may take that are done on the way: closing a channel, ending a process.
+const ASIDE: Duration = Duration::from_secs(5);
+/// LIBSSH2_ERROR_EAGAIN: not now.
+const EAGAIN: ErrorCode = ErrorCode::Session(-37);
+/// The status of our own text when it could not leave the script that heals the host.
+const CANNOT_LEAVE: i32 = 125;
+/// The folder of ours in the user's home; each connection's own lies in it.
+const FOLDER: &str = ".pisaura";
+
+/// A host, and the connection to it if there is one.
+pub struct SshHost {
+    target: Target,
+    login: Login,
+    redactor: Redactor,
+    connection: Option<Connection>,
+    /// The absolute path of the folder of our own there, once it was made.
+    folder: Option<String>,
+    /// The folder's name: the same on every connection of this run.
+    folder_name: String,
+    /// What was brought there, by destination, with its content's length and time of change.
+    brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
+    /// Whether files were put outside of our folder.
+    installed: bool,
+}
+
+struct Connection {
+    session: Session,
+    stream: TcpStream,
+    sftp: Option<Sftp>,
+    /// The host has no SFTP, or one that sees other folders than its shell.
+    without_sftp: bool,
+}
+
+/// Waits for what libssh2 waits for.
+pub(super) struct Waiter<'a> {
+    session: &'a Session,
+    stream: &'a TcpStream,
+    limit: Limit<'a>,
+    shown: &'a str,
+}
+
+impl Waiter<'_> {
+    /// Repeats a call for as long as libssh2 says that it would block. Fails like it, or with LIBSSH2_ERROR_TIMEOUT at
+    /// the limit or an interrupt.
+    pub(super) fn until_done<T>(
+        &self,
+        mut call: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, ssh2::Error> {
+        loop {
+            match call() {
+                Err(error) if error.code() == EAGAIN => {
+                    if self.wait(self.limit.until) != Woken::Socket {
+                        return Err(ssh2::Error::new(ErrorCode::Session(-9), "time limit"));
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The same for calls with the errors of [`std::io`].
+    fn until_done_io<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.wait(self.limit.until) != Woken::Socket {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn wait(&self, until: Instant) -> Woken {
+        wait(
+            self.session,
+            self.stream,
+            until.min(self.limit.until),
+            self.limit.interrupt,
+        )
+    }
+
+    /// What an error of libssh2 says to a person.
+    pub(super) fn trouble(&self, error: &ssh2::Error, doing: &str) -> Trouble {
+        let what = if error.code() == ErrorCode::Session(-9) {
+            if self.limit.is_interrupted() {
+                "interrupted".to_owned()
+            } else {
+                "no answer in time".to_owned()
+            }
+        } else {
+            error.message().to_lowercase()
+        };
+        Trouble {
+            kind: TroubleKind::Connection,
+            message: format!("{}: {what}, {doing}", self.shown),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    Socket,
+    Interrupted,
+    TimedOut,
+}
+
+fn wait(session: &Session, stream: &TcpStream, until: Instant, interrupt: Option<&Interrupt>) -> Woken {
+    let events = match session.block_directions() {
+        BlockDirections::Outbound => PollFlags::OUT,
+        BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+        BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
+    };
+    let mut descriptors = vec![PollFd::new(stream, events)];
+    descriptors.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut descriptors, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) if left.is_zero() => return Woken::TimedOut,
+            Ok(0) => {}
+            Err(_) => return Woken::TimedOut,
+            Ok(_)
+                if descriptors
+                    .get(1)
+                    .is_some_and(|interrupt| !interrupt.revents().is_empty()) =>
+            {
+                return Woken::Interrupted;
+            }
+            Ok(_) => return Woken::Socket,
+        }
+    }
+}
+
+impl SshHost {
+    /// A host that is not connected to yet. Fails if there is no randomness for the name of our folder there.
+    pub fn new(target: Target, login: Login, redactor: Redactor) -> Result<Self, Trouble> {
+        Ok(Self {
+            target,
+            login,
+            redactor,
+            connection: None,
+            folder: None,
+            folder_name: random_hex()?,
+            brought: HashMap::new(),
+            installed: false,
+        })
+    }
+
+    fn connect(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let limit = limit.at_most(self.login.connect_timeout);
+        let began = Instant::now();
+        let stream = reach(&self.target, limit)?;
+        let lost = |error: &dyn std::fmt::Display| Trouble {
+            kind: TroubleKind::Connection,
+            message: format!("{}: {error}", self.target.shown),
+        };
+        // Each request is small and waited for: held back to be sent with the next one, it would only be late.
+        stream.set_nodelay(true).map_err(|error| lost(&error))?;
+        // A cut connection is noticed by what is not acknowledged.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(
+            &stream,
+            self.login.connect_timeout.as_millis() as u32,
+        );
+        let mut session = Session::new().map_err(|error| lost(&error))?;
+        session.set_blocking(false);
+        session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
+        let known = match self.login.host_key_check {
+            HostKeyCheck::Off => None,
+            _ => Some(KnownHost::read(
+                &session,
+                &self.login.known_hosts,
+                &self.target.host,
+                self.target.port,
+            )?),
+        };
+        if let Some(known) = &known {
+            session
+                .method_pref(MethodType::HostKey, &known.preferred_key_types())
+                .map_err(|error| lost(&error))?;
+        }
+        handshake(&mut session, &stream, limit, &self.target.shown)?;
+        if let Some(known) = &known {
+            known.check(&session, self.login.host_key_check)?;
+        }
+        let waiter = Waiter {
+            session: &session,
+            stream: &stream,
+            limit,
+            shown: &self.target.shown,
+        };
+        log_in(&session, &self.target, &self.login, &waiter)?;
+        tracing::debug!(
+            host = self.target.shown,
+            user = self.login.user,
+            millis = began.elapsed().as_millis() as u64,
+            "connected"
+        );
+        self.connection = Some(Connection {
+            session,
+            stream,
+            sftp: None,
+            without_sftp: false,
+        });
+        Ok(())
+    }
+
+    fn waiter<'a>(&'a self, limit: Limit<'a>) -> Result<(&'a Connection, Waiter<'a>), Trouble> {
+        let Some(connection) = &self.connection else {
+            return Err(Trouble {
+                kind: TroubleKind::Connection,
+                message: format!("{}: the connection is gone", self.target.shown),
+            });
+        };
+        let waiter = Waiter {
+            session: &connection.session,
+            stream: &connection.stream,
+            limit,
+            shown: &self.target.shown,
+        };
+        Ok((connection, waiter))
+    }
+
+    /// Makes the folder of our own there, and asks where it is.
+    fn make_folder(&mut self, limit: Limit<'_>) -> Result<String, Trouble> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.clone());
+        }
+        let name = &self.folder_name;
+        // A home that cannot be written to is no reason to do without a folder.
+        let text = format!(
+            "umask 077\nfor base in \"$HOME/{FOLDER}\" \"${{TMPDIR:-/tmp}}/{FOLDER}-$(id -u)\"; do\n\
+             if mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" 2>/dev/null && cd \"$base/{name}\"; then pwd; exit 0; fi\n\
+             done\necho 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
+        );
+        let (end, stdout, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
+        let folder = stdout
+            .trim_end_matches('\n')
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default();
+        if !end.is_success() || !folder.starts_with('/') {
+            return Err(Trouble {
+                kind: TroubleKind::Upload,
+                message: format!(
+                    "{}: cannot make a folder there: {}",
+                    self.target.shown,
+                    last_line(&stderr, &end)
+                ),
+            });
+        }
+        self.folder = Some(folder.to_owned());
+        Ok(folder.to_owned())
+    }
+
+    /// Runs a small command of our own, feeding it some bytes.
+    fn shell(
+        &self,
+        command: &str,
+        input: &[u8],
+        limit: Limit<'_>,
+    ) -> Result<(Exit, String, String), Trouble> {
+        let (connection, waiter) = self.waiter(limit)?;
+        let failed = |error: &ssh2::Error| waiter.trouble(error, "running a command of our own");
+        let mut channel = waiter
+            .until_done(|| connection.session.channel_session())
+            .map_err(|error| failed(&error))?;
+        let mut output = Exchange::new(input, 0);
+        let result = waiter
+            .until_done(|| channel.exec(command))
+            .map_err(|error| failed(&error))
+            .and_then(|()| {
+                output.go_on(&mut channel, &waiter, &mut |_, _| {}, |exchange, channel| {
+                    exchange.is_over(channel).then_some(())
+                })
+            });
+        let exit = match &result {
+            Ok(Some(())) => channel_exit(&mut channel, &waiter),
+            _ => Err(waiter.trouble(
+                &ssh2::Error::new(ErrorCode::Session(-9), "time limit"),
+                "running a command of our own",
+            )),
+        };
+        close(&mut channel, &waiter);
+        result?;
+        let clean = |text: &str| self.redactor.clean(text);
+        Ok((
+            exit?,
+            output.stdout.finish(clean).whole(),
+            output.stderr.finish(clean).whole(),
+        ))
+    }
+
+    /// Brings a file to a path in our folder.
+    fn send(&mut self, source: &Path, path: &str, limit: Limit<'_>) -> Result<(), Trouble> {
+        let bytes = std::fs::read(source).map_err(|error| Trouble {
+            kind: TroubleKind::Upload,
+            message: format!("cannot read {}: {error}", source.display()),
+        })?;
+        if !self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.without_sftp)
+        {
+            match self.send_by_sftp(&bytes, path, limit) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    tracing::debug!(host = self.target.shown, "no SFTP there: files go through `cat`");
+                    if let Some(connection) = &mut self.connection {
+                        connection.without_sftp = true;
+                    }
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let (end, _, stderr) = {
+            let path = quote(path);
+            let command = format!(
+                "exec /bin/sh -c {}",
+                quote(&format!("cat >{path} && chmod 0755 {path}"))
+            );
+            self.shell(&command, &bytes, limit)?
+        };
+        if end.is_success() {
+            return Ok(());
+        }
+        Err(Trouble {
+            kind: TroubleKind::Upload,
+            message: format!(
+                "{}: cannot write {path}: {}",
+                self.target.shown,
+                last_line(&stderr, &end)
+            ),
+        })
+    }
+
+    /// False if the host has no SFTP that could do it.
+    fn send_by_sftp(&mut self, bytes: &[u8], path: &str, limit: Limit<'_>) -> Result<bool, Trouble> {
+        let (connection, waiter) = self.waiter(limit)?;
+        let opened = match &connection.sftp {
+            Some(_) => None,
+            None => match waiter.until_done(|| connection.session.sftp()) {
+                Ok(sftp) => Some(sftp),
+                Err(error) if is_lost(&error) => return Err(waiter.trouble(&error, "opening SFTP")),
+                Err(_) => return Ok(false),
+            },
+        };
+        let Some(sftp) = opened.as_ref().or(connection.sftp.as_ref()) else {
+            return Ok(false);
+        };
+        // A try before this one may have left a part of it.
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        let opened_file = waiter.until_done(|| sftp.open_mode(Path::new(path), flags, 0o755, OpenType::File));
+        let mut file = match opened_file {
+            Ok(file) => file,
+            Err(error) if is_lost(&error) => return Err(waiter.trouble(&error, "opening a file")),
+            Err(_) => return Ok(false),
+        };
+        let mut sent = 0;
+        let mut result = Ok(());
+        while sent < bytes.len() {
+            match waiter.until_done_io(|| file.write(&bytes[sent..])) {
+                Ok(count) => sent += count,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        // The mode that a file is opened with is subject to the umask there.
+        let stat = ssh2::FileStat {
+            size: None,
+            uid: None,
+            gid: None,
+            perm: Some(0o755),
+            atime: None,
+            mtime: None,
+        };
+        let finished = result.is_ok() && waiter.until_done(|| file.setstat(stat.clone())).is_ok();
+        let closed = waiter.until_done(|| file.close());
+        drop(file);
+        let whole = finished && closed.is_ok();
+        if let Some(sftp) = opened
+            && let Some(connection) = &mut self.connection
+        {
+            connection.sftp = Some(sftp);
+        }
+        if whole {
+            return Ok(true);
+        }
+        let why = match (result, closed) {
+            (Err(error), _) => error.to_string(),
+            (_, Err(error)) => error.to_string(),
+            _ => "its mode cannot be set".to_owned(),
+        };
+        Err(Trouble {
+            kind: TroubleKind::Upload,
+            message: format!("{}: cannot write {path}: {why}", self.target.shown),
+        })
+    }
+
+    /// Puts files from our folder to the absolute paths where the book wants them; what stood there is kept, to be put
+    /// back at the end.
+    fn install(&mut self, folder: &str, files: &[(String, String)], limit: Limit<'_>) -> Result<(), Trouble> {
+        let mut text = format!(
+            "umask 022\nF={}\n\
+             made() {{ case $1 in /|.) return 0;; esac; [ -d \"$1\" ] && return 0; made \"$(dirname -- \"$1\")\" && mkdir -- \"$1\" && printf '%s\\n' \"$1\" >>\"$F/.made\"; }}\n\
+             put() {{ if [ -x \"$2\" ] && cmp -s -- \"$1\" \"$2\"; then return 0; fi\n\
+             if [ -d \"$2\" ]; then echo \"$2 is a folder\" >&2; return 1; fi\n\
+             made \"$(dirname -- \"$2\")\" || return 1\n\
+             if [ ! -e \"$F/.put-$3\" ]; then\n\
+             if [ -e \"$2\" ] || [ -L \"$2\" ]; then cp -pP -- \"$2\" \"$F/.was-$3\" || return 1; fi\n\
+             printf '%s' \"$2\" >\"$F/.put-$3\" || return 1; fi\n\
+             cp -- \"$1\" \"$2.pisaura\" && chmod 0755 \"$2.pisaura\" && mv -f -- \"$2.pisaura\" \"$2\"; }}\n",
+            quote(folder)
+        );
+        for (staged, path) in files {
+            text.push_str(&format!(
+                "put {} {} {} || exit 1\n",
+                quote(&format!("{folder}/{staged}")),
+                quote(path),
+                quote(staged)
+            ));
+        }
+        self.installed = true;
+        let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
+        if end.is_success() {
+            return Ok(());
+        }
+        let paths: Vec<&str> = files.iter().map(|(_, path)| path.as_str()).collect();
+        Err(Trouble {
+            kind: TroubleKind::Upload,
+            message: format!(
+                "{}: cannot put {} there: {}",
+                self.target.shown,
+                paths.join(", "),
+                last_line(&stderr, &end)
+            ),
+        })
+    }
+
+    fn run_marked(
+        &mut self,
+        script: &HostScript,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Ran, Trouble> {
+        self.connect(limit)?;
+        let folder = self.make_folder(limit)?;
+        let token = random_hex()?;
+        let text = script.marked(&token, &folder);
+        let (connection, waiter) = self.waiter(limit)?;
+        let mut channel = waiter
+            .until_done(|| connection.session.channel_session())
+            .map_err(|error| waiter.trouble(&error, "opening a channel"))?;
+        waiter
+            .until_done(|| channel.exec("exec /bin/sh"))
+            .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
+        let mut exchange = Exchange::new(text.as_bytes(), self.redactor.longest());
+        exchange.marks = Some(Marks::new(&token));
+        let gone_on = exchange.go_on(&mut channel, &waiter, watcher, |exchange, channel| {
+            exchange.command_is_over(channel)
+        });
+        let end = match gone_on {
+            Ok(Some(Over::Marked(status))) => Ok(StepEnd::Exited(Exit::Status(status))),
+            Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
+                Ok(Exit::Status(CANNOT_LEAVE)) if script.leave.is_some() => Err(Trouble {
+                    kind: TroubleKind::Upload,
+                    message: format!(
+                        "{}: cannot write the script that heals the host to {folder}",
+                        self.target.shown
+                    ),
+                }),
+                // The shell was ended before it could say how the command ended: only a signal does that.
+                Ok(exit @ Exit::Signal(_)) => Ok(StepEnd::Exited(exit)),
+                Ok(Exit::Status(status)) => Err(Trouble {
+                    kind: TroubleKind::Connection,
+                    message: format!(
+                        "{}: the connection was lost, or the shell there ended (status {status}), before the command did",
+                        self.target.shown
+                    ),
+                }),
+                Err(trouble) => Err(trouble),
+            },
+            Ok(None) => {
+                self.end_process(exchange.marks.as_ref().and_then(|marks| marks.process));
+                Ok(if limit.is_interrupted() {
+                    StepEnd::Interrupted
+                } else {
+                    StepEnd::TimedOut
+                })
+            }
+            Err(trouble) => Err(trouble),
+        };
+        let aside = Limit::within(ASIDE, None);
+        if let Ok((_, waiter)) = self.waiter(aside) {
+            close(&mut channel, &waiter);
+        }
+        drop(channel);
+        let held = exchange
+            .marks
+            .take()
+            .map(|mut marks| marks.finish())
+            .unwrap_or_default();
+        exchange.stderr.push(&held);
+        let clean = |text: &str| self.redactor.clean(text);
+        let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
+        Ok(Ran {
+            end: end.unwrap_or_else(StepEnd::Failed),
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Ends the process group that the command's shell leads, from a channel beside it.
+    fn end_process(&self, process: Option<u32>) {
+        let Some(process) = process else { return };
+        let text = format!(
+            "kill -TERM -- -{process} 2>/dev/null || kill -TERM {process} 2>/dev/null\n\
+             n=0\nwhile [ $n -lt 20 ] && kill -0 -- -{process} 2>/dev/null; do sleep 0.1 2>/dev/null || sleep 1; n=$((n+1)); done\n\
+             kill -KILL -- -{process} 2>/dev/null || kill -KILL {process} 2>/dev/null\nexit 0\n"
+        );
+        if let Err(trouble) = self.shell("exec /bin/sh", text.as_bytes(), Limit::within(ASIDE, None)) {
+            tracing::warn!(
+                host = self.target.shown,
+                process,
+                error = trouble.message,
+                "a process may be left behind"
+            );
+        }
+    }
+}
+
+impl Remote for SshHost {
+    fn prepare(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<(), Trouble> {
+        let result = self.connect(limit).and_then(|()| {
+            let folder = self.make_folder(limit)?;
+            let mut to_install = Vec::new();
+            for parcel in parcels {
+                let metadata = std::fs::metadata(&parcel.source).map_err(|error| Trouble {
+                    kind: TroubleKind::Upload,
+                    message: format!("cannot read {}: {error}", parcel.source.display()),
+                })?;
+                let content = (parcel.source.clone(), metadata.len(), metadata.modified().ok());
+                if self.brought.get(&parcel.destination) == Some(&content) {
+                    continue;
+                }
+                let absolute = parcel.destination.starts_with('/');
+                let name = match absolute {
+                    true => format!(".file-{}", self.brought.len()),
+                    false => parcel.destination.clone(),
+                };
+                self.send(&parcel.source, &format!("{folder}/{name}"), limit)?;
+                if absolute {
+                    to_install.push((name, parcel.destination.clone()));
+                }
+                self.brought.insert(parcel.destination.clone(), content);
+                tracing::debug!(host = self.target.shown, file = parcel.destination, "brought");
+            }
+            if to_install.is_empty() {
+                return Ok(());
+            }
+            self.install(&folder, &to_install, limit)
+        });
+        if result.is_err() {
+            // Whatever the reason, the next try begins from nothing.
+            self.disconnect();
+        }
+        result
+    }
+
+    fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran {
+        match self.run_marked(script, limit, watcher) {
+            Ok(ran) => {
+                if matches!(ran.end, StepEnd::Failed(_)) {
+                    self.disconnect();
+                }
+                ran
+            }
+            Err(trouble) => {
+                self.disconnect();
+                let end = if limit.is_interrupted() {
+                    StepEnd::Interrupted
+                } else {
+                    StepEnd::Failed(trouble)
+                };
+                Ran::silent(end)
+            }
+        }
+    }
+
+    fn heal_command(&self, case: &str) -> Option<String> {
+        let script = leave_path(self.folder.as_deref()?, case);
+        let port = match self.target.port {
+            22 => String::new(),
+            port => format!("-p {port} "),
+        };
+        Some(format!(
+            "ssh {port}{}@{} sh {}",
+            quote(&self.login.user),
+            quote(&self.target.host),
+            quote(&quote(&script))
+        ))
+    }
+
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
+        let Some(folder) = self.folder.clone() else {
+            return Ok(());
+        };
+        self.connect(limit)?;
+        let mut text = format!("F={}\ncd / || exit 1\n", quote(&folder));
+        if self.installed {
+            text.push_str(
+                "for p in \"$F\"/.put-*; do [ -e \"$p\" ] || continue; n=${p##*/.put-}; path=$(cat \"$p\")\n\
+                 if [ -e \"$F/.was-$n\" ] || [ -L \"$F/.was-$n\" ]; then mv -f -- \"$F/.was-$n\" \"$path\"; else rm -f -- \"$path\"; fi; done\n\
+                 if [ -e \"$F/.made\" ]; then sort -r \"$F/.made\" | while IFS= read -r d; do rmdir -- \"$d\" 2>/dev/null; done; fi\n",
+            );
+        }
+        text.push_str("rm -rf -- \"$F\" && { rmdir -- \"${F%/*}\" 2>/dev/null; exit 0; }\n");
+        let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
+        if !end.is_success() {
+            return Err(Trouble {
+                kind: TroubleKind::Upload,
+                message: format!(
+                    "{}: cannot remove {folder}: {}",
+                    self.target.shown,
+                    last_line(&stderr, &end)
+                ),
+            });
+        }
+        self.folder = None;
+        self.brought.clear();
+        self.installed = false;
+        Ok(())
+    }
+
+    fn disconnect(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        // Without a socket to wait for, no drop of libssh2's can wait.
+        let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+        drop(connection.sftp);
+        drop(connection.session);
+    }
+}
+
+impl Drop for SshHost {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+fn last_line(stderr: &str, end: &Exit) -> String {
+    stderr
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map_or_else(|| end.to_string(), str::to_owned)
+}
+
+fn is_lost(error: &ssh2::Error) -> bool {
+    // Socket errors, time limits and disconnects, of which none says anything about SFTP.
+    matches!(error.code(), ErrorCode::Session(-7 | -9 | -13 | -30 | -43 | -45))
+}
+
+/// A name that nobody can guess or meet by chance.
+fn random_hex() -> Result<String, Trouble> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Trouble {
+        kind: TroubleKind::Start,
+        message: format!("this machine gives no random bytes: {error}"),
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Finds the host's address and connects to it. The name is looked up on a thread of its own, for that cannot be given a
+/// time limit.
+fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
+    let trouble = |message: String| Trouble {
+        kind: TroubleKind::Connection,
+        message,
+    };
+    let shown = &target.shown;
+    let done = Interrupt::new().map_err(|error| trouble(format!("{shown}: {error}")))?;
+    let answer: Arc<Mutex<Option<io::Result<TcpStream>>>> = Arc::default();
+    {
+        let (done, answer, target) = (done.clone(), Arc::clone(&answer), target.clone());
+        let until = limit.until;
+        std::thread::spawn(move || {
+            let result = connect_any(&target, until);
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            done.raise();
+        });
+    }
+    let mut descriptors = vec![PollFd::new(&done, PollFlags::IN)];
+    descriptors.extend(
+        limit
+            .interrupt
+            .map(|interrupt| PollFd::new(interrupt, PollFlags::IN)),
+    );
+    loop {
+        let left = limit.left();
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut descriptors, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Ok(0) if !left.is_zero() => continue,
+            _ => {}
+        }
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        return match answer {
+            Some(Ok(stream)) => Ok(stream),
+            Some(Err(error)) => Err(trouble(format!(
+                "cannot reach {shown} at port {}: {}",
+                target.port,
+                explain(&error)
+            ))),
+            None if limit.is_interrupted() => Err(trouble(format!("{shown}: interrupted while connecting"))),
+            None => Err(trouble(format!(
+                "cannot reach {shown} at port {}: no answer in time",
+                target.port
+            ))),
+        };
+    }
+}
+
+fn connect_any(target: &Target, until: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
+        ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error
+            .to_string()
+            .trim_start_matches("failed to lookup address information: ")
+            .to_lowercase(),
+    }
+}
+
+fn handshake(
+    session: &mut Session,
+    stream: &TcpStream,
+    limit: Limit<'_>,
+    shown: &str,
+) -> Result<(), Trouble> {
+    loop {
+        match session.handshake() {
+            Ok(()) => return Ok(()),
+            Err(error) if error.code() == EAGAIN => {
+                if wait(session, stream, limit.until, limit.interrupt) == Woken::Socket {
+                    continue;
+                }
+                let what = if limit.is_interrupted() {
+                    "interrupted"
+                } else {
+                    "no answer in time"
+                };
+                return Err(Trouble {
+                    kind: TroubleKind::Connection,
+                    message: format!("{shown}: {what}, beginning to speak SSH"),
+                });
+            }
+            Err(error) => {
+                return Err(Trouble {
+                    kind: TroubleKind::Connection,
+                    message: format!(
+                        "{shown}: cannot begin to speak SSH: {}",
+                        error.message().to_lowercase()
+                    ),
+                });
+            }
+        }
+    }
+}
+
+/// Closes a channel as far as the host lets us; what is left of it goes with the session.
+fn close(channel: &mut Channel, waiter: &Waiter<'_>) {
+    let limit = Limit {
+        until: Instant::now() + ASIDE,
+        interrupt: None,
+    };
+    let waiter = Waiter { limit, ..*waiter };
+    let _ = waiter.until_done(|| channel.close());
+}
+
+/// How the process behind a channel that has ended did end, by the SSH server's word.
+fn channel_exit(channel: &mut Channel, waiter: &Waiter<'_>) -> Result<Exit, Trouble> {
+    let failed = |error: &ssh2::Error| waiter.trouble(error, "waiting for the end of a command");
+    waiter
+        .until_done(|| channel.wait_close())
+        .map_err(|error| failed(&error))?;
+    let signal = channel.exit_signal().map_err(|error| failed(&error))?;
+    if let Some(name) = signal.exit_signal {
+        return Ok(Exit::Signal(name));
+    }
+    channel
+        .exit_status()
+        .map(Exit::Status)
+        .map_err(|error| failed(&error))
+}
+
+/// Feeds a command and takes in what it prints, both streams at once, for either could stop the other.
+struct Exchange<'a> {
+    input: &'a [u8],
+    sent: usize,
+    input_closed: bool,
+    stdout: Recorder,
+    stderr: Recorder,
+    marks: Option<Marks>,
+    /// When the command's own end was known.
+    ended_at: Option<Instant>,
+}
+
+/// How the end of a command came to be known.
+enum Over {
+    Marked(i32),
+    Closed,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(input: &'a [u8], margin: usize) -> Self {
+        Self {
+            input,
+            sent: 0,
+            input_closed: false,
+            stdout: Recorder::new(margin),
+            stderr: Recorder::new(margin),
+            marks: None,
+            ended_at: None,
+        }
+    }
+
+    fn is_over(&self, channel: &Channel) -> bool {
+        channel.eof() && self.input_closed
+    }
+
+    fn command_is_over(&mut self, channel: &Channel) -> Option<Over> {
+        let status = self.marks.as_ref().and_then(|marks| marks.status);
+        if let Some(status) = status {
+            let ended_at = *self.ended_at.get_or_insert_with(Instant::now);
+            if channel.eof() || ended_at.elapsed() >= OUTPUT_GRACE {
+                return Some(Over::Marked(status));
+            }
+        } else if channel.eof() {
+            return Some(Over::Closed);
+        }
+        None
+    }
+
+    /// Goes on until `over` says so; `None` at the limit or an interrupt. Fails if the connection is lost.
+    fn go_on<T>(
+        &mut self,
+        channel: &mut Channel,
+        waiter: &Waiter<'_>,
+        watcher: Watcher<'_>,
+        mut over: impl FnMut(&mut Self, &Channel) -> Option<T>,
+    ) -> Result<Option<T>, Trouble> {
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            let mut progress = self.feed(channel, waiter)?;
+            progress |= self.take(channel, 0, &mut buffer, waiter, watcher)?;
+            progress |= self.take(channel, 1, &mut buffer, waiter, watcher)?;
+            if let Some(end) = over(self, channel) {
+                return Ok(Some(end));
+            }
+            if progress {
+                if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let until = self
+                .ended_at
+                .map_or(waiter.limit.until, |ended_at| ended_at + OUTPUT_GRACE);
+            match waiter.wait(until) {
+                Woken::Socket => {}
+                Woken::TimedOut if Instant::now() < waiter.limit.until => {}
+                Woken::TimedOut | Woken::Interrupted => return Ok(over(self, channel)),
+            }
+        }
+    }
+
+    fn feed(&mut self, channel: &mut Channel, waiter: &Waiter<'_>) -> Result<bool, Trouble> {
+        if self.input_closed {
+            return Ok(false);
+        }
+        if self.sent < self.input.len() {
+            return match channel.write(&self.input[self.sent..]) {
+                Ok(count) => {
+                    self.sent += count;
+                    Ok(true)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+                // A command that reads no more has ended, or soon will; how, its status tells.
+                Err(_) if channel.eof() => {
+                    self.input_closed = true;
+                    Ok(true)
+                }
+                Err(error) => Err(lost(waiter, &error)),
+            };
+        }
+        match channel.send_eof() {
+            Ok(()) => {
+                self.input_closed = true;
+                Ok(true)
+            }
+            Err(error) if error.code() == EAGAIN => Ok(false),
+            Err(error) => Err(waiter.trouble(&error, "running a command")),
+        }
+    }
+
+    fn take(
+        &mut self,
+        channel: &mut Channel,
+        stream: i32,
+        buffer: &mut [u8],
+        waiter: &Waiter<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<bool, Trouble> {
+        match channel.stream(stream).read(buffer) {
+            Ok(0) => Ok(false),
+            Ok(count) if stream == 0 => {
+                self.stdout.push(&buffer[..count]);
+                watcher(Stream::Stdout, &buffer[..count]);
+                Ok(true)
+            }
+            Ok(count) => {
+                let own = match &mut self.marks {
+                    Some(marks) => marks.push(&buffer[..count]),
+                    None => buffer[..count].to_vec(),
+                };
+                self.stderr.push(&own);
+                watcher(Stream::Stderr, &own);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(lost(waiter, &error)),
+        }
+    }
+}
+
+fn lost(waiter: &Waiter<'_>, error: &io::Error) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Connection,
+        message: format!(
+            "{}: the connection was lost while a command ran: {error}",
+            waiter.shown
+        ),
+    }
+}

@@ -1,0 +1,243 @@
+//! JUnit XML, as Jenkins' junit and xunit plugins and GitLab read it. A suite is a book, a test case one failure on one host.
+//! Rewritten after each case, whole or not at all, so that a build that was aborted still has it; a case that is running
+//! stands in it as an error.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use junit_report::{
+    Duration as JunitDuration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuiteBuilder,
+};
+
+use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict};
+
+use super::tell::{Repeat, failure_text, headline, strip_escapes, success_text};
+use super::{CaseInfo, file_name};
+
+/// Writing it may not take more than this part of the run, however many cases it has.
+const WRITING_PART: u32 = 10;
+
+/// The report of a run.
+#[derive(Debug)]
+pub struct JunitReport {
+    path: PathBuf,
+    /// GitLab reads the attribute `file`; the schema of Jenkins' xunit plugin refuses it.
+    with_file: bool,
+    repeat: Repeat,
+    suites: Vec<(String, Vec<CaseId>)>,
+    cases: HashMap<CaseId, (CaseInfo, Option<CaseOutcome>, bool)>,
+    started: SystemTime,
+    written: Option<(Instant, Duration)>,
+}
+
+impl JunitReport {
+    /// A report of these cases, to be written to this file.
+    pub fn new(path: PathBuf, with_file: bool, repeat: Repeat) -> Self {
+        Self {
+            path,
+            with_file,
+            repeat,
+            suites: Vec::new(),
+            cases: HashMap::new(),
+            started: SystemTime::now(),
+            written: None,
+        }
+    }
+
+    /// The place of one case's own report, beside the file of the whole: under nextest each case is a process.
+    pub fn path_of_one(folder: &Path, name: &str) -> PathBuf {
+        folder.join("junit").join(format!("{}.xml", file_name(name)))
+    }
+
+    /// Takes in an event. Fails, saying why, if the file cannot be written.
+    pub(super) fn hear(&mut self, event: &RunEvent, infos: &HashMap<CaseId, CaseInfo>) -> Result<(), String> {
+        match event {
+            RunEvent::Began { case } => self.entry(*case, infos, |_, _| {}),
+            RunEvent::MayBeDirty { case, .. } => {
+                self.entry(*case, infos, |_, dirty| *dirty = true);
+                return self.write_in_time();
+            }
+            RunEvent::Reverted { case } => self.entry(*case, infos, |_, dirty| *dirty = false),
+            RunEvent::Settled { case, outcome } => {
+                self.entry(*case, infos, |known, _| *known = Some(outcome.clone()));
+                return self.write_in_time();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        id: CaseId,
+        infos: &HashMap<CaseId, CaseInfo>,
+        change: impl FnOnce(&mut Option<CaseOutcome>, &mut bool),
+    ) {
+        let Some(info) = infos.get(&id) else { return };
+        if !self.cases.contains_key(&id) {
+            match self.suites.iter_mut().find(|(book, _)| *book == info.book) {
+                Some((_, cases)) => cases.push(id),
+                None => self.suites.push((info.book.clone(), vec![id])),
+            }
+        }
+        let (_, outcome, dirty) = self
+            .cases
+            .entry(id)
+            .or_insert_with(|| (info.clone(), None, false));
+        change(outcome, dirty);
+    }
+
+    fn write_in_time(&mut self) -> Result<(), String> {
+        if let Some((at, took)) = self.written
+            && at.elapsed() < took * WRITING_PART
+        {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Writes the file: a new one beside it, which then takes its place. Fails, saying why, if it cannot.
+    pub fn write(&mut self) -> Result<(), String> {
+        let began = Instant::now();
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("cannot write the JUnit report {}: {error}", self.path.display())
+        };
+        let mut xml = Vec::new();
+        self.report()
+            .write_xml(&mut xml)
+            .map_err(|error| failed(&error))?;
+        xml.push(b'\n');
+        let folder = match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        let file = tempfile::Builder::new()
+            .prefix(".junit-")
+            .suffix(".xml")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)
+            .map_err(|error| failed(&error))?;
+        fs::write(file.path(), &xml).map_err(|error| failed(&error))?;
+        file.persist(&self.path).map_err(|error| failed(&error.error))?;
+        self.written = Some((Instant::now(), began.elapsed()));
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let mut report = Report::new();
+        let started = OffsetDateTime::from(self.started);
+        let started = started.replace_nanosecond(0).unwrap_or(started);
+        for (book, ids) in &self.suites {
+            let mut suite = TestSuiteBuilder::new(&clean(book));
+            suite.set_timestamp(started);
+            let mut ids = ids.clone();
+            ids.sort_unstable();
+            for id in ids {
+                if let Some((info, outcome, dirty)) = self.cases.get(&id) {
+                    suite.add_testcase(self.testcase(info, outcome.as_ref(), *dirty));
+                }
+            }
+            let mut suite = suite.build();
+            // Jenkins would show it before the name, and it says nothing.
+            suite.package.clear();
+            report.add_testsuite(suite);
+        }
+        report
+    }
+
+    fn testcase(&self, info: &CaseInfo, outcome: Option<&CaseOutcome>, dirty: bool) -> TestCase {
+        let name = clean(&info.short_name);
+        let took = outcome
+            .and_then(|outcome| outcome.report.as_ref())
+            .map_or(Duration::ZERO, |report| report.took);
+        let took = JunitDuration::milliseconds(took.as_millis() as i64);
+        let mut text = match outcome {
+            Some(outcome) if outcome.verdict != Verdict::Survived => {
+                failure_text(info, outcome, &self.repeat)
+            }
+            Some(outcome) => success_text(outcome),
+            None => format!("repeat it: {}", self.repeat.command(&info.name)),
+        };
+        let message = outcome.map(headline).unwrap_or_default();
+        let kind = outcome
+            .and_then(CaseOutcome::main_finding)
+            .map_or_else(|| "Interrupted".to_owned(), |finding| finding.kind.clone());
+        let (kind, message) = (clean(&kind), clean(&message));
+        let mut builder = match outcome.map(|outcome| outcome.verdict) {
+            Some(Verdict::Survived) => TestCaseBuilder::success(&name, took),
+            Some(Verdict::Skipped) => {
+                let mut case = TestCase::skipped(&name);
+                case.time = took;
+                case.result = junit_report::TestResult::SkippedWithCause {
+                    type_: kind.clone(),
+                    message: message.trim_start_matches("skipped: ").to_owned(),
+                    cause: Some(cdata(message.trim_start_matches("skipped: "))),
+                };
+                return self.finish(case, info, "");
+            }
+            Some(Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered) => {
+                TestCaseBuilder::failure(&name, took, &kind, &message)
+            }
+            Some(Verdict::Botched | Verdict::Unreverted) => {
+                TestCaseBuilder::error(&name, took, &kind, &message)
+            }
+            None => {
+                let message = match dirty {
+                    true => "interrupted, may be dirty: the run ended while this failure was tried",
+                    false => "interrupted: the run ended while this case was running",
+                };
+                text = format!("{message}\n\n{text}");
+                TestCaseBuilder::error(&name, took, "Interrupted", message)
+            }
+        };
+        if outcome.is_none_or(|outcome| outcome.verdict != Verdict::Survived) {
+            // Readers show either the message or the text, so the text begins with the message.
+            let text = match message.as_str() {
+                "" => text.clone(),
+                message if text.starts_with(message) => text.clone(),
+                message => format!("{message}\n{text}"),
+            };
+            builder.set_trace(&cdata(&text));
+        }
+        self.finish(builder.build(), info, &text)
+    }
+
+    fn finish(&self, mut case: TestCase, info: &CaseInfo, system_out: &str) -> TestCase {
+        // Dots make Jenkins' tree of packages, so a host's own would split it.
+        let host = info.host.replace('.', "_");
+        let book = info.book.replace("::", ".");
+        let classname = if host.is_empty() {
+            format!("pisaura.{book}")
+        } else {
+            format!("pisaura.{book}.{host}")
+        };
+        case.classname = Some(clean(&classname));
+        if !system_out.is_empty() {
+            case.system_out = Some(cdata(system_out));
+        }
+        if self.with_file {
+            case.filepath = Some(clean(&info.file.display().to_string()));
+        }
+        case
+    }
+}
+
+/// What XML 1.0 can hold: no escape sequences, no other control characters.
+fn clean(text: &str) -> String {
+    strip_escapes(text)
+        .chars()
+        .map(|c| match c {
+            '\t' | '\n' | '\r' => c,
+            '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// The same within CDATA, where the end of it must not stand.
+fn cdata(text: &str) -> String {
+    clean(text).replace("]]>", "]]]]><![CDATA[>")
+}

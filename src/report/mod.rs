@@ -1,0 +1,179 @@
+//! From events to what people and their tools read: the terminal, JUnit, logs. Touches standard error and the files of the
+//! run's output folder. Every reporter hears every event, and none of them decides anything.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::machine::{CaseId, RunEvent, Verdict};
+
+mod junit;
+mod logs;
+mod tell;
+mod terminal;
+
+pub use junit::JunitReport;
+pub use logs::Logs;
+pub use tell::{Repeat, failure_text, headline, success_text};
+pub use terminal::{Look, Terminal};
+
+/// What the reporters know of a case from the start.
+#[derive(Clone, Debug)]
+pub struct CaseInfo {
+    /// Its number in the run.
+    pub id: CaseId,
+    /// Its full name.
+    pub name: String,
+    /// Its book's name.
+    pub book: String,
+    /// Its name without the book's.
+    pub short_name: String,
+    /// Its host; empty if that is not known.
+    pub host: String,
+    /// Its book's file.
+    pub file: PathBuf,
+    /// The line at which the failure begins in it.
+    pub line: usize,
+    /// The time limit of each of its steps.
+    pub limit: Duration,
+}
+
+/// A host that may still be broken when the run ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shout {
+    /// The case that broke it.
+    pub case: String,
+    /// The host.
+    pub host: String,
+    /// The command that heals it; empty if the host was never reached.
+    pub heal: String,
+}
+
+/// All reporters of a run.
+#[derive(Debug)]
+pub struct Reporters {
+    infos: HashMap<CaseId, CaseInfo>,
+    terminal: Arc<Mutex<Terminal>>,
+    junit: Option<JunitReport>,
+    logs: Option<Logs>,
+    /// Hosts that may be broken now, and the command that heals each.
+    dirty: HashMap<CaseId, String>,
+    shouts: Vec<Shout>,
+}
+
+impl Reporters {
+    /// Reporters of these cases.
+    pub fn new(
+        infos: Vec<CaseInfo>,
+        terminal: Arc<Mutex<Terminal>>,
+        junit: Option<JunitReport>,
+        logs: Option<Logs>,
+    ) -> Self {
+        Self {
+            infos: infos.into_iter().map(|info| (info.id, info)).collect(),
+            terminal,
+            junit,
+            logs,
+            dirty: HashMap::new(),
+            shouts: Vec::new(),
+        }
+    }
+
+    /// Whether the terminal wants to be woken now and then.
+    pub fn wants_ticks(&self) -> bool {
+        self.terminal().is_live()
+    }
+
+    /// Lets the terminal show how time goes by.
+    pub fn tick(&mut self) {
+        self.terminal().tick();
+    }
+
+    /// Tells all reporters.
+    pub fn hear(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::MayBeDirty { case, heal } => {
+                self.dirty.insert(*case, heal.clone());
+            }
+            RunEvent::Reverted { case } => {
+                self.dirty.remove(case);
+            }
+            RunEvent::Settled { case, outcome } if outcome.verdict == Verdict::Unreverted => {
+                let known = self.dirty.remove(case).unwrap_or_default();
+                let heal = outcome
+                    .report
+                    .as_ref()
+                    .and_then(|report| report.heal.clone())
+                    .unwrap_or(known);
+                if let Some(info) = self.infos.get(case) {
+                    self.shouts.push(Shout {
+                        case: info.name.clone(),
+                        host: info.host.clone(),
+                        heal,
+                    });
+                }
+            }
+            _ => {}
+        }
+        self.terminal().hear(event, &self.infos);
+        let mut troubles = Vec::new();
+        if let Some(junit) = &mut self.junit {
+            troubles.extend(junit.hear(event, &self.infos).err());
+        }
+        if let Some(logs) = &mut self.logs {
+            troubles.extend(logs.hear(event, &self.infos).err());
+        }
+        for trouble in troubles {
+            self.terminal().warn(&trouble);
+        }
+    }
+
+    /// The run is over: writes what is still to be written, and answers with the hosts that may still be broken.
+    pub fn finish(&mut self) -> Vec<Shout> {
+        let written = self.junit.as_mut().map_or(Ok(()), JunitReport::write);
+        if let Err(trouble) = written {
+            self.terminal().warn(&trouble);
+        }
+        std::mem::take(&mut self.shouts)
+    }
+
+    /// The run is left at once: says which hosts are dirty.
+    pub fn leave_now(&mut self) {
+        let mut shouts = std::mem::take(&mut self.shouts);
+        for (case, heal) in self.dirty.drain() {
+            if let Some(info) = self.infos.get(&case) {
+                shouts.push(Shout {
+                    case: info.name.clone(),
+                    host: info.host.clone(),
+                    heal,
+                });
+            }
+        }
+        self.terminal().shout(&shouts);
+        let _ = self.junit.as_mut().map(JunitReport::write);
+    }
+
+    fn terminal(&self) -> std::sync::MutexGuard<'_, Terminal> {
+        self.terminal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name as part of a file's name: short, and different for different names.
+fn file_name(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_@.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(60)
+        .collect();
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{plain}-{:08x}", hash as u32)
+}

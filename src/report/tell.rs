@@ -1,0 +1,209 @@
+//! What is told of a case in words: the same in the terminal and in JUnit. Pure.
+
+use std::time::Duration;
+
+use crate::machine::{CaseOutcome, CaseReport, Step, StepRecord, Verdict};
+
+use super::CaseInfo;
+
+/// How many lines of a step's output are shown; all that is kept of it stands in the case's log.
+const LINES_MAX: usize = 20;
+/// A line longer than this is cut in the terminal.
+const LINE_CHARS_MAX: usize = 500;
+
+/// How a single case is run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// By cargo: the name of the test target.
+    Cargo(String),
+    /// By the program.
+    Program,
+}
+
+impl Repeat {
+    /// The command that runs the case of this name again.
+    pub fn command(&self, name: &str) -> String {
+        let name = crate::remote::quote(name);
+        match self {
+            Self::Cargo(target) => format!("cargo test --test {target} -- --exact {name}"),
+            Self::Program => format!("pisaura run --exact {name}"),
+        }
+    }
+}
+
+/// The verdict and why, in one line: the message of a failure.
+pub fn headline(outcome: &CaseOutcome) -> String {
+    let first = outcome
+        .main_finding()
+        .map_or("", |finding| finding.message.as_str());
+    let line = first.lines().next().unwrap_or_default();
+    match outcome.verdict {
+        Verdict::Survived => "survived".to_owned(),
+        verdict => format!("{verdict}: {line}"),
+    }
+}
+
+/// All that is told of a case that did not pass.
+pub fn failure_text(info: &CaseInfo, outcome: &CaseOutcome, repeat: &Repeat) -> String {
+    let mut text = String::new();
+    let mut findings: Vec<_> = outcome.findings.iter().collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
+    for finding in findings {
+        text.push_str(&format!("{}: {}\n", finding.verdict, finding.message));
+    }
+    if let Some(report) = &outcome.report {
+        text.push_str(&body(report));
+        if let Some(heal) = report.heal.as_ref().filter(|heal| !heal.is_empty()) {
+            text.push_str(&format!("\nheal the host: {heal}\n"));
+        }
+    }
+    text.push_str(&format!(
+        "\n{}:{}\nrepeat it: {}",
+        info.file.display(),
+        info.line,
+        repeat.command(&info.name)
+    ));
+    text
+}
+
+/// All that is told of a case that passed, if it is asked for.
+pub fn success_text(outcome: &CaseOutcome) -> String {
+    outcome.report.as_ref().map(body).unwrap_or_default()
+}
+
+fn body(report: &CaseReport) -> String {
+    let mut text = format!("\n{}", table(report));
+    for record in worth_showing(&report.steps) {
+        for (name, captured) in [("stdout", &record.stdout), ("stderr", &record.stderr)] {
+            if captured.is_empty() {
+                continue;
+            }
+            let (lines, all) = captured.last_lines(LINES_MAX);
+            let shown = if lines.len() < all {
+                format!(" (the last {} of {all} lines)", lines.len())
+            } else {
+                String::new()
+            };
+            text.push_str(&format!(
+                "\n  {} {}, {name}{shown}:\n",
+                record.step.number(),
+                record.step
+            ));
+            for line in lines {
+                text.push_str(&format!("    | {}\n", clean_line(&line)));
+            }
+        }
+    }
+    text
+}
+
+/// The steps as a table: number, name, time, result. Tries at a step before its last are counted, not listed.
+fn table(report: &CaseReport) -> String {
+    let mut text = format!("  {:<22}{:>10}  result\n", "step", "took");
+    for (index, record) in report.steps.iter().enumerate() {
+        let next = report.steps.get(index + 1);
+        if next.is_some_and(|next| next.step == record.step) {
+            continue;
+        }
+        let tries = record.attempt;
+        let first = report
+            .steps
+            .iter()
+            .find(|other| other.step == record.step)
+            .unwrap_or(record);
+        let whole = record.began + record.took - first.began;
+        let mut result = match (&record.end, record.step) {
+            (end, _) => end.to_string(),
+        };
+        if let Some(line) = result.lines().next().map(str::to_owned) {
+            result = line;
+        }
+        if tries > 1 {
+            let verb = if record.step.is_healthcheck() {
+                "asked"
+            } else {
+                "tried"
+            };
+            result.push_str(&format!(", {verb} {tries} times"));
+        }
+        let recovered = match record.step {
+            Step::During => report.recovered_during,
+            Step::After => report.recovered_after,
+            _ => None,
+        };
+        if let Some(time) = recovered.filter(|time| !time.is_zero()) {
+            result.push_str(&format!(", well after {}", seconds(time)));
+        }
+        text.push_str(&format!(
+            "  {} {:<20}{:>10}  {result}\n",
+            record.step.number(),
+            record.step,
+            seconds(whole)
+        ));
+    }
+    text
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+/// Of several tries at a step the last says it all.
+fn worth_showing(steps: &[StepRecord]) -> impl Iterator<Item = &StepRecord> {
+    steps
+        .iter()
+        .enumerate()
+        .filter(|(index, record)| steps.get(index + 1).is_none_or(|next| next.step != record.step))
+        .map(|(_, record)| record)
+}
+
+/// A line that a terminal can show: no control characters, not endless.
+pub(super) fn clean_line(line: &str) -> String {
+    let mut clean: String = strip_escapes(line)
+        .chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .take(LINE_CHARS_MAX)
+        .collect();
+    if line.chars().count() > LINE_CHARS_MAX {
+        clean.push_str(" […]");
+    }
+    clean
+}
+
+/// Takes away what would colour a terminal, move its cursor or rename its window (ECMA-48's CSI and OSC sequences).
+pub(super) fn strip_escapes(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c != '\u{1b}' {
+            clean.push(c);
+            continue;
+        }
+        match characters.peek() {
+            Some('[') => {
+                characters.next();
+                while characters
+                    .next_if(|c| !('\u{40}'..='\u{7e}').contains(c))
+                    .is_some()
+                {}
+                characters.next();
+            }
+            Some(']') => {
+                while characters
+                    .next_if(|c| *c != '\u{7}' && *c != '\u{1b}' && *c != '\n')
+                    .is_some()
+                {}
+                characters.next_if(|c| *c == '\u{7}');
+            }
+            Some(_) => {
+                characters.next();
+            }
+            None => {}
+        }
+    }
+    clean
+}

@@ -1,0 +1,106 @@
+//! How each host is got at: by what the book says, or, for a demo host, by what the run made up for it. Starts demo hosts.
+
+use std::sync::Arc;
+
+use crate::executor::Access;
+#[cfg(feature = "demo")]
+use crate::fatebook::HostKeyCheck;
+use crate::fatebook::{Fatebook, HostEntry};
+use crate::remote::{Login, Target};
+#[cfg(feature = "demo")]
+use crate::sandbox::Sandboxes;
+
+/// Knows how to get at the hosts of a run.
+pub(super) struct AccessMaker {
+    #[cfg(feature = "demo")]
+    sandboxes: std::collections::HashMap<String, Sandboxes>,
+}
+
+/// What tells two hosts of the machine's network apart: not the user, and not how the port was given.
+pub(super) fn host_key(book: &Fatebook, host: &HostEntry) -> String {
+    if host.sandbox {
+        return format!("sandbox {} of {}", host.host, book.name);
+    }
+    format!(
+        "{} port {}",
+        host.host.to_lowercase(),
+        host.port.unwrap_or(book.ssh.port)
+    )
+}
+
+impl AccessMaker {
+    /// Starts the demo hosts of these books. Fails, saying why, if that cannot be.
+    pub(super) fn new(books: &[Arc<Fatebook>]) -> Result<Self, String> {
+        let wanting: Vec<&Arc<Fatebook>> = books
+            .iter()
+            .filter(|book| book.hosts.iter().any(|host| host.sandbox))
+            .collect();
+        #[cfg(feature = "demo")]
+        {
+            let mut sandboxes = std::collections::HashMap::new();
+            for book in wanting {
+                if !sandboxes.contains_key(&book.name) {
+                    let names = book
+                        .hosts
+                        .iter()
+                        .filter(|host| host.sandbox)
+                        .map(|host| host.host.clone())
+                        .collect();
+                    let made = Sandboxes::start(names, &book.folder)
+                        .map_err(|error| format!("cannot start the demo hosts of {}: {error}", book.name))?;
+                    sandboxes.insert(book.name.clone(), made);
+                }
+            }
+            Ok(Self { sandboxes })
+        }
+        #[cfg(not(feature = "demo"))]
+        match wanting.first() {
+            None => Ok(Self {}),
+            Some(book) => Err(format!(
+                "the book {} has demo hosts (`sandbox:NAME`), and this build cannot make them: build with `--features demo`",
+                book.name
+            )),
+        }
+    }
+
+    /// How to get at a host of a book.
+    pub(super) fn access(&self, book: &Fatebook, host: &HostEntry) -> Result<Access, String> {
+        if host.sandbox {
+            #[cfg(feature = "demo")]
+            if let Some(login) = self
+                .sandboxes
+                .get(&book.name)
+                .and_then(|sandboxes| sandboxes.login(&host.host))
+            {
+                return Ok(Access {
+                    target: Target {
+                        host: "127.0.0.1".to_owned(),
+                        port: login.port,
+                        shown: host.to_string(),
+                    },
+                    login: Login {
+                        user: login.user,
+                        password: None,
+                        identity_file: Some(login.identity_file),
+                        passphrase: None,
+                        known_hosts: login.known_hosts,
+                        host_key_check: HostKeyCheck::Strict,
+                        connect_timeout: book.ssh.connect_timeout,
+                    },
+                    env: vec![("PISAURA_SANDBOX".to_owned(), login.homes.display().to_string())],
+                });
+            }
+            return Err(format!("there is no demo host {host}"));
+        }
+        let port = host.port.unwrap_or(book.ssh.port);
+        Ok(Access {
+            target: Target {
+                host: host.host.clone(),
+                port,
+                shown: host.to_string(),
+            },
+            login: Login::new(&book.ssh, host.user.as_deref(), &book.folder),
+            env: Vec::new(),
+        })
+    }
+}

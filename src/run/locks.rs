@@ -1,0 +1,135 @@
+//! One case of a service and one on a host at a time, on the whole machine: a file for each, locked while a case runs. The
+//! kernel takes a lock away with its process, so none is ever left behind. Touches files in the machine's temporary folder.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+
+use rustix::fs::OFlags;
+
+/// Names another folder for the locks, where the machine's temporary one will not do.
+const VARIABLE: &str = "PISAURA_LOCKS";
+
+/// The folder of locks.
+#[derive(Clone, Debug)]
+pub(super) struct Locks {
+    folder: PathBuf,
+}
+
+/// Locks that are held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Locked {
+    _files: Vec<File>,
+}
+
+impl Locks {
+    /// Makes the folder if need be: all users of the machine share it.
+    pub(super) fn new() -> io::Result<Self> {
+        let folder = match std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()) {
+            Some(folder) => PathBuf::from(folder),
+            None => PathBuf::from("/tmp/pisaura-locks"),
+        };
+        match fs::DirBuilder::new().mode(0o1777).create(&folder) {
+            // The mode of a new folder is subject to the umask.
+            Ok(()) => fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", folder.display()),
+                ));
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// Takes all of them, or none and says who has one.
+    pub(super) fn try_lock(&self, keys: &[String]) -> Result<Result<Locked, String>, String> {
+        let mut files = Vec::new();
+        for key in sorted(keys) {
+            let mut file = self.open(&key)?;
+            match file.try_lock() {
+                Ok(()) => files.push(sign(file)),
+                Err(TryLockError::WouldBlock) => return Ok(Err(holder(&key, &mut file))),
+                Err(TryLockError::Error(error)) => return Err(failed(&key, &error)),
+            }
+        }
+        Ok(Ok(Locked { _files: files }))
+    }
+
+    /// Takes all of them, waiting for each. All runs take them in the same order, so none waits for one that waits for it.
+    pub(super) fn lock(&self, keys: &[String]) -> Result<Locked, String> {
+        let mut files = Vec::new();
+        for key in sorted(keys) {
+            let file = self.open(&key)?;
+            file.lock().map_err(|error| failed(&key, &error))?;
+            files.push(sign(file));
+        }
+        Ok(Locked { _files: files })
+    }
+
+    fn open(&self, key: &str) -> Result<File, String> {
+        let mut name: String = key
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .take(80)
+            .collect();
+        // What was replaced or cut off still tells two keys apart.
+        let hash = key
+            .bytes()
+            .fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte));
+        name.push_str(&format!("-{hash:016x}"));
+        let path = self.folder.join(name);
+        let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32;
+        let open = |create: bool, write: bool| {
+            OpenOptions::new()
+                .read(true)
+                .write(write)
+                .create(create)
+                .mode(0o666)
+                .custom_flags(flags)
+                .open(&path)
+        };
+        // Another user's file can be locked without being written to, and in a sticky folder only if not to be created.
+        open(true, true)
+            .or_else(|_| open(false, true))
+            .or_else(|_| open(false, false))
+            .map_err(|error| failed(key, &error))
+    }
+}
+
+fn sorted(keys: &[String]) -> Vec<String> {
+    let mut keys = keys.to_vec();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn failed(key: &str, error: &io::Error) -> String {
+    format!("cannot lock the {key}: {error}")
+}
+
+/// Leaves word of who holds the lock, for those who wait. It is of no matter if that cannot be written.
+fn sign(mut file: File) -> File {
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| write!(file, "{}", std::process::id()));
+    file
+}
+
+fn holder(key: &str, file: &mut File) -> String {
+    let mut process = String::new();
+    let _ = file.take(20).read_to_string(&mut process);
+    match process.trim().parse::<u32>() {
+        Ok(process) => format!("the {key}, which process {process} has"),
+        Err(_) => format!("the {key}, which another run has"),
+    }
+}

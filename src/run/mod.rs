@@ -1,0 +1,376 @@
+//! One run of many cases: what goes when, who is told, what an interrupt does. Touches signals, and the files of the
+//! reports through `report`.
+//!
+//! A [`Run`] has a thread of its own, which is the only one that decides: executors, signals and locks send it events, it
+//! asks the gate what may begin, tells the reporters, and answers whoever waits for a case.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, LocalCluster, Order};
+use crate::executor::Observer;
+use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, RunEvent, Verdict};
+use crate::remote::Interrupt;
+use crate::report::{CaseInfo, Reporters, Shout};
+
+mod access;
+mod cases;
+mod locks;
+mod marks;
+mod options;
+mod signals;
+
+pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
+pub use options::{JunitFlavor, RunOptions};
+
+use access::AccessMaker;
+use locks::{Locked, Locks};
+use marks::Marks;
+
+/// What the run's thread hears.
+enum Message {
+    Event(RunEvent),
+    Signal(&'static str),
+    Locked(CaseId, Locked),
+    LockFailed(CaseId, String),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+pub struct RunEnd {
+    /// The verdicts of all cases.
+    pub verdicts: Vec<Verdict>,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+    /// Hosts that may still be broken.
+    pub shouts: Vec<Shout>,
+}
+
+impl RunEnd {
+    /// The exit code of `pisaura run`: 0 survived, 1 a healthcheck said no, 3 a case could not be carried out, 4 a host is
+    /// left unreverted, 130 interrupted.
+    pub fn exit_code(&self) -> u8 {
+        let worst = self.verdicts.iter().max().copied().unwrap_or(Verdict::Survived);
+        match worst {
+            Verdict::Unreverted => 4,
+            _ if self.interrupted => 130,
+            Verdict::Botched => 3,
+            Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => 1,
+            Verdict::Survived | Verdict::Skipped => 0,
+        }
+    }
+}
+
+/// A run under way.
+pub struct Run {
+    thread: JoinHandle<RunEnd>,
+    sender: Sender<Message>,
+}
+
+/// Where the outcome of one case arrives.
+pub type Outcomes = HashMap<CaseId, Receiver<CaseOutcome>>;
+
+/// Begins a run of these cases, in their order. Answers with it and with where each outcome will arrive.
+///
+/// Fails, saying why, if the run cannot begin: no demo hosts can be made, no signals be heard.
+pub fn begin(
+    cases: Vec<Arc<Case>>,
+    options: &RunOptions,
+    reporters: Reporters,
+) -> Result<(Run, Outcomes), String> {
+    let interrupt = Interrupt::new().map_err(|error| format!("cannot begin: {error}"))?;
+    let (sender, messages) = channel();
+    signals::listen(sender.clone()).map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let (events, to_run) = (sender.clone(), sender.clone());
+    let observer: Observer = Arc::new(move |event| {
+        // Nobody listens only when the run is over.
+        let _ = events.send(Message::Event(event));
+    });
+    let mut outcomes = HashMap::new();
+    let mut waiting = HashMap::new();
+    for case in &cases {
+        let (outcome, arrives) = channel();
+        waiting.insert(case.id, outcome);
+        outcomes.insert(case.id, arrives);
+    }
+    let books: Vec<_> = cases.iter().filter_map(|case| case.book()).collect();
+    let access = AccessMaker::new(&books)?;
+    let live_output = options.live_output;
+    let mut engine = Engine {
+        gate: Gate::new(
+            cases.iter().filter_map(|case| case.gate_case()),
+            options.test_threads,
+            options.fail_fast,
+        ),
+        cluster: Box::new(LocalCluster::new(observer, interrupt.clone(), live_output)),
+        locks: Locks::new().map_err(|error| format!("cannot make the folder of locks: {error}"))?,
+        marks: Marks::of_this_run(options)?,
+        held: HashMap::new(),
+        locking: HashSet::new(),
+        cases: cases.iter().map(|case| (case.id, Arc::clone(case))).collect(),
+        order: cases.iter().map(|case| case.id).collect(),
+        waiting,
+        dirty: HashSet::new(),
+        access,
+        reporters,
+        sender,
+        interrupt,
+        end: RunEnd::default(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("run".to_owned())
+        .spawn(move || engine.go_on(&messages))
+        .map_err(|error| format!("cannot begin: {error}"))?;
+    Ok((
+        Run {
+            thread,
+            sender: to_run,
+        },
+        outcomes,
+    ))
+}
+
+impl Run {
+    /// Ends the run as a signal would: nothing new begins, running cases are reverted.
+    pub fn interrupt(&self, by: &'static str) {
+        // If nobody listens any more, the run is over already.
+        let _ = self.sender.send(Message::Signal(by));
+    }
+
+    /// Waits until every case is settled and every host left clean.
+    pub fn join(self) -> RunEnd {
+        self.thread.join().unwrap_or_else(|_| RunEnd {
+            verdicts: vec![Verdict::Unreverted],
+            interrupted: true,
+            shouts: Vec::new(),
+        })
+    }
+}
+
+struct Engine {
+    gate: Gate,
+    cluster: Box<dyn Cluster + Send>,
+    locks: Locks,
+    marks: Marks,
+    held: HashMap<CaseId, Locked>,
+    /// Cases that wait for another run's locks.
+    locking: HashSet<CaseId>,
+    cases: HashMap<CaseId, Arc<Case>>,
+    order: Vec<CaseId>,
+    waiting: HashMap<CaseId, Sender<CaseOutcome>>,
+    dirty: HashSet<CaseId>,
+    access: AccessMaker,
+    reporters: Reporters,
+    sender: Sender<Message>,
+    interrupt: Interrupt,
+    end: RunEnd,
+}
+
+/// How often a terminal shows how long a step has been going on.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Engine {
+    fn go_on(&mut self, messages: &Receiver<Message>) -> RunEnd {
+        for id in self.order.clone() {
+            let case = Arc::clone(&self.cases[&id]);
+            if let Some(outcome) = case.settled_already() {
+                self.settle(id, outcome);
+            }
+        }
+        while !self.gate.is_done() {
+            while !self.interrupt.is_raised()
+                && let Some(id) = self.gate.next()
+            {
+                self.lock(id);
+            }
+            if self.gate.is_done() {
+                break;
+            }
+            let message = if self.reporters.wants_ticks() {
+                match messages.recv_timeout(TICK) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.reporters.tick();
+                        continue;
+                    }
+                    other => other.ok(),
+                }
+            } else {
+                messages.recv().ok()
+            };
+            match message {
+                Some(message) => self.hear(message),
+                // The engine holds a sender itself, so this cannot be; but it must not go round for ever if it is.
+                None => break,
+            }
+        }
+        self.cluster.join();
+        while let Ok(message) = messages.try_recv() {
+            self.hear(message);
+        }
+        self.end.shouts = self.reporters.finish();
+        std::mem::take(&mut self.end)
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Event(RunEvent::Settled { case, outcome }) => self.settle(case, outcome),
+            Message::Event(event) => {
+                match &event {
+                    RunEvent::MayBeDirty { case, .. } => {
+                        self.dirty.insert(*case);
+                    }
+                    RunEvent::Reverted { case } => {
+                        self.dirty.remove(case);
+                    }
+                    _ => {}
+                }
+                self.reporters.hear(&event);
+            }
+            Message::Locked(id, locked) => {
+                // Unless it was skipped while it waited: then the locks are let go at once.
+                if self.locking.remove(&id) {
+                    self.held.insert(id, locked);
+                    self.start(id);
+                }
+            }
+            Message::LockFailed(id, why) if self.locking.remove(&id) => {
+                self.settle(id, CaseOutcome::botched("LockFailed", why))
+            }
+            Message::LockFailed(..) => {}
+            Message::Signal(name) => self.signalled(name),
+        }
+    }
+
+    fn signalled(&mut self, name: &'static str) {
+        self.reporters.hear(&RunEvent::Interrupted { by: name });
+        if self.end.interrupted {
+            // The second time: leave now, and say what is left behind.
+            self.reporters.leave_now();
+            std::process::exit(if self.dirty.is_empty() { 130 } else { 4 });
+        }
+        self.end.interrupted = true;
+        self.interrupt.raise();
+        for skipped in self.gate.interrupt() {
+            self.settle(skipped.id, CaseOutcome::skipped(skipped.reason));
+        }
+        for id in std::mem::take(&mut self.locking) {
+            self.settle(id, CaseOutcome::skipped("interrupted before it began"));
+        }
+    }
+
+    /// Takes the locks of a case, waiting for another run if need be.
+    fn lock(&mut self, id: CaseId) {
+        let case = Arc::clone(&self.cases[&id]);
+        let keys = case.lock_keys();
+        match self.locks.try_lock(&keys) {
+            Ok(Ok(locked)) => {
+                self.held.insert(id, locked);
+                self.start(id);
+            }
+            Ok(Err(holder)) => {
+                self.reporters.hear(&RunEvent::Waiting {
+                    case: id,
+                    what: holder,
+                });
+                self.locking.insert(id);
+                let (locks, sender) = (self.locks.clone(), self.sender.clone());
+                std::thread::spawn(move || {
+                    let message = match locks.lock(&keys) {
+                        Ok(locked) => Message::Locked(id, locked),
+                        Err(error) => Message::LockFailed(id, error),
+                    };
+                    let _ = sender.send(message);
+                });
+            }
+            Err(error) => self.settle(id, CaseOutcome::botched("LockFailed", error)),
+        }
+    }
+
+    fn start(&mut self, id: CaseId) {
+        let case = Arc::clone(&self.cases[&id]);
+        if self.interrupt.is_raised() {
+            return self.settle(id, CaseOutcome::skipped("interrupted before it began"));
+        }
+        if let Some(reason) = self.marks.closed(&case) {
+            return self.settle(id, CaseOutcome::skipped(reason));
+        }
+        let (Some(book), Some((fate, host))) = (case.book(), case.fate_and_host()) else {
+            return self.settle(id, CaseOutcome::botched("StartFailed", "this case has no host"));
+        };
+        match self.access.access(&book, host) {
+            Ok(access) => self.cluster.begin(Order {
+                id,
+                name: case.name.clone(),
+                book,
+                fate,
+                host: host.clone(),
+                access,
+            }),
+            Err(message) => self.settle(id, CaseOutcome::botched("StartFailed", message)),
+        }
+    }
+
+    fn settle(&mut self, id: CaseId, outcome: CaseOutcome) {
+        let Some(waiting) = self.waiting.remove(&id) else {
+            return;
+        };
+        let case = Arc::clone(&self.cases[&id]);
+        let skipped = self.gate.settled(id, outcome.verdict, &case.name);
+        if outcome.verdict != Verdict::Survived {
+            self.marks.close(&case, outcome.verdict);
+        }
+        self.held.remove(&id);
+        self.dirty.remove(&id);
+        self.end.verdicts.push(outcome.verdict);
+        let event = RunEvent::Settled { case: id, outcome };
+        self.reporters.hear(&event);
+        if let RunEvent::Settled { outcome, .. } = event {
+            // Nobody waits any more if standard output was closed under us.
+            let _ = waiting.send(outcome);
+        }
+        for skipped in skipped {
+            self.settle(skipped.id, CaseOutcome::skipped(skipped.reason));
+        }
+        if let Some(book) = case.book()
+            && !self.gate.has_waiting(&book.name)
+        {
+            self.cluster.close_book(&book.name);
+        }
+    }
+}
+
+/// What the reporters need to know of the cases.
+pub fn case_infos(cases: &[Arc<Case>]) -> Vec<CaseInfo> {
+    cases.iter().map(|case| case.info()).collect()
+}
+
+impl Case {
+    fn gate_case(&self) -> Option<GateCase> {
+        if self.settled_already().is_some() {
+            return None;
+        }
+        let book = self.book()?;
+        let (_, host) = self.fate_and_host()?;
+        Some(GateCase {
+            id: self.id,
+            book: book.name.clone(),
+            service: book.service.clone(),
+            host: access::host_key(&book, host),
+            failfast: book.failfast,
+        })
+    }
+
+    fn lock_keys(&self) -> Vec<String> {
+        let (Some(book), Some((_, host))) = (self.book(), self.fate_and_host()) else {
+            return Vec::new();
+        };
+        let mut keys = vec![format!("service {}", book.service)];
+        if !host.sandbox {
+            keys.push(format!("host {}", access::host_key(&book, host)));
+        }
+        keys
+    }
+}

@@ -1,0 +1,5 @@
+//! This repository's own fatebooks, as cases of cargo.
+
+fn main() -> std::process::ExitCode {
+    pisaura::harness::main()
+}
