@@ -338,14 +338,17 @@ impl CaseMachine {
 
     /// Makes a finding of a step that did not end as it should.
     fn judge(&mut self, now: Duration, end: &StepEnd) {
+        let verb = if self.step.is_healthcheck() {
+            "asked"
+        } else {
+            "tried"
+        };
         let asked = match self.attempt {
             0 | 1 => String::new(),
-            times => {
-                format!(
-                    ", asked {times} times in {}",
-                    show_duration(round(now - self.step_began))
-                )
-            }
+            times => format!(
+                ", {verb} {times} times in {}",
+                show_duration(round(now - self.step_began))
+            ),
         };
         if self.step.is_healthcheck() && (says_no(end) || end.is_success()) {
             let told = self.tell(end);

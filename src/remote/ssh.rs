@@ -551,9 +551,9 @@ impl SshHost {
     fn end_process(&self, process: Option<u32>) {
         let Some(process) = process else { return };
         let text = format!(
-            "kill -TERM -- -{process} 2>/dev/null || kill -TERM {process} 2>/dev/null\n\
-             n=0\nwhile [ $n -lt 20 ] && kill -0 -- -{process} 2>/dev/null; do sleep 0.1 2>/dev/null || sleep 1; n=$((n+1)); done\n\
-             kill -KILL -- -{process} 2>/dev/null || kill -KILL {process} 2>/dev/null\nexit 0\n"
+            "kill -TERM -{process} 2>/dev/null || kill -TERM {process} 2>/dev/null\n\
+             n=0\nwhile [ $n -lt 20 ] && kill -0 -{process} 2>/dev/null; do sleep 0.1 2>/dev/null || sleep 1; n=$((n+1)); done\n\
+             kill -KILL -{process} 2>/dev/null || kill -KILL {process} 2>/dev/null\nexit 0\n"
         );
         if let Err(trouble) = self.shell("exec /bin/sh", text.as_bytes(), Limit::within(ASIDE, None)) {
             tracing::warn!(

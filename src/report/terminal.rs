@@ -16,7 +16,7 @@ use super::{CaseInfo, Shout};
 pub struct Look {
     /// Lines for steps and logs; without it only warnings and what must not be missed.
     pub progress: bool,
-    /// Whether the test harness's own lines stand on the same terminal.
+    /// Whether the test harness's own lines go to the same terminal or file.
     pub shares_line: bool,
     /// Whether lines may be redrawn.
     pub live: bool,
@@ -29,9 +29,20 @@ impl Look {
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         Self {
             progress: !quiet,
-            shares_line: std::io::stdout().is_terminal(),
+            shares_line: is_same_file(),
             live,
         }
+    }
+}
+
+/// Whether standard output and standard error lead to the same place, as in a terminal or the log of a build.
+fn is_same_file() -> bool {
+    match (
+        rustix::fs::fstat(std::io::stdout()),
+        rustix::fs::fstat(std::io::stderr()),
+    ) {
+        (Ok(out), Ok(err)) => (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino),
+        _ => false,
     }
 }
 

@@ -1,0 +1,390 @@
+//! What the tests share: a folder of their own, an SSH server of their own, and the program run in both.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Completion, Failed, Trial};
+use tempfile::TempDir;
+
+/// How long any one thing that a test waits for may take on a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A test of this name.
+pub fn test(name: &'static str, run: fn()) -> Trial {
+    Trial::test(name, move || caught(run))
+}
+
+/// A test that needs to be root, for it makes users or starts servers as they do.
+pub fn root_test(name: &'static str, run: fn()) -> Trial {
+    needing(name, is_root(), "needs to be root", run)
+}
+
+/// A test that cannot run on every machine. In CI it must.
+pub fn needing(name: &'static str, met: bool, reason: &'static str, run: fn()) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if met {
+            return caught(run).map(|()| Completion::Completed);
+        }
+        if std::env::var_os("CI").is_some() {
+            return Err(Failed::from(format!(
+                "{reason}, and in CI no test may be ignored"
+            )));
+        }
+        Ok(Completion::ignored_with(reason))
+    })
+}
+
+thread_local! {
+    static PANIC: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+fn caught(run: fn()) -> Result<(), Failed> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC.with_borrow(|text| Failed::from(text)))
+}
+
+/// Keeps what a failed assertion says for the report, instead of printing it among other tests' lines.
+pub fn keep_panics() {
+    std::panic::set_hook(Box::new(|panic| PANIC.set(panic.to_string())));
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A folder of one test's own, with a blank in its path.
+pub struct Scratch {
+    folder: TempDir,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("pisaura test ")
+            .tempdir()
+            .expect("a temporary folder");
+        fs::create_dir(folder.path().join("home")).expect("a home");
+        fs::create_dir(folder.path().join("fatebooks")).expect("a folder for books");
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Writes a file; one that begins like a script can be run.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, text.as_ref()).expect("a file");
+        if text.as_ref().starts_with(b"#!") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        }
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.join(path)).unwrap_or_default()
+    }
+
+    /// The program, in this folder and with nothing of this user's: no agent, no keys, no settings.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars() {
+            if name.starts_with("PISAURA_") || name.starts_with("NEXTEST") || name.starts_with("SSH_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("HOME", self.join("home"))
+            .env("PISAURA_LOCKS", self.join("locks"))
+            .env_remove("GITLAB_CI")
+            .env_remove("CI")
+            .env_remove("TERM");
+        command
+    }
+
+    pub fn pisaura(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(&program()).args(arguments), self)
+    }
+
+    pub fn harness(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(&harness()).args(arguments), self)
+    }
+}
+
+/// `pisaura`, as cargo has built it for the tests.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_pisaura"))
+}
+
+/// The test target `fatebooks`, which cargo builds on request.
+pub fn harness() -> PathBuf {
+    static HARNESS: OnceLock<PathBuf> = OnceLock::new();
+    HARNESS
+        .get_or_init(|| {
+            let output = Command::new(env!("CARGO"))
+                .args(["test", "--test", "fatebooks", "--no-run", "--message-format=json"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .stderr(Stdio::inherit())
+                .output()
+                .expect("cargo runs");
+            let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+            lines
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .filter(|message| message["target"]["name"] == "fatebooks")
+                .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+                .expect("cargo names the test target")
+        })
+        .clone()
+}
+
+/// What a process printed and how it ended, with what differs from run to run taken out.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(command: &mut Command, scratch: &Scratch) -> Self {
+        let output = command.output().expect("it runs");
+        Self::from_output(&output, scratch)
+    }
+
+    pub fn from_output(output: &Output, scratch: &Scratch) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: steady(&String::from_utf8_lossy(&output.stdout), scratch),
+            stderr: steady(&String::from_utf8_lossy(&output.stderr), scratch),
+        }
+    }
+
+    /// libtest's line about a test, without its name.
+    pub fn line(&self, name: &str) -> String {
+        let begin = format!("test {name}");
+        let line = self
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&begin))
+            .unwrap_or_default();
+        line.rsplit_once(" ... ")
+            .map(|(_, result)| result.to_owned())
+            .unwrap_or_default()
+    }
+
+    /// What stands under a failed test's name.
+    pub fn failure(&self, name: &str) -> String {
+        let begin = format!("---- {name} ----\n");
+        let Some((_, rest)) = self.stdout.split_once(&begin) else {
+            return String::new();
+        };
+        let end = rest
+            .find("\n\n---- ")
+            .or_else(|| rest.find("\n\n\nfailures:"))
+            .unwrap_or(rest.len());
+        rest[..end].trim_end().to_owned()
+    }
+}
+
+/// Takes out what differs from run to run: times, the folder, ports, hashes.
+pub fn steady(text: &str, scratch: &Scratch) -> String {
+    let text = text.replace(&scratch.path().display().to_string(), "DIR");
+    let mut steady = String::new();
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        steady.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        if steady.ends_with("127.0.0.1:") {
+            steady.push_str("PORT");
+        } else if (number.contains('.') && (after.starts_with(" s") || after.starts_with('s')))
+            || steady.ends_with("time=\"")
+        {
+            // The columns of a table depend on how wide a time is.
+            while steady.ends_with("  ") {
+                steady.pop();
+            }
+            steady.push('T');
+        } else {
+            steady.push_str(number);
+        }
+        rest = after;
+    }
+    steady.push_str(rest);
+    steady
+}
+
+/// A real OpenSSH server on loopback; it ends with the test.
+pub struct Sshd {
+    child: Child,
+    folder: TempDir,
+    pub port: u16,
+}
+
+impl Sshd {
+    pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines of configuration; they come first, and the first one counts.
+    pub fn with(config: &str) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("pisaura-sshd-")
+            .tempdir()
+            .expect("a temporary folder");
+        for kind in ["ed25519", "ecdsa", "rsa"] {
+            keygen(kind, &folder.path().join(format!("host_{kind}")), "");
+        }
+        keygen("ed25519", &folder.path().join("identity"), "");
+        fs::create_dir(folder.path().join("home")).expect("a home");
+        if is_root() {
+            // Where Debian's sshd drops its privileges to.
+            let _ = fs::create_dir_all("/run/sshd");
+        }
+        Self::launch(folder, config)
+    }
+
+    fn launch(folder: TempDir, config: &str) -> Self {
+        let path = folder.path();
+        for _ in 0..10 {
+            let port = free_port();
+            let text = format!(
+                "{config}\nPort {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\n\
+                 PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+                 AuthorizedKeysFile {0}/identity.pub {0}/authorized_keys\nSubsystem sftp internal-sftp\nSetEnv HOME={0}/home\n\
+                 HostKey {0}/host_ed25519\nHostKey {0}/host_ecdsa\nHostKey {0}/host_rsa\n",
+                path.display()
+            );
+            fs::write(path.join("config"), text).expect("a configuration");
+            let log = fs::File::create(path.join("log")).expect("a log");
+            let mut child = Command::new("/usr/sbin/sshd")
+                .args(["-D", "-e", "-f"])
+                .arg(path.join("config"))
+                .stdin(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .expect("sshd runs");
+            let deadline = Instant::now() + PATIENCE;
+            while Instant::now() < deadline && child.try_wait().expect("a child").is_none() {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    let known = ["ed25519", "ecdsa", "rsa"]
+                        .map(|kind| fs::read_to_string(path.join(format!("host_{kind}.pub"))).expect("a key"))
+                        .map(|key| format!("[127.0.0.1]:{port} {key}"))
+                        .concat();
+                    fs::write(path.join("known_hosts"), known).expect("known hosts");
+                    return Self { child, folder, port };
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!(
+            "sshd does not start: {}",
+            fs::read_to_string(path.join("log")).unwrap_or_default()
+        );
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// The home folder of whoever logs in.
+    pub fn home(&self) -> PathBuf {
+        self.join("home")
+    }
+
+    /// The process that listens.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What scripts there wrote to a file of their home.
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.home().join(path)).unwrap_or_default()
+    }
+
+    /// A book on this host: `top` are more keys of the book, `failures` the list.
+    pub fn book(&self, top: &str, failures: &str) -> String {
+        format!(
+            "service: s\nhosts: ['127.0.0.1:{}']\nssh: {{identity_file: '{1}/identity', known_hosts: '{1}/known_hosts'}}\n{top}\nfailures:\n{failures}\n",
+            self.port,
+            self.path().display()
+        )
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn keygen(kind: &str, path: &Path, passphrase: &str) {
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f"])
+        .arg(path)
+        .status()
+        .expect("ssh-keygen runs");
+    assert!(status.success());
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Waits for something that a test has set going.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Reads a process's standard error until a line that has this in it.
+pub fn wait_for_line(reader: &mut BufReader<impl std::io::Read>, wanted: &str) -> String {
+    let mut all = String::new();
+    loop {
+        let mut line = String::new();
+        let count = reader.read_line(&mut line).expect("a line");
+        all.push_str(&line);
+        assert!(count > 0, "`{wanted}` was never printed:\n{all}");
+        if line.contains(wanted) {
+            return all;
+        }
+    }
+}
+
+/// Trivial scripts: each leaves its name in `log` of the home it runs in.
+pub fn write_scripts(scratch: &Scratch) {
+    for name in ["break.sh", "heal.sh", "verify.sh"] {
+        scratch.write(
+            &format!("fatebooks/b/{name}"),
+            format!("#!/bin/sh\necho {name} \"$@\" >>\"$HOME/log\"\n"),
+        );
+    }
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nexit 0\n");
+}

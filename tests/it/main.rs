@@ -1,0 +1,34 @@
+//! The tests of the whole: the program and the harness as processes, real SSH servers, real shells.
+//!
+//! They run under libtest-mimic so that a test that cannot run on a machine is reported as ignored, with the reason. In CI
+//! none may be.
+
+mod bad_books;
+mod common;
+mod format;
+mod harness;
+mod house;
+mod interrupts;
+mod junit;
+mod nextest;
+mod secrets;
+mod ssh;
+mod verdicts;
+
+fn main() -> std::process::ExitCode {
+    let arguments = libtest_mimic::Arguments::from_args();
+    common::keep_panics();
+    let tests = [
+        bad_books::tests(),
+        format::tests(),
+        harness::tests(),
+        house::tests(),
+        interrupts::tests(),
+        junit::tests(),
+        nextest::tests(),
+        secrets::tests(),
+        ssh::tests(),
+        verdicts::tests(),
+    ];
+    libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
+}

@@ -1,0 +1,419 @@
+//! Every verdict, reached against a real SSH server: libtest's line, what is told of it, and the JUnit element, whole.
+
+use libtest_mimic::Trial;
+
+use crate::common::{Ran, Scratch, Sshd, steady, test, write_scripts};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("verdicts::survived", survived),
+        test("verdicts::unfit", unfit),
+        test("verdicts::succumbed", succumbed),
+        test("verdicts::succumbed_to_being_healthy", succumbed_to_being_healthy),
+        test("verdicts::not_recovered", not_recovered),
+        test("verdicts::botched_by_the_inducer", botched_by_the_inducer),
+        test("verdicts::botched_by_verify", botched_by_verify),
+        test("verdicts::botched_by_the_time_limit", botched_by_the_time_limit),
+        test("verdicts::botched_by_the_connection", botched_by_the_connection),
+        test(
+            "verdicts::botched_by_a_healthcheck_without_an_answer",
+            botched_by_no_answer,
+        ),
+        test("verdicts::unreverted", unreverted),
+        test("verdicts::skipped", skipped),
+        test("verdicts::several_are_all_told", several),
+    ]
+}
+
+/// A case on a real host: its scripts, its keys, and what comes of it.
+struct Setup {
+    scratch: Scratch,
+    sshd: Sshd,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        write_scripts(&scratch);
+        Self {
+            scratch,
+            sshd: Sshd::start(),
+        }
+    }
+
+    /// The healthcheck says no at this step.
+    fn no_at(self, steps: &str) -> Self {
+        self.scratch.write(
+            "fatebooks/b/check.sh",
+            format!("#!/bin/sh\ncase $PISAURA_STEP in {steps}) echo \"no at $1\" >&2; exit 3;; esac\n"),
+        );
+        self
+    }
+
+    fn script(self, name: &str, text: &str) -> Self {
+        self.scratch
+            .write(&format!("fatebooks/b/{name}"), format!("#!/bin/sh\n{text}\n"));
+        self
+    }
+
+    fn run(&self, keys: &str) -> Ran {
+        let timeout = if keys.contains("timeout") {
+            ""
+        } else {
+            "timeout: 5s, "
+        };
+        let healthcheck = if keys.contains("healthcheck") {
+            ""
+        } else {
+            "healthcheck: [check.sh], "
+        };
+        let failure = format!(
+            "  - {{name: f, inducer: [break.sh], reverter: [heal.sh], {healthcheck}{timeout}{keys}}}"
+        );
+        self.scratch
+            .write("fatebooks/b/fatebook.yaml", self.sshd.book("", &failure));
+        self.scratch.harness(&[])
+    }
+
+    /// Runs it, and compares exit code, libtest's line, the failure's text, the JUnit element's beginning and what ran.
+    #[track_caller]
+    fn check(&self, keys: &str, code: i32, line: &str, told: &str, junit: &str, log: &str) {
+        let ran = self.run(keys);
+        let name = format!("b::f@127.0.0.1:{}", self.sshd.port);
+        let shown = "b::f@127.0.0.1:PORT";
+        assert_eq!(ran.line(shown), line, "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(code));
+        let told = if told.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "{told}\nfatebooks/b/fatebook.yaml:6\nrepeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT"
+            )
+        };
+        assert_eq!(ran.failure(shown), told, "{}", ran.stdout);
+        let xml = self.scratch.read("target/pisaura/junit.xml");
+        let element = steady(&xml, &self.scratch).replace(&self.sshd.port.to_string(), "PORT");
+        let (_, element) = element
+            .split_once("<testcase ")
+            .unwrap_or_else(|| panic!("no case {name} in {xml}"));
+        let (element, _) = element.split_once("</testcase>").expect("an end");
+        let junit = junit.replace("TOLD", &told);
+        let head = "name=\"f@127.0.0.1:PORT\" time=\"T\" classname=\"pisaura.b.127_0_0_1:PORT\">";
+        assert_eq!(element, format!("{head}{junit}"), "{xml}");
+        assert_eq!(self.sshd.read("log"), log);
+        let left: Vec<_> = std::fs::read_dir(self.sshd.home())
+            .expect("a home")
+            .map(|entry| entry.expect("an entry").file_name())
+            .filter(|name| name != "log")
+            .collect();
+        assert_eq!(
+            left.is_empty(),
+            !line.contains("FAILED") || !told.contains("heal the host"),
+            "left there: {left:?}"
+        );
+    }
+}
+
+fn table(rows: &[(&str, &str)]) -> String {
+    let mut table = format!("\n  {:<22}{:>10}  result\n", "step", "took");
+    for (step, result) in rows {
+        table.push_str(&format!("  {step} T s  {result}\n"));
+    }
+    table
+}
+
+fn survived() {
+    Setup::new().check(
+        "",
+        0,
+        "ok",
+        "",
+        &format!(
+            "<system-out><![CDATA[{}]]></system-out>",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "ok"),
+                ("3 healthcheck during", "ok"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        "break.sh\nheal.sh\n",
+    );
+}
+
+fn unfit() {
+    let message = "unfit: the healthcheck said no before the host was touched (exit status 3)";
+    Setup::new().no_at("1").check(
+        "",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}\n  1 healthcheck before, stderr:\n    | no at --step=1\n",
+            table(&[("1 healthcheck before", "exit status 3")])
+        ),
+        &element("failure", "UnhealthyBefore", message),
+        "",
+    );
+}
+
+/// The element of a case that did not pass; both of its texts are what the terminal tells.
+fn element(kind: &str, name: &str, message: &str) -> String {
+    format!(
+        "<{kind} type=\"{name}\" message=\"{message}\"><![CDATA[TOLD]]></{kind}><system-out><![CDATA[TOLD]]></system-out>"
+    )
+}
+
+fn succumbed() {
+    let message = "succumbed: the healthcheck said no during the failure (exit status 3)";
+    Setup::new().no_at("2").check(
+        "",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}\n  3 healthcheck during, stderr:\n    | no at --step=2\n",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "ok"),
+                ("3 healthcheck during", "exit status 3"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        &element("failure", "UnhealthyDuring", message),
+        "break.sh\nheal.sh\n",
+    );
+}
+
+fn succumbed_to_being_healthy() {
+    let message = "succumbed: the healthcheck said yes during the failure, and was to say no (exit status 0)";
+    Setup::new().check(
+        "expect: unhealthy",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "ok"),
+                ("3 healthcheck during", "ok"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        &element("failure", "HealthyDuring", message),
+        "break.sh\nheal.sh\n",
+    );
+}
+
+fn not_recovered() {
+    let message = "not recovered: the healthcheck said no after the revert (exit status 3)";
+    Setup::new().no_at("3").check(
+        "",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}\n  5 healthcheck after, stderr:\n    | no at --step=3\n",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "ok"),
+                ("3 healthcheck during", "ok"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "exit status 3"),
+            ])
+        ),
+        &element("failure", "UnhealthyAfter", message),
+        "break.sh\nheal.sh\n",
+    );
+}
+
+fn botched_by_the_inducer() {
+    let message = "botched: the inducer failed: exit status 7";
+    Setup::new()
+        .script("break.sh", "echo broke >>\"$HOME/log\"; echo partly; exit 7")
+        .check(
+            "",
+            101,
+            "FAILED",
+            &format!(
+                "{message}\n{}\n  2 inducer, stdout:\n    | partly\n",
+                table(&[
+                    ("1 healthcheck before", "ok"),
+                    ("2 prepare", "ok"),
+                    ("2 inducer", "exit status 7"),
+                    ("4 reverter", "ok"),
+                    ("5 healthcheck after", "ok"),
+                ])
+            ),
+            &element("error", "InducerFailed", message),
+            "broke\nheal.sh\n",
+        );
+}
+
+fn botched_by_verify() {
+    let message = "botched: the failure did not take hold: verify ended with exit status 1";
+    Setup::new().script("verify.sh", "exit 1").check(
+        "verify: [verify.sh]",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "ok"),
+                ("2 verify", "exit status 1"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        &element("error", "NotInduced", message),
+        "break.sh\nheal.sh\n",
+    );
+}
+
+fn botched_by_the_time_limit() {
+    let message = "botched: inducer: took longer than its time limit of 400ms";
+    let setup = Setup::new().script(
+        "break.sh",
+        "echo $$ >\"$HOME/pid\"; echo broke >>\"$HOME/log\"; sleep 300",
+    );
+    // A process that was ended is gone, whether or not its own shell had children.
+    setup.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nkill -0 \"$(cat \"$HOME/pid\")\" 2>/dev/null && echo still there >>\"$HOME/log\"\nrm \"$HOME/pid\"\necho heal.sh >>\"$HOME/log\"\n");
+    setup.check(
+        "timeout: 400ms",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "time limit"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        &element("error", "TimeLimit", message),
+        "broke\nheal.sh\n",
+    );
+}
+
+fn botched_by_the_connection() {
+    let mut setup = Setup::new();
+    // The server's port is closed, but it stays the test's own until its end.
+    let held = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    setup.sshd.port = held.local_addr().expect("an address").port();
+    drop(held);
+    let refused = "cannot reach 127.0.0.1:PORT at port PORT: connection refused: nothing listens there";
+    let message = format!("botched: prepare: {refused}, tried 4 times in Ts");
+    let ran = setup.run("");
+    let port = setup.sshd.port.to_string();
+    let told = ran.failure("b::f@127.0.0.1:PORT").replace(&port, "PORT");
+    assert_eq!(
+        told,
+        format!(
+            "{}\n{}\nfatebooks/b/fatebook.yaml:6\nrepeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT",
+            message,
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", &format!("{refused}, tried 4 times"))
+            ])
+        ),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(ran.code, Some(101));
+}
+
+fn botched_by_no_answer() {
+    let message =
+        "botched: the healthcheck before gave no answer: its program could not be run (exit status 127)";
+    Setup::new().check(
+        "healthcheck: ['true && /nowhere/check']",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}\n  1 healthcheck before, stderr:\n    | sh: 1: /nowhere/check: not found\n",
+            table(&[("1 healthcheck before", "exit status 127")])
+        ),
+        &element("error", "HealthcheckFailed", message),
+        "",
+    );
+}
+
+fn unreverted() {
+    let setup = Setup::new()
+        .no_at("2")
+        .script("heal.sh", "echo tried >>\"$HOME/log\"; echo cannot >&2; exit 9");
+    let ran = setup.run("deadman: 2s, timeout: 500ms");
+    let tried = setup.sshd.read("log").matches("tried").count();
+    assert!(tried >= 2, "tried {tried} times");
+    let shown = "b::f@127.0.0.1:PORT";
+    assert_eq!((ran.code, ran.line(shown).as_str()), (Some(101), "FAILED"));
+    let told = ran.failure(shown);
+    let findings: Vec<&str> = told.lines().take(2).collect();
+    assert_eq!(
+        findings,
+        [
+            format!("unreverted: the reverter did not succeed, tried {tried} times: exit status 9: the host may still be broken").as_str(),
+            "succumbed: the healthcheck said no during the failure (exit status 3)",
+        ]
+    );
+    // The end of the run shouts it, and the command that it names heals the host.
+    assert!(ran.stderr.contains("!!! A HOST IS LEFT UNREVERTED, and may still be broken:\n!!!   127.0.0.1:PORT by b::f@127.0.0.1:PORT\n!!!     to heal it: ssh -p "), "{}", ran.stderr);
+    let heal = told
+        .lines()
+        .find_map(|line| line.strip_prefix("heal the host: "))
+        .expect("a command");
+    let script = heal.rsplit(' ').next().expect("a script");
+    std::fs::write(setup.sshd.home().join("log"), "").expect("a log");
+    let script = script.replace("DIR", &setup.scratch.path().display().to_string());
+    std::process::Command::new("sh")
+        .arg(script)
+        .env("HOME", setup.sshd.home())
+        .status()
+        .expect("sh runs");
+    assert_eq!(setup.sshd.read("log"), "tried\n");
+    let xml = setup.scratch.read("target/pisaura/junit.xml");
+    assert!(
+        xml.contains("<error type=\"Unreverted\" message=\"unreverted: the reverter did not succeed"),
+        "{xml}"
+    );
+}
+
+fn skipped() {
+    Setup::new().check(
+        "skip: not on a Sunday",
+        0,
+        "ignored (not on a Sunday)",
+        "",
+        "<skipped type=\"Skipped\" message=\"not on a Sunday\"><![CDATA[not on a Sunday]]></skipped>",
+        "",
+    );
+}
+
+fn several() {
+    let message = "botched: the inducer failed: exit status 7";
+    Setup::new().no_at("3").script("break.sh", "echo broke >>\"$HOME/log\"; exit 7").check(
+        "",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\nnot recovered: the healthcheck said no after the revert (exit status 3)\n{}\n  5 healthcheck after, stderr:\n    | no at --step=3\n",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "exit status 7"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "exit status 3"),
+            ])
+        ),
+        &element("error", "InducerFailed", message),
+        "broke\nheal.sh\n",
+    );
+}
