@@ -135,7 +135,7 @@ fn case_variable(name: &str) -> Option<CaseVariable> {
 }
 
 /// Whether a word can be the name of a variable of the environment.
-pub fn is_variable_name(name: &str) -> bool {
+pub(super) fn is_variable_name(name: &str) -> bool {
     let mut characters = name.chars();
     characters
         .next()

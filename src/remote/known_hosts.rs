@@ -84,7 +84,7 @@ impl KnownHost {
         let plain = if names.starts_with("|1|") {
             let hashed = format!("{names} {key_type} {key}");
             // Under a key that nobody has, a line about this name is a mismatch and any other is not found.
-            match compare(session, &hashed, &self.name, b"") {
+            match compare(session, &hashed, &self.name, b"\0") {
                 CheckResult::NotFound | CheckResult::Failure => return None,
                 CheckResult::Match | CheckResult::Mismatch => hashed,
             }

@@ -3,6 +3,8 @@
 //! They run under libtest-mimic so that a test that cannot run on a machine is reported as ignored, with the reason. In CI
 //! none may be.
 
+#![allow(unreachable_pub, reason = "a test target is nobody's library")]
+
 mod bad_books;
 mod common;
 mod format;

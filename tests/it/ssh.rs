@@ -1,3 +1,794 @@
-pub fn tests() -> Vec<libtest_mimic::Trial> {
-    Vec::new()
+//! Hands on a host: logging in, host keys, files, commands and their output, lost connections; against real OpenSSH servers.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::common::{Ran, Scratch, Sshd, is_root, keygen, needing, test, wait_for, write_scripts};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("ssh::keys_of_all_kinds", keys_of_all_kinds),
+        test("ssh::passphrases", passphrases),
+        test("ssh::agent", agent),
+        test("ssh::own_keys_are_tried", own_keys_are_tried),
+        test("ssh::user_from_the_host_entry", user_from_the_host_entry),
+        needing(
+            "ssh::password",
+            is_root(),
+            "needs to be root, to make a user with a password",
+            password,
+        ),
+        test("ssh::nothing_to_log_in_with", nothing_to_log_in_with),
+        test("ssh::host_key_unknown", host_key_unknown),
+        test("ssh::host_key_changed", host_key_changed),
+        test("ssh::host_key_revoked", host_key_revoked),
+        test("ssh::host_key_accepted_when_new", host_key_accepted_when_new),
+        test("ssh::host_key_not_checked", host_key_not_checked),
+        test("ssh::host_key_forms", host_key_forms),
+        test("ssh::arguments_arrive_byte_for_byte", arguments_arrive),
+        test("ssh::shell_text", shell_text),
+        test("ssh::files_arrive_whole", files_arrive_whole),
+        test("ssh::files_without_sftp", files_without_sftp),
+        test("ssh::absolute_paths_are_put_back", absolute_paths),
+        test("ssh::output_of_any_amount", output_of_any_amount),
+        test("ssh::child_that_holds_the_channel", child_that_holds_the_channel),
+        test("ssh::ended_by_a_signal", ended_by_a_signal),
+        test("ssh::lost_connection_is_opened_anew", lost_connection),
+        test("ssh::one_connection_for_a_book", one_connection),
+        test("ssh::no_answer_in_time", no_answer_in_time),
+        test("ssh::another_try_before_anything_is_induced", another_try),
+    ]
+}
+
+const FAILURE: &str =
+    "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], timeout: 20s}";
+
+fn setup() -> (Scratch, Sshd) {
+    setup_with("")
+}
+
+fn setup_with(config: &str) -> (Scratch, Sshd) {
+    let scratch = Scratch::new();
+    write_scripts(&scratch);
+    (scratch, Sshd::with(config))
+}
+
+/// Runs a case with these keys of `ssh`, and says how it went, in a line.
+fn run_with(scratch: &Scratch, sshd: &Sshd, ssh: &str, host: &str) -> String {
+    let book = format!(
+        "service: s\nhosts: ['{host}:{}']\nssh: {ssh}\nfailures:\n{FAILURE}\n",
+        sshd.port
+    );
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    outcome(&scratch.pisaura(&["run"]))
+}
+
+fn run_case(scratch: &Scratch, sshd: &Sshd, failures: &str) -> Ran {
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", failures));
+    scratch.pisaura(&["run", "--nocapture"])
+}
+
+fn outcome(ran: &Ran) -> String {
+    let failed = ran
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("botched: ") || line.starts_with("unreverted: "));
+    failed.map_or_else(|| format!("exit {}", ran.code.unwrap_or(-1)), str::to_owned)
+}
+
+fn ssh_keys(sshd: &Sshd, more: &str) -> String {
+    format!("{{known_hosts: '{}/known_hosts', {more}}}", sshd.path().display())
+}
+
+fn authorize(sshd: &Sshd, key: &str) {
+    let public = fs::read_to_string(sshd.join(&format!("{key}.pub"))).expect("a public key");
+    let known = fs::read_to_string(sshd.join("authorized_keys")).unwrap_or_default();
+    fs::write(sshd.join("authorized_keys"), known + &public).expect("authorized keys");
+}
+
+fn keys_of_all_kinds() {
+    let (scratch, sshd) = setup();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        keygen(kind, &sshd.join(kind), "");
+        authorize(&sshd, kind);
+        let ssh = ssh_keys(
+            &sshd,
+            &format!("identity_file: '{}/{kind}'", sshd.path().display()),
+        );
+        assert_eq!(
+            run_with(&scratch, &sshd, &ssh, "127.0.0.1"),
+            "exit 0",
+            "with {kind}"
+        );
+    }
+    // As books of old say it; and a relative one lies beside the book.
+    scratch.write(
+        "fatebooks/b/key",
+        fs::read_to_string(sshd.join("ed25519")).expect("a key"),
+    );
+    let ssh = ssh_keys(&sshd, "key_filename: key");
+    assert_eq!(run_with(&scratch, &sshd, &ssh, "127.0.0.1"), "exit 0");
+}
+
+fn passphrases() {
+    let (scratch, sshd) = setup();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let file = format!("locked-{kind}");
+        keygen(kind, &sshd.join(&file), "open sesame");
+        authorize(&sshd, &file);
+        let path = sshd.join(&file).display().to_string();
+        let with = |more: &str| ssh_keys(&sshd, &format!("identity_file: '{path}'{more}"));
+        assert_eq!(
+            run_with(&scratch, &sshd, &with(", passphrase: open sesame"), "127.0.0.1"),
+            "exit 0",
+            "{kind}"
+        );
+        let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
+        let refused = |why: &str| {
+            format!(
+                "botched: prepare: 127.0.0.1:PORT does not let `{user}` in: tried the key {path} ({why}). It takes publickey"
+            )
+        };
+        assert_eq!(
+            run_with(&scratch, &sshd, &with(", passphrase: wrong"), "127.0.0.1"),
+            refused("the `passphrase` does not open it")
+        );
+        assert_eq!(
+            run_with(&scratch, &sshd, &with(""), "127.0.0.1"),
+            refused("it is encrypted: give its `passphrase`, or add it to an ssh-agent")
+        );
+    }
+}
+
+fn agent() {
+    let (scratch, sshd) = setup();
+    let socket = sshd.join("agent");
+    let mut agent = Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("ssh-agent runs");
+    wait_for("the agent's socket", || socket.exists());
+    keygen("ed25519", &sshd.join("other"), "");
+    // The one that is let in is not the first of them.
+    for key in ["other", "identity"] {
+        let status = Command::new("ssh-add")
+            .arg("-q")
+            .arg(sshd.join(key))
+            .env("SSH_AUTH_SOCK", &socket)
+            .status();
+        assert!(status.expect("ssh-add runs").success());
+    }
+    let book = format!(
+        "service: s\nhosts: ['127.0.0.1:{}']\nssh: {}\nfailures:\n{FAILURE}\n",
+        sshd.port,
+        ssh_keys(&sshd, "username: ''")
+    );
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    let program = crate::common::program();
+    let ran = Ran::of(
+        scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", &socket),
+        &scratch,
+    );
+    let _ = agent.kill();
+    let _ = agent.wait();
+    assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
+}
+
+fn own_keys_are_tried() {
+    let (scratch, sshd) = setup();
+    scratch.write(
+        "home/.ssh/id_ed25519",
+        fs::read_to_string(sshd.join("identity")).expect("a key"),
+    );
+    scratch.write(
+        "home/.ssh/known_hosts",
+        fs::read_to_string(sshd.join("known_hosts")).expect("known hosts"),
+    );
+    assert_eq!(run_with(&scratch, &sshd, "{}", "127.0.0.1"), "exit 0");
+}
+
+fn user_from_the_host_entry() {
+    let (scratch, sshd) = setup();
+    let ssh = ssh_keys(
+        &sshd,
+        &format!(
+            "username: nobody-of-this-name, identity_file: '{}/identity'",
+            sshd.path().display()
+        ),
+    );
+    let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
+    assert_eq!(
+        run_with(&scratch, &sshd, &ssh, &format!("{user}@127.0.0.1")),
+        "exit 0"
+    );
+    assert_eq!(
+        run_with(&scratch, &sshd, &ssh, "127.0.0.1"),
+        format!(
+            "botched: prepare: 127.0.0.1:PORT does not let `nobody-of-this-name` in: tried the key {}/identity (refused). It takes publickey",
+            sshd.path().display()
+        )
+    );
+}
+
+/// A user of this machine with a password; goes with the test.
+struct User {
+    name: String,
+}
+
+impl User {
+    fn new(password: &str) -> Self {
+        let name = format!("pisaura{}", std::process::id());
+        let made = Command::new("useradd")
+            .args(["-M", "-d", "/", "-s", "/bin/sh", &name])
+            .status();
+        assert!(made.expect("useradd runs").success());
+        let mut chpasswd = Command::new("chpasswd")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("chpasswd runs");
+        let mut input = chpasswd.stdin.take().expect("a pipe");
+        std::io::Write::write_all(&mut input, format!("{name}:{password}\n").as_bytes()).expect("a password");
+        drop(input);
+        assert!(chpasswd.wait().expect("chpasswd ends").success());
+        Self { name }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel")
+            .arg(&self.name)
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+fn password() {
+    let user = User::new("a b'c\"$HOME");
+    for (config, method) in [
+        ("PasswordAuthentication yes", "password"),
+        (
+            "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no",
+            "keyboard-interactive",
+        ),
+    ] {
+        let (scratch, sshd) = setup_with(config);
+        // It is not root who logs in.
+        fs::set_permissions(sshd.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("a mode");
+        fs::set_permissions(sshd.home(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+            .expect("a mode");
+        let with =
+            |password: &str| ssh_keys(&sshd, &format!("username: {}, password: {password}", user.name));
+        assert_eq!(
+            run_with(&scratch, &sshd, &with("\"a b'c\\\"$HOME\""), "127.0.0.1"),
+            "exit 0",
+            "by {method}"
+        );
+        let refused = run_with(&scratch, &sshd, &with("wrong"), "127.0.0.1");
+        let shown = if method == "password" {
+            "the password"
+        } else {
+            "the password (keyboard-interactive)"
+        };
+        assert_eq!(
+            refused,
+            format!(
+                "botched: prepare: 127.0.0.1:PORT does not let `{}` in: tried {shown} (refused). It takes publickey, {method}",
+                user.name
+            )
+        );
+    }
+}
+
+fn nothing_to_log_in_with() {
+    let (scratch, sshd) = setup();
+    let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
+    assert_eq!(
+        run_with(&scratch, &sshd, &ssh_keys(&sshd, "port: 22"), "127.0.0.1"),
+        format!(
+            "botched: prepare: 127.0.0.1:PORT does not let `{user}` in: there was nothing to try: no ssh-agent with a key in it, no `identity_file`, no `password`. It takes publickey"
+        )
+    );
+    assert_eq!(
+        run_with(&scratch, &sshd, &ssh_keys(&sshd, "password: x"), "127.0.0.1"),
+        format!(
+            "botched: prepare: 127.0.0.1:PORT does not let `{user}` in: tried the password (the host takes none). It takes publickey"
+        )
+    );
+}
+
+/// Runs a case with this file of known hosts.
+fn run_knowing(scratch: &Scratch, sshd: &Sshd, known: &str, more: &str) -> String {
+    scratch.write("known", known);
+    let ssh = format!(
+        "{{identity_file: '{}/identity', known_hosts: '{}/known'{more}}}",
+        sshd.path().display(),
+        scratch.path().display()
+    );
+    let outcome = run_with(scratch, sshd, &ssh, "127.0.0.1");
+    // Fingerprints differ from run to run.
+    let mut steady = String::new();
+    for word in outcome.split_inclusive(' ') {
+        steady.push_str(if word.starts_with("SHA256:") {
+            "SHA256:X, "
+        } else {
+            word
+        });
+    }
+    steady
+        .replace(&sshd.port.to_string(), "PORT")
+        .replace(&scratch.path().display().to_string(), "DIR")
+}
+
+fn public_key(sshd: &Sshd, name: &str) -> String {
+    let line = fs::read_to_string(sshd.join(&format!("{name}.pub"))).expect("a key");
+    line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn host_key_unknown() {
+    let (scratch, sshd) = setup();
+    let other = format!(
+        "other.host {}\n\n# a comment\n",
+        public_key(&sshd, "host_ed25519")
+    );
+    for known in ["", "garbage\n", &other] {
+        assert_eq!(
+            run_knowing(&scratch, &sshd, known, ""),
+            "botched: prepare: the host key of [127.0.0.1]:PORT is not known: it shows ssh-ed25519 SHA256:X, and DIR/known \
+             has none for it. If that is the right one, `ssh-keyscan -p PORT 127.0.0.1 >> DIR/known` adds it, and \
+             `host_key_check: accept-new` would"
+        );
+    }
+}
+
+fn host_key_changed() {
+    let (scratch, sshd) = setup();
+    let line = format!(
+        "# first\n[127.0.0.1]:{} {}\n",
+        sshd.port,
+        public_key(&sshd, "identity")
+    );
+    for policy in ["", ", host_key_check: accept-new"] {
+        assert_eq!(
+            run_knowing(&scratch, &sshd, &line, policy),
+            "botched: prepare: the host key of [127.0.0.1]:PORT is not the known one: it shows ssh-ed25519 SHA256:X, and \
+             DIR/known has another in line 2 (ssh-ed25519). Either the host was set up anew, or this is another host. If \
+             you know which, `ssh-keygen -R '[127.0.0.1]:PORT' -f DIR/known` forgets the old key"
+        );
+    }
+}
+
+fn host_key_revoked() {
+    let (scratch, sshd) = setup();
+    let key = public_key(&sshd, "host_ed25519");
+    let known = format!("[127.0.0.1]:{0} {key}\n@revoked * {key}\n", sshd.port);
+    assert_eq!(
+        run_knowing(&scratch, &sshd, &known, ", host_key_check: accept-new"),
+        "botched: prepare: [127.0.0.1]:PORT shows the host key ssh-ed25519 SHA256:X, which is revoked in line 2 of DIR/known"
+            .replace("SHA256:X, which", "SHA256:X, which")
+    );
+}
+
+fn host_key_accepted_when_new() {
+    let (scratch, sshd) = setup();
+    assert_eq!(
+        run_knowing(
+            &scratch,
+            &sshd,
+            "other.host ssh-ed25519 AAAA\n",
+            ", host_key_check: accept-new"
+        ),
+        "exit 0"
+    );
+    let known = scratch.read("known");
+    assert_eq!(
+        known,
+        format!(
+            "other.host ssh-ed25519 AAAA\n[127.0.0.1]:{} {}\n",
+            sshd.port,
+            public_key(&sshd, "host_ed25519")
+        )
+    );
+    // From now on it is known.
+    assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0");
+}
+
+fn host_key_not_checked() {
+    let (scratch, sshd) = setup();
+    assert_eq!(
+        run_knowing(&scratch, &sshd, "", ", host_key_check: off"),
+        "exit 0"
+    );
+    assert_eq!(scratch.read("known"), "");
+}
+
+fn host_key_forms() {
+    let (scratch, sshd) = setup();
+    let port = sshd.port;
+    for (what, line) in [
+        (
+            "a list",
+            format!("a,[127.0.0.1]:{port},b {}", public_key(&sshd, "host_ed25519")),
+        ),
+        (
+            "a pattern",
+            format!("[127.*]:{port} {}", public_key(&sshd, "host_ed25519")),
+        ),
+        (
+            "another type of key only",
+            format!("[127.0.0.1]:{port} {}", public_key(&sshd, "host_ecdsa")),
+        ),
+        (
+            "RSA only",
+            format!("[127.0.0.1]:{port} {} a comment", public_key(&sshd, "host_rsa")),
+        ),
+    ] {
+        assert_eq!(
+            run_knowing(&scratch, &sshd, &format!("{line}\n"), ""),
+            "exit 0",
+            "{what}"
+        );
+    }
+    scratch.write(
+        "known",
+        format!("[127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519")),
+    );
+    let hashed = Command::new("ssh-keygen")
+        .args(["-q", "-H", "-f"])
+        .arg(scratch.join("known"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(hashed.expect("ssh-keygen runs").success());
+    let known = scratch.read("known");
+    assert!(known.starts_with("|1|"), "{known}");
+    assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0", "hashed");
+    let negated = format!(
+        "[127.*]:{port},![127.0.0.1]:{port} {}\n",
+        public_key(&sshd, "host_ed25519")
+    );
+    assert!(run_knowing(&scratch, &sshd, &negated, "").contains("is not known"));
+}
+
+fn arguments_arrive() {
+    let (scratch, sshd) = setup();
+    let arguments = [
+        "plain",
+        "two words",
+        " lead",
+        "it's",
+        "''",
+        "\"quoted\"",
+        "$HOME",
+        "${HOME:-x}",
+        "`id`",
+        "$(id)",
+        "*",
+        "?",
+        "[a]",
+        "~",
+        "a;b",
+        "a&b",
+        "a|b",
+        "<>",
+        "(x)",
+        "new\nline",
+        "trailing\n",
+        "\ttab",
+        "\\",
+        "\\n",
+        "%s",
+        "!",
+        "#",
+        "=",
+        "ünï ✓ 雪",
+        "-n",
+        "--flag",
+        "-",
+        "",
+        "a\u{1}b\u{7f}",
+    ];
+    // What was given is written, each argument ended by a NUL, on the host and where the healthcheck runs.
+    scratch.write(
+        "fatebooks/b/break.sh",
+        "#!/bin/sh\nprintf '%s\\0' \"$@\" >\"$HOME/arguments\"\n",
+    );
+    scratch.write(
+        "fatebooks/b/check.sh",
+        "#!/bin/sh\nprintf '%s\\0' \"$@\" >\"$OUT\"\n",
+    );
+    let escaped: Vec<String> = arguments
+        .iter()
+        .map(|argument| serde_json::to_string(&argument.replace("${", "$${")).expect("JSON"))
+        .collect();
+    let escaped = escaped.join(", ");
+    let out = scratch.join("arguments").display().to_string();
+    let failure = format!(
+        "  - {{name: f, inducer: [break.sh, {escaped}], reverter: [heal.sh], healthcheck: [check.sh, {escaped}], env: {{OUT: '{out}'}}, pass_step: false}}"
+    );
+    let ran = run_case(&scratch, &sshd, &failure);
+    assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
+    let wanted: String = arguments.iter().map(|argument| format!("{argument}\0")).collect();
+    assert_eq!(sshd.read("arguments"), wanted, "on the host");
+    assert_eq!(scratch.read("arguments"), wanted, "in the healthcheck");
+}
+
+fn shell_text() {
+    let (scratch, sshd) = setup();
+    let check = |inducer: &str, wanted: &str| {
+        let _ = fs::remove_file(sshd.home().join("log"));
+        let failure =
+            format!("  - {{name: f, inducer: {inducer}, reverter: ['true'], healthcheck: ['true']}}");
+        let ran = run_case(&scratch, &sshd, &failure);
+        assert_eq!(outcome(&ran), "exit 0", "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(sshd.read("log"), wanted, "{inducer}");
+    };
+    // A script of the book behind assignments is copied; what follows the text are its arguments.
+    check(
+        "['A=1 B=2 break.sh one', 'two words']",
+        "break.sh one two words\n",
+    );
+    check("['A=1 ./break.sh']", "break.sh\n");
+    check(
+        "['echo \"$1-$#\" >>\"$HOME/log\"', 'two words', x]",
+        "two words-2\n",
+    );
+    check("[\"echo 'a  b' >>$HOME/log;\"]", "a  b\n");
+    check("[sh, -c, 'echo $0 >>$HOME/log', zero]", "zero\n");
+    // A healthcheck as books of old have it.
+    scratch.write(
+        "fatebooks/b/health.py",
+        "import os,sys; open(os.environ['OUT'],'a').write(os.environ['X']+' '.join(sys.argv[1:])+'\\n')\n",
+    );
+    let out = scratch.join("out").display().to_string();
+    let failure = format!(
+        "  - {{name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: ['X=lib.zip: python3 health.py', '--broker=a:31250'], env: {{OUT: '{out}'}}}}"
+    );
+    let ran = run_case(&scratch, &sshd, &failure);
+    assert_eq!(outcome(&ran), "exit 0", "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(
+        scratch.read("out"),
+        "lib.zip:--broker=a:31250 --step=1\nlib.zip:--broker=a:31250 --step=2\nlib.zip:--broker=a:31250 --step=3\n"
+    );
+}
+
+/// A script with bytes of all kinds behind its text, and of some size.
+fn heavy_script() -> Vec<u8> {
+    let mut script =
+        b"#!/bin/sh\ncp \"$0\" \"$HOME/copy\"; ls -l \"$0\" | cut -c1-10 >>\"$HOME/log\"; exit 0\n".to_vec();
+    script.extend((0..700_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8));
+    script
+}
+
+fn files_arrive_whole() {
+    let (scratch, sshd) = setup();
+    scratch.write("fatebooks/b/break.sh", heavy_script());
+    let ran = run_case(&scratch, &sshd, FAILURE);
+    assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
+    assert!(fs::read(sshd.home().join("copy")).expect("a copy") == heavy_script());
+    assert_eq!(sshd.read("log"), "-rwxr-xr-x\nheal.sh\n");
+}
+
+fn files_without_sftp() {
+    // The first line of a configuration counts, so this subsystem is all there is.
+    let (scratch, sshd) = setup_with("Subsystem sftp /bin/false");
+    let config = fs::read_to_string(sshd.join("config")).expect("a configuration");
+    assert!(config.contains("Subsystem sftp /bin/false"));
+    scratch.write("fatebooks/b/break.sh", heavy_script());
+    let ran = run_case(&scratch, &sshd, FAILURE);
+    assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
+    assert!(fs::read(sshd.home().join("copy")).expect("a copy") == heavy_script());
+    assert_eq!(sshd.read("log"), "-rwxr-xr-x\nheal.sh\n");
+}
+
+fn absolute_paths() {
+    let (scratch, sshd) = setup();
+    let there = sshd.join("opt");
+    let (old, new, same) = (
+        there.join("break.sh"),
+        there.join("a/b c/heal.sh"),
+        there.join("verify.sh"),
+    );
+    fs::create_dir(&there).expect("a folder");
+    fs::write(&old, "was here before").expect("a file");
+    scratch.write(
+        "fatebooks/b/verify.sh",
+        "#!/bin/sh\n[ -x \"$0\" ] && [ \"$(cat \"$OLD\")\" != 'was here before' ]\n",
+    );
+    fs::copy(scratch.join("fatebooks/b/verify.sh"), &same).expect("a copy");
+    let failure = format!(
+        "  - {{name: f, inducer: ['{}'], verify: ['{}'], reverter: ['{}', x], healthcheck: [check.sh], env: {{OLD: '{0}'}}}}",
+        old.display(),
+        same.display(),
+        new.display()
+    );
+    // A blank makes shell text of it, so this one is named by its quoted path.
+    let failure = failure.replace("a/b c/", "a/b-c/");
+    let ran = run_case(&scratch, &sshd, &failure);
+    assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh x\n");
+    assert_eq!(fs::read_to_string(&old).expect("a file"), "was here before");
+    assert!(same.exists() && !there.join("a").exists());
+}
+
+fn output_of_any_amount() {
+    let (scratch, sshd) = setup();
+    let script = "#!/bin/sh\n\
+        n=0; while [ $n -lt 40 ]; do head -c 262144 /dev/zero | tr '\\0' e >&2; head -c 262144 /dev/zero | tr '\\0' o; n=$((n+1)); done\n\
+        printf 'end\\000\\377 of out'; printf 'end of err' >&2; exit 5\n";
+    scratch.write("fatebooks/b/break.sh", script);
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", FAILURE));
+    let ran = scratch.pisaura(&["run"]);
+    assert_eq!(outcome(&ran), "botched: the inducer failed: exit status 5");
+    let log = fs::read_dir(scratch.join("target/pisaura/logs"))
+        .expect("logs")
+        .next()
+        .expect("a log")
+        .expect("a log");
+    let log = fs::read_to_string(log.path()).expect("a log");
+    let left_out = |length: usize| format!("[… {length} bytes left out …]");
+    let whole = 40 * 262_144;
+    assert!(
+        log.contains(&left_out(whole + 12 - 2 * 32 * 1024)),
+        "{}",
+        log.len()
+    );
+    assert!(log.contains(&left_out(whole + 10 - 2 * 32 * 1024)));
+    let lines = |stream: &str, letter: char| -> Vec<usize> {
+        let marked = format!(" inducer {stream} | ");
+        let of_stream = log
+            .lines()
+            .filter_map(|line| line.split_once(&marked).map(|(_, text)| text));
+        of_stream
+            .map(|line| line.matches(letter).count())
+            .filter(|&count| count > 100)
+            .collect()
+    };
+    assert_eq!(
+        lines("stdout", 'o'),
+        [32 * 1024, 32 * 1024 - 12 + 1],
+        "the last one has the o of its end"
+    );
+    assert_eq!(lines("stderr", 'e'), [32 * 1024, 32 * 1024 - 10 + 2]);
+    assert!(log.contains("end\0\u{fffd} of out") && log.contains("end of err"));
+}
+
+fn child_that_holds_the_channel() {
+    let (scratch, sshd) = setup();
+    scratch.write(
+        "fatebooks/b/break.sh",
+        "#!/bin/sh\nsleep 60 &\necho $! >\"$HOME/child\"\necho started; exit 4\n",
+    );
+    scratch.write(
+        "fatebooks/b/heal.sh",
+        "#!/bin/sh\nkill \"$(cat \"$HOME/child\")\" && echo killed >>\"$HOME/log\"\n",
+    );
+    let ran = run_case(&scratch, &sshd, FAILURE);
+    assert_eq!(outcome(&ran), "botched: the inducer failed: exit status 4");
+    // It was not ended with its parent, for a script may well start a service.
+    assert_eq!(sshd.read("log"), "killed\n");
+}
+
+fn ended_by_a_signal() {
+    let (scratch, sshd) = setup();
+    scratch.write("fatebooks/b/break.sh", "#!/bin/sh\nkill -SEGV $$\n");
+    assert_eq!(
+        outcome(&run_case(&scratch, &sshd, FAILURE)),
+        "botched: the inducer failed: exit status 139 (SIGSEGV)"
+    );
+    // The whole group of processes, the shell that waits for the script among them.
+    scratch.write("fatebooks/b/break.sh", "#!/bin/sh\nkill -TERM 0\nsleep 60\n");
+    assert_eq!(
+        outcome(&run_case(&scratch, &sshd, FAILURE)),
+        "botched: the inducer failed: ended by SIGTERM"
+    );
+    scratch.write("fatebooks/b/break.sh", "#!/bin/sh\n");
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nkill -KILL $$\n");
+    assert_eq!(
+        outcome(&run_case(&scratch, &sshd, FAILURE)),
+        "botched: the healthcheck before gave no answer: ended by SIGKILL"
+    );
+}
+
+fn lost_connection() {
+    let (scratch, sshd) = setup();
+    // The inducer ends the server's process that serves its own connection; the script's shell is a child of it.
+    scratch.write(
+        "fatebooks/b/break.sh",
+        "#!/bin/sh\necho break.sh >>\"$HOME/log\"\nshell=$PPID\nset -- $(cat /proc/$shell/stat | sed 's/.*) //')\nkill -KILL $2\nsleep 60\n",
+    );
+    let ran = run_case(&scratch, &sshd, FAILURE);
+    let told = outcome(&ran);
+    assert!(
+        told.starts_with("botched: inducer: 127.0.0.1:PORT: the connection was lost"),
+        "{told}\n{}",
+        ran.stdout
+    );
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
+    let log = fs::read_to_string(sshd.join("log")).expect("the server's log");
+    assert_eq!(log.matches("Accepted publickey").count(), 2, "{log}");
+}
+
+fn one_connection() {
+    let (scratch, sshd) = setup();
+    let failures = ["f", "g", "h"]
+        .map(|name| FAILURE.replace("name: f", &format!("name: {name}")))
+        .join("\n");
+    assert_eq!(outcome(&run_case(&scratch, &sshd, &failures)), "exit 0");
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n".repeat(3));
+    let log = fs::read_to_string(sshd.join("log")).expect("the server's log");
+    assert_eq!(log.matches("Accepted publickey").count(), 1, "{log}");
+}
+
+fn no_answer_in_time() {
+    let (scratch, sshd) = setup();
+    // A server that takes connections and says nothing.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let book = sshd
+        .book("", FAILURE)
+        .replace(&format!(":{}'", sshd.port), &format!(":{port}'"));
+    let book = book.replace("ssh: {", "ssh: {connect_timeout: 300ms, ");
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    let told = outcome(&scratch.pisaura(&["run"]));
+    assert!(
+        told.starts_with(
+            "botched: prepare: 127.0.0.1:PORT: no answer in time, beginning to speak SSH, tried 4 times in "
+        ),
+        "{told}"
+    );
+}
+
+fn another_try() {
+    let (scratch, sshd) = setup();
+    // The first two connections are closed at once, as a server does that has too many; the others are passed on.
+    let front = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = front.local_addr().expect("an address").port();
+    let behind = sshd.port;
+    std::thread::spawn(move || {
+        for (number, client) in front.incoming().enumerate() {
+            let Ok(client) = client else { return };
+            if number < 2 {
+                continue;
+            }
+            let Ok(server) = std::net::TcpStream::connect(("127.0.0.1", behind)) else {
+                return;
+            };
+            for (mut from, mut to) in [
+                (
+                    client.try_clone().expect("a socket"),
+                    server.try_clone().expect("a socket"),
+                ),
+                (server, client),
+            ] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    let known = fs::read_to_string(sshd.join("known_hosts")).expect("known hosts");
+    fs::write(
+        sshd.join("known_hosts"),
+        known.replace(&behind.to_string(), &port.to_string()),
+    )
+    .expect("known hosts");
+    let book = sshd
+        .book("", FAILURE)
+        .replace(&format!(":{behind}'"), &format!(":{port}'"));
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    let ran = scratch.pisaura(&["run"]);
+    assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("cannot begin to speak SSH") && ran.stderr.contains("try 2"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
 }
