@@ -27,6 +27,8 @@ use super::{Interrupt, Limit, Parcel, Ran, Redactor, Remote, Watcher};
 const OUTPUT_GRACE: Duration = Duration::from_millis(300);
 /// How long the small things may take that are done on the way: closing a channel, ending a process.
 const ASIDE: Duration = Duration::from_secs(5);
+/// The message of errors that our own limits make.
+const TIME_LIMIT: &str = "time limit";
 /// LIBSSH2_ERROR_EAGAIN: not now.
 const EAGAIN: ErrorCode = ErrorCode::Session(-37);
 /// The status of our own text when it could not leave the script that heals the host.
@@ -77,7 +79,7 @@ impl Waiter<'_> {
             match call() {
                 Err(error) if error.code() == EAGAIN => {
                     if self.wait(self.limit.until) != Woken::Socket {
-                        return Err(ssh2::Error::new(ErrorCode::Session(-9), "time limit"));
+                        return Err(ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT));
                     }
                 }
                 result => return result,
@@ -312,7 +314,7 @@ impl SshHost {
         let exit = match &result {
             Ok(Some(())) => channel_exit(&mut channel, &waiter),
             _ => Err(waiter.trouble(
-                &ssh2::Error::new(ErrorCode::Session(-9), "time limit"),
+                &ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT),
                 "running a command of our own",
             )),
         };
@@ -694,9 +696,14 @@ fn last_line(stderr: &str, end: &Exit) -> String {
         .map_or_else(|| end.to_string(), str::to_owned)
 }
 
+/// Whether an error says something of the connection, and so nothing of what was tried on it.
 fn is_lost(error: &ssh2::Error) -> bool {
-    // Socket errors, time limits and disconnects, of which none says anything about SFTP.
-    matches!(error.code(), ErrorCode::Session(-7 | -9 | -13 | -30 | -43 | -45))
+    match error.code() {
+        // Our own limit; libssh2 has this code also for an SFTP server that ends without a word.
+        ErrorCode::Session(-9) => error.message() == TIME_LIMIT,
+        ErrorCode::Session(-7 | -13 | -30 | -43 | -45) => true,
+        _ => false,
+    }
 }
 
 /// A name that nobody can guess or meet by chance.

@@ -651,8 +651,8 @@ fn output_of_any_amount() {
     };
     assert_eq!(
         lines("stdout", 'o'),
-        [32 * 1024, 32 * 1024 - 12 + 1],
-        "the last one has the o of its end"
+        [32 * 1024, 32 * 1024 - 14 + 2],
+        "its end is shown in 14 bytes and has two o"
     );
     assert_eq!(lines("stderr", 'e'), [32 * 1024, 32 * 1024 - 10 + 2]);
     assert!(log.contains("end\0\u{fffd} of out") && log.contains("end of err"));
