@@ -699,9 +699,9 @@ fn last_line(stderr: &str, end: &Exit) -> String {
 /// Whether an error says something of the connection, and so nothing of what was tried on it.
 fn is_lost(error: &ssh2::Error) -> bool {
     match error.code() {
-        // Our own limit; libssh2 has this code also for an SFTP server that ends without a word.
+        // Our own limit.
         ErrorCode::Session(-9) => error.message() == TIME_LIMIT,
-        ErrorCode::Session(-7 | -13 | -30 | -43 | -45) => true,
+        ErrorCode::Session(-7 | -13 | -43 | -45) => true,
         _ => false,
     }
 }
