@@ -1,1 +1,342 @@
-//! x
+//! The case machine, enumerated whole: each outcome of each step, an interrupt before and in each; and a few lives of a
+//! case told in full.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn plan() -> CasePlan {
+    CasePlan {
+        verify: false,
+        expect: Expectation::Healthy,
+        timeout: SECOND,
+        grace: Duration::ZERO,
+        revert_within: 2 * SECOND,
+    }
+}
+
+fn exited(status: i32) -> StepEnd {
+    StepEnd::Exited(Exit::Status(status))
+}
+
+fn failed(kind: TroubleKind) -> StepEnd {
+    StepEnd::Failed(Trouble {
+        kind,
+        message: "why".to_owned(),
+    })
+}
+
+/// What has happened on one path through the machine.
+#[derive(Clone, Default)]
+struct Path {
+    performed: Vec<(Step, bool)>,
+    noted_dirty: bool,
+    noted_reverted: bool,
+    interrupted: bool,
+    told: String,
+}
+
+/// Goes through every path from here, and checks each at its end. Answers with how many there were.
+fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &Path) -> u64 {
+    assert!(path.performed.len() < 40, "a case without an end: {}", path.told);
+    let mut path = path.clone();
+    let mut next = None;
+    for action in actions {
+        match action {
+            CaseAction::NoteDirty => path.noted_dirty = true,
+            CaseAction::NoteReverted => path.noted_reverted = true,
+            _ => {}
+        }
+        next = Some(action.clone());
+    }
+    let Some(next) = next else {
+        panic!("nothing is to be done after {}", path.told)
+    };
+    assert_eq!(
+        machine.wake_at().is_some(),
+        next == CaseAction::Wait,
+        "{}",
+        path.told
+    );
+    let mut count = 0;
+    let mut go = |machine: &CaseMachine, event: CaseEvent, now: Duration, path: &Path| {
+        let mut machine = machine.clone();
+        let mut path = path.clone();
+        path.told.push_str(&format!("{event:?}; "));
+        let actions = machine.step(now, event);
+        count += explore(&machine, &actions, now, &path);
+    };
+    match next {
+        CaseAction::Settle => {
+            check_end(machine, &path);
+            let mut machine = machine.clone();
+            assert!(
+                machine.step(now, CaseEvent::Interrupt).is_empty()
+                    && machine.step(now, CaseEvent::Woke).is_empty()
+            );
+            return 1;
+        }
+        CaseAction::NoteDirty => {
+            go(machine, CaseEvent::Noted, now, &path);
+            if !path.interrupted {
+                let (interrupted, path) = interrupt(machine, now, &path);
+                go(&interrupted, CaseEvent::Noted, now, &path);
+            }
+        }
+        CaseAction::Wait => {
+            let until = machine.wake_at().expect("it waits");
+            go(machine, CaseEvent::Woke, until, &path);
+            if !path.interrupted {
+                let mut interrupted = machine.clone();
+                let mut path = path.clone();
+                path.interrupted = true;
+                path.told.push_str("Interrupt; ");
+                let actions = interrupted.step(now, CaseEvent::Interrupt);
+                if actions.is_empty() {
+                    go(&interrupted, CaseEvent::Woke, until, &path);
+                } else {
+                    count += explore(&interrupted, &actions, now, &path);
+                }
+            }
+        }
+        CaseAction::Perform { step, .. } => {
+            for end in ends(step) {
+                let mut path = path.clone();
+                path.performed.push((step, end.is_success()));
+                path.told.push_str(&format!("{step}: "));
+                let later = now + Duration::from_millis(300);
+                if end == StepEnd::Interrupted && path.interrupted {
+                    continue;
+                }
+                if end == StepEnd::Interrupted {
+                    let (interrupted, path) = interrupt(machine, now, &path);
+                    go(&interrupted, CaseEvent::Ended(end), later, &path);
+                    continue;
+                }
+                go(machine, CaseEvent::Ended(end.clone()), later, &path);
+                if !path.interrupted {
+                    // The interrupt came while the step was ending by itself.
+                    let (interrupted, path) = interrupt(machine, now, &path);
+                    go(&interrupted, CaseEvent::Ended(end), later, &path);
+                }
+            }
+        }
+        CaseAction::NoteReverted => panic!("{} leads nowhere", path.told),
+    }
+    count
+}
+
+/// An interrupt at a moment when the machine waits for something else.
+fn interrupt(machine: &CaseMachine, now: Duration, path: &Path) -> (CaseMachine, Path) {
+    let (mut machine, mut path) = (machine.clone(), path.clone());
+    path.interrupted = true;
+    path.told.push_str("Interrupt; ");
+    assert_eq!(machine.step(now, CaseEvent::Interrupt), []);
+    (machine, path)
+}
+
+/// All ways in which a step can end.
+fn ends(step: Step) -> Vec<StepEnd> {
+    let mut ends = vec![
+        exited(0),
+        exited(1),
+        StepEnd::TimedOut,
+        failed(TroubleKind::Connection),
+        failed(TroubleKind::Login),
+    ];
+    if step.is_healthcheck() {
+        ends.extend([exited(127), StepEnd::Exited(Exit::Signal("KILL".to_owned()))]);
+    }
+    // A reverter is never interrupted.
+    if step != Step::Revert {
+        ends.push(StepEnd::Interrupted);
+    }
+    ends
+}
+
+fn check_end(machine: &CaseMachine, path: &Path) {
+    let (verdict, findings, _) = machine.result();
+    let told = &path.told;
+    let done = |step: Step| path.performed.iter().filter(|(other, _)| *other == step).count();
+    let last = |step: Step| path.performed.iter().rposition(|(other, _)| *other == step);
+    let induced = last(Step::Induce);
+    let healed = path
+        .performed
+        .iter()
+        .rposition(|(step, success)| *step == Step::Revert && *success);
+    assert!(done(Step::Induce) <= 1, "induced twice: {told}");
+    if let Some(induced) = induced {
+        assert!(path.noted_dirty, "induced before that was noted: {told}");
+        assert!(
+            last(Step::Revert) > Some(induced),
+            "no reverter after the inducer: {told}"
+        );
+        let shouted = findings
+            .iter()
+            .any(|finding| finding.verdict == Verdict::Unreverted);
+        assert_eq!(healed.is_none(), shouted, "neither healed nor shouted: {told}");
+        assert_eq!(machine.is_dirty(), healed.is_none(), "{told}");
+    } else {
+        assert_eq!(done(Step::Revert), 0, "reverted what was not broken: {told}");
+        assert!(!machine.is_dirty(), "{told}");
+    }
+    assert_eq!(
+        path.noted_dirty,
+        path.noted_reverted || machine.is_dirty(),
+        "{told}"
+    );
+    assert!(
+        done(Step::After) == 0 || healed.is_some(),
+        "asked after a revert that was none: {told}"
+    );
+    let all = [
+        Step::Before,
+        Step::Prepare,
+        Step::Induce,
+        Step::During,
+        Step::Revert,
+        Step::After,
+    ];
+    let survived = verdict == Verdict::Survived;
+    assert!(
+        !survived
+            || all
+                .iter()
+                .all(|step| last(*step).is_some_and(|at| path.performed[at].1 || *step == Step::During)),
+        "survived: {told}"
+    );
+    assert_eq!(findings.is_empty(), survived, "{told}");
+    if path.interrupted && survived {
+        // Only an interrupt that came with the last answer changes nothing.
+        panic!("an interrupt that nobody is told of: {told}");
+    }
+}
+
+#[test]
+fn every_path_leads_through_the_reverter_or_to_a_shout() {
+    let mut count = 0;
+    for verify in [false, true] {
+        for expect in [Expectation::Healthy, Expectation::Unhealthy] {
+            for grace in [Duration::ZERO, Duration::from_millis(500)] {
+                let mut machine = CaseMachine::new(CasePlan {
+                    verify,
+                    expect,
+                    grace,
+                    ..plan()
+                });
+                let actions = machine.step(Duration::ZERO, CaseEvent::Begin);
+                count += explore(&machine, &actions, Duration::ZERO, &Path::default());
+            }
+        }
+    }
+    assert!(count > 100_000, "only {count} paths");
+}
+
+/// Tells a whole life: what the machine wants, and what it is told, step by step.
+fn check(plan: CasePlan, ends: &[(Step, StepEnd)], verdict: Verdict, messages: &[&str]) {
+    let mut machine = CaseMachine::new(plan);
+    let mut actions = machine.step(Duration::ZERO, CaseEvent::Begin);
+    let mut now = Duration::ZERO;
+    let mut ends = ends.iter();
+    loop {
+        let event = match actions.last() {
+            Some(CaseAction::Perform { step, .. }) => {
+                let (wanted, end) = ends.next().unwrap_or_else(|| panic!("{step} was not expected"));
+                assert_eq!(step, wanted);
+                now += Duration::from_millis(100);
+                CaseEvent::Ended(end.clone())
+            }
+            Some(CaseAction::NoteDirty) => CaseEvent::Noted,
+            Some(CaseAction::Wait) => {
+                now = machine.wake_at().expect("it waits");
+                CaseEvent::Woke
+            }
+            Some(CaseAction::Settle) => break,
+            other => panic!("{other:?} leads nowhere"),
+        };
+        actions = machine.step(now, event);
+    }
+    assert!(ends.next().is_none(), "settled too early");
+    let (got, findings, _) = machine.result();
+    let told: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!((got, told.as_slice()), (verdict, messages));
+}
+
+#[test]
+fn a_healthcheck_is_asked_again_within_its_grace() {
+    let plan = CasePlan {
+        grace: Duration::from_millis(900),
+        ..plan()
+    };
+    let mut ends = vec![
+        (Step::Before, exited(0)),
+        (Step::Prepare, exited(0)),
+        (Step::Induce, exited(0)),
+    ];
+    let mut recovers = ends.clone();
+    recovers.extend([
+        (Step::During, exited(1)),
+        (Step::During, StepEnd::TimedOut),
+        (Step::During, exited(0)),
+    ]);
+    recovers.extend([(Step::Revert, exited(0)), (Step::After, exited(0))]);
+    check(plan.clone(), &recovers, Verdict::Survived, &[]);
+    // Asked at 0, 0.2, 0.5 and at last when the grace is over.
+    ends.extend(vec![(Step::During, exited(1)); 4]);
+    ends.extend([(Step::Revert, exited(0)), (Step::After, exited(0))]);
+    check(
+        plan,
+        &ends,
+        Verdict::Succumbed,
+        &["the healthcheck said no during the failure (exit status 1, asked 4 times in 1s)"],
+    );
+}
+
+#[test]
+fn a_reverter_is_tried_until_its_time_is_up() {
+    let begin = [
+        (Step::Before, exited(0)),
+        (Step::Prepare, exited(0)),
+        (Step::Induce, exited(3)),
+    ];
+    let mut heals = begin.to_vec();
+    heals.extend([
+        (Step::Revert, exited(1)),
+        (Step::Revert, StepEnd::TimedOut),
+        (Step::Revert, exited(0)),
+    ]);
+    heals.push((Step::After, exited(0)));
+    check(
+        plan(),
+        &heals,
+        Verdict::Botched,
+        &["the inducer failed: exit status 3"],
+    );
+    let mut breaks = begin.to_vec();
+    breaks.extend(vec![(Step::Revert, failed(TroubleKind::Connection)); 3]);
+    check(
+        plan(),
+        &breaks,
+        Verdict::Unreverted,
+        &[
+            "the inducer failed: exit status 3",
+            "the reverter did not succeed, tried 3 times: why: the host may still be broken",
+        ],
+    );
+}
+
+#[test]
+fn only_what_may_pass_is_tried_again_before_the_inducer() {
+    let begin = (Step::Before, exited(0));
+    let lost = (Step::Prepare, failed(TroubleKind::Connection));
+    let mut ends = vec![begin.clone()];
+    ends.extend(vec![lost; 4]);
+    check(
+        plan(),
+        &ends,
+        Verdict::Botched,
+        &["prepare: why, tried 4 times in 3.900s"],
+    );
+    let refused = (Step::Prepare, failed(TroubleKind::HostKey));
+    check(plan(), &[begin, refused], Verdict::Botched, &["prepare: why"]);
+}

@@ -137,3 +137,110 @@ impl Gate {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(id: CaseId, book: &str, service: &str, host: &str) -> GateCase {
+        GateCase {
+            id,
+            book: book.into(),
+            service: service.into(),
+            host: host.into(),
+            failfast: book == "fast",
+        }
+    }
+
+    /// Two services of two hosts each, one book for both; and a third of its own.
+    fn cases() -> Vec<GateCase> {
+        vec![
+            case(0, "a", "s", "h1"),
+            case(1, "a", "s", "h2"),
+            case(2, "b", "t", "h2"),
+            case(3, "b", "t", "h3"),
+            case(4, "fast", "u", "h4"),
+            case(5, "fast", "u", "h5"),
+            case(6, "fast", "u", "h6"),
+        ]
+    }
+
+    fn all_next(gate: &mut Gate) -> Vec<CaseId> {
+        std::iter::from_fn(|| gate.next()).collect()
+    }
+
+    #[test]
+    fn one_at_a_time_and_in_order() {
+        let mut gate = Gate::new(cases(), 1, false);
+        for id in 0..7 {
+            assert_eq!(all_next(&mut gate), [id]);
+            assert!(!gate.is_done());
+            assert_eq!(gate.settled(id, Verdict::Survived, "x"), []);
+        }
+        assert!(gate.is_done() && gate.next().is_none());
+    }
+
+    #[test]
+    fn no_service_and_no_host_twice() {
+        let mut gate = Gate::new(cases(), 9, false);
+        assert_eq!(all_next(&mut gate), [0, 2, 4]);
+        // Case 1 wants host 2, which case 2 has.
+        gate.settled(0, Verdict::Survived, "x");
+        assert!(all_next(&mut gate).is_empty());
+        gate.settled(2, Verdict::Survived, "x");
+        assert_eq!(all_next(&mut gate), [1, 3]);
+    }
+
+    #[test]
+    fn a_book_keeps_its_order() {
+        // The second case of book a could begin by its host, the first could not.
+        let cases = [
+            case(0, "z", "z", "h1"),
+            case(1, "a", "s", "h1"),
+            case(2, "a", "s", "h2"),
+        ];
+        let mut gate = Gate::new(cases, 9, false);
+        assert_eq!(all_next(&mut gate), [0]);
+    }
+
+    #[test]
+    fn failfast_closes_its_book() {
+        let mut gate = Gate::new(cases(), 9, false);
+        all_next(&mut gate);
+        assert_eq!(gate.settled(0, Verdict::Botched, "a::f"), []);
+        let reason = "failfast: `fast::f` did not pass (succumbed)".to_owned();
+        let skipped = [5, 6].map(|id| Skipped {
+            id,
+            reason: reason.clone(),
+        });
+        assert_eq!(gate.settled(4, Verdict::Succumbed, "fast::f"), skipped);
+        assert!(!gate.has_waiting("fast") && gate.has_waiting("a"));
+    }
+
+    #[test]
+    fn an_unreverted_host_closes_its_book_and_itself() {
+        let mut gate = Gate::new(cases(), 1, false);
+        gate.next();
+        gate.settled(0, Verdict::Survived, "x");
+        gate.next();
+        let skipped = gate.settled(1, Verdict::Unreverted, "a::f@h2");
+        let reason = "`a::f@h2` is unreverted: its host may still be broken".to_owned();
+        assert_eq!(skipped, [Skipped { id: 2, reason }]);
+        assert_eq!(gate.next(), Some(3));
+    }
+
+    #[test]
+    fn the_whole_run_ends_fast_or_by_an_interrupt() {
+        let mut gate = Gate::new(cases(), 1, true);
+        gate.next();
+        assert_eq!(gate.settled(0, Verdict::Unfit, "a::f").len(), 6);
+        assert!(gate.is_done());
+        let mut gate = Gate::new(cases(), 1, false);
+        gate.next();
+        assert_eq!(gate.interrupt().len(), 6);
+        assert!(!gate.is_done(), "one is still running");
+        assert_eq!(gate.settled(0, Verdict::Skipped, "a::f"), []);
+        assert_eq!(gate.settled(0, Verdict::Skipped, "a::f"), [], "late news");
+        assert!(gate.is_done());
+    }
+}

@@ -378,7 +378,9 @@ impl SshHost {
             Some(_) => None,
             None => match waiter.until_done(|| connection.session.sftp()) {
                 Ok(sftp) => Some(sftp),
-                Err(error) if error.message() == TIME_LIMIT => return Err(waiter.trouble(&error, "opening SFTP")),
+                Err(error) if error.message() == TIME_LIMIT => {
+                    return Err(waiter.trouble(&error, "opening SFTP"));
+                }
                 // A lost connection and an SFTP server that is not there look alike; the way without it will tell.
                 Err(_) => return Ok(false),
             },
