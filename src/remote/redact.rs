@@ -68,7 +68,7 @@ mod tests {
         ]);
         assert_eq!(redactor.clean("abcdefabc ab"), "****** ab");
         assert_eq!(redactor.clean("x line two of it x"), "x *** x");
-        assert_eq!(format!("{redactor:?}"), "Redactor(5 secrets)");
+        assert_eq!(format!("{redactor:?}"), "Redactor(6 secrets)");
         assert_eq!(Redactor::default().clean("abc"), "abc");
     }
 }

@@ -172,10 +172,11 @@ impl Marks {
             let whole = self.token.len() + end + 1;
             match (
                 mark.get(..1),
-                mark.get(1..).and_then(|number| number.parse::<i64>().ok()),
+                mark.get(1..).and_then(|number| number.parse::<i32>().ok()),
             ) {
                 (Some("p"), Some(number)) => self.process = u32::try_from(number).ok(),
-                (Some("x"), Some(number)) => self.status = i32::try_from(number).ok(),
+                (Some("x"), Some(number)) => self.status = Some(number),
+                // It only looks like a mark.
                 _ => {
                     own.extend(self.held.drain(..whole));
                     continue;

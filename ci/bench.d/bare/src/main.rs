@@ -74,8 +74,6 @@ fn run_there(session: &Session, command: &str) -> Result<(), Box<dyn Error>> {
     channel.wait_close()?;
     match channel.exit_status()? {
         0 => Ok(()),
-        status => {
-            Err(format!("{command}: status {status}, {}", String::from_utf8_lossy(&stderr)).into())
-        }
+        status => Err(format!("{command}: status {status}, {}", String::from_utf8_lossy(&stderr)).into()),
     }
 }
