@@ -139,9 +139,7 @@ pub fn main() -> ExitCode {
 }
 
 fn parse(command: clap::Command) -> Result<Options, ExitCode> {
-    let parsed = command
-        .try_get_matches()
-        .and_then(|matches| Options::from_arg_matches(&matches));
+    let parsed = command.try_get_matches().and_then(|matches| Options::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
@@ -223,29 +221,16 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     if std::env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test") {
         options.run.nextest_run = std::env::var("NEXTEST_RUN_ID").ok().filter(|run| !run.is_empty());
     }
-    let exact = options
-        .exact
-        .then_some(options.filters.as_slice())
-        .filter(|names| !names.is_empty());
+    let exact = options.exact.then_some(options.filters.as_slice()).filter(|names| !names.is_empty());
     let forced = options.ignored || options.include_ignored;
     let environment = |name: &str| std::env::var(name).ok();
-    let shelf = Shelf::open(
-        &options.run.fatebooks,
-        exact,
-        options.run.strict,
-        &environment,
-        forced,
-    )?;
+    let shelf = Shelf::open(&options.run.fatebooks, exact, options.run.strict, &environment, forced)?;
     let chosen = run::select(&shelf, &options.selection())?.chosen;
     Ok((shelf, chosen))
 }
 
 fn trial_name(case: &Case, chosen: &[bool]) -> String {
-    if chosen[case.id] {
-        case.name.clone()
-    } else {
-        FILTERED_OUT.to_owned()
-    }
+    if chosen[case.id] { case.name.clone() } else { FILTERED_OUT.to_owned() }
 }
 
 fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
@@ -271,12 +256,7 @@ fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
 }
 
 fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> ExitCode {
-    let cases: Vec<Arc<Case>> = shelf
-        .cases
-        .iter()
-        .filter(|case| chosen[case.id])
-        .cloned()
-        .collect();
+    let cases: Vec<Arc<Case>> = shelf.cases.iter().filter(|case| chosen[case.id]).cloned().collect();
     if cases.is_empty() {
         let (count, books) = (shelf.cases.len(), shelf.books);
         eprintln!(
@@ -297,11 +277,8 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         (None, true, Some(case)) => JunitReport::path_of_one(&options.run.output, &case.name),
         (None, ..) => options.run.output.join("junit.xml"),
     };
-    let junit = JunitReport::new(
-        junit_path,
-        options.run.junit_flavor() == JunitFlavor::Gitlab,
-        repeat.clone(),
-    );
+    let junit =
+        JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
     let logs = Logs::new(options.run.output.join("logs"));
     let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs));
     let (run, mut outcomes) = match run::begin(cases.clone(), &options.run, reporters) {
@@ -311,12 +288,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             return ExitCode::from(if face == Face::Program { 3 } else { 101 });
         }
     };
-    let columns = cases
-        .iter()
-        .map(|case| case.name.chars().count())
-        .max()
-        .unwrap_or(0)
-        + "test  ... ".len();
+    let columns = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0) + "test  ... ".len();
     let passed: Arc<Mutex<Vec<(String, CaseOutcome)>>> = Arc::default();
     let trials = shelf
         .cases
@@ -325,12 +297,8 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             let Some(outcome) = outcomes.remove(&case.id) else {
                 return Trial::test(trial_name(case, chosen), || Ok(()));
             };
-            let (case, terminal, passed, repeat) = (
-                Arc::clone(case),
-                Arc::clone(&terminal),
-                Arc::clone(&passed),
-                repeat.clone(),
-            );
+            let (case, terminal, passed, repeat) =
+                (Arc::clone(case), Arc::clone(&terminal), Arc::clone(&passed), repeat.clone());
             let show_output = options.show_output;
             Trial::ignorable_test(case.name.clone(), move || {
                 lock(&terminal).show(case.id, columns);
@@ -428,44 +396,21 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
             text.push_str(&format!("  {}\n", headline(&outcome)));
             continue;
         }
-        let (
-            CaseKind::Failure {
-                book,
-                host: Some(host),
-                ..
-            },
-            Some(fate),
-        ) = (&case.kind, case.fate())
-        else {
+        let (CaseKind::Failure { book, host: Some(host), .. }, Some(fate)) = (&case.kind, case.fate()) else {
             continue;
         };
-        let values = crate::fatebook::CaseValues {
-            host: &host.host,
-            service: &book.service,
-            failure: &fate.name,
-        };
+        let values =
+            crate::fatebook::CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
         let show = |command: &crate::fatebook::Command| {
-            let words: Vec<String> = command
-                .fill(&values)
-                .iter()
-                .map(|word| crate::remote::quote(word))
-                .collect();
+            let words: Vec<String> =
+                command.fill(&values).iter().map(|word| crate::remote::quote(word)).collect();
             words.join(" ")
         };
         let limit = show_duration(fate.timeout);
-        text.push_str(&format!(
-            "  1 healthcheck  here, within {limit}: {}\n",
-            show(&fate.healthcheck)
-        ));
-        text.push_str(&format!(
-            "  2 inducer      on {host}, within {limit}: {}\n",
-            show(&fate.inducer)
-        ));
+        text.push_str(&format!("  1 healthcheck  here, within {limit}: {}\n", show(&fate.healthcheck)));
+        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer)));
         if let Some(verify) = &fate.verify {
-            text.push_str(&format!(
-                "    verify       on {host}, within {limit}: {}\n",
-                show(verify)
-            ));
+            text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify)));
         }
         let grace = match fate.grace.is_zero() {
             true => String::new(),
@@ -480,10 +425,7 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         text.push_str(&format!("  5 healthcheck  here{grace}\n"));
     }
     let count = chosen.iter().filter(|chosen| **chosen).count();
-    text.push_str(&format!(
-        "\n{count} of {} cases; nothing was touched\n",
-        chosen.len()
-    ));
+    text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
     if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
         eprintln!("error: cannot print the plan: {error}");
         return ExitCode::FAILURE;
@@ -522,17 +464,9 @@ pub fn check(options: &RunOptions) -> ExitCode {
         println!("{count} ignored: {reason}");
     }
     let plural = |count: usize, what: &str| {
-        if count == 1 {
-            format!("1 {what}")
-        } else {
-            format!("{count} {what}s")
-        }
+        if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
     };
     let cases = shelf.cases.len() - broken;
-    println!(
-        "{}, {}, {broken} broken",
-        plural(shelf.books, "fatebook"),
-        plural(cases, "case")
-    );
+    println!("{}, {}, {broken} broken", plural(shelf.books, "fatebook"), plural(cases, "case"));
     ExitCode::from(if broken > 0 { USAGE } else { 0 })
 }

@@ -64,16 +64,9 @@ impl Sandboxes {
         let folder = tempfile::Builder::new().prefix("pisaura-sandbox-").tempdir()?;
         let user_key = new_key()?;
         write_private(&folder.path().join("identity"), openssh(&user_key)?.as_bytes())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let mut sandboxes = Self {
-            folder,
-            ports: HashMap::new(),
-            booted: Vec::new(),
-            runtime: Some(runtime),
-        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let mut sandboxes =
+            Self { folder, ports: HashMap::new(), booted: Vec::new(), runtime: Some(runtime) };
         let mut known_hosts = String::new();
         for name in names {
             let home = sandboxes.folder.path().join("homes").join(&name);
@@ -115,10 +108,7 @@ impl Sandboxes {
             nodelay: true,
             ..Default::default()
         });
-        let mut host = Host {
-            home: home.to_owned(),
-            user_key,
-        };
+        let mut host = Host { home: home.to_owned(), user_key };
         if let Some(runtime) = &self.runtime {
             runtime.spawn(async move {
                 // Both fail only when the runtime is at its end.
@@ -171,9 +161,8 @@ fn end_marked(homes: &Path) {
         let Ok(environment) = fs::read(entry.path().join("environ")) else {
             continue;
         };
-        let is_ours = environment
-            .split(|&byte| byte == 0)
-            .any(|variable| variable.starts_with(mark.as_bytes()));
+        let is_ours =
+            environment.split(|&byte| byte == 0).any(|variable| variable.starts_with(mark.as_bytes()));
         if let Some(pid) = Pid::from_raw(pid).filter(|_| is_ours) {
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -182,11 +171,7 @@ fn end_marked(homes: &Path) {
 
 /// The working folder and variables of everything that runs on a host.
 fn environment<'a>(command: &'a mut std::process::Command, home: &Path) -> &'a mut std::process::Command {
-    command
-        .current_dir(home)
-        .env("HOME", home)
-        .env("USER", USER)
-        .env(MARK, home)
+    command.current_dir(home).env("HOME", home).env("USER", USER).env(MARK, home)
 }
 
 fn new_key() -> io::Result<PrivateKey> {
@@ -194,17 +179,11 @@ fn new_key() -> io::Result<PrivateKey> {
 }
 
 fn openssh(key: &PrivateKey) -> io::Result<String> {
-    key.to_openssh(LineEnding::LF)
-        .map(|text| text.to_string())
-        .map_err(io::Error::other)
+    key.to_openssh(LineEnding::LF).map(|text| text.to_string()).map_err(io::Error::other)
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     io::Write::write_all(&mut file, bytes)
 }
 
@@ -232,10 +211,7 @@ impl russh::server::Server for Host {
     type Handler = Connection;
 
     fn new_client(&mut self, _: Option<SocketAddr>) -> Connection {
-        Connection {
-            host: self.clone(),
-            channels: HashMap::new(),
-        }
+        Connection { host: self.clone(), channels: HashMap::new() }
     }
 }
 
@@ -349,11 +325,7 @@ impl russh::server::Handler for Connection {
         match (name, self.channels.remove(&id)) {
             ("sftp", Some(channel)) => {
                 session.channel_success(id)?;
-                let files = Sftp {
-                    home: self.host.home.clone(),
-                    files: HashMap::new(),
-                    opened: 0,
-                };
+                let files = Sftp { home: self.host.home.clone(), files: HashMap::new(), opened: 0 };
                 russh_sftp::server::run(channel.into_stream(), files).await;
                 Ok(())
             }
@@ -420,10 +392,7 @@ impl russh_sftp::server::Handler for Sftp {
 
     async fn realpath(&mut self, id: u32, path: String) -> Result<Name, StatusCode> {
         let path = self.home.join(path);
-        Ok(Name {
-            id,
-            files: vec![russh_sftp::protocol::File::dummy(path.to_string_lossy())],
-        })
+        Ok(Name { id, files: vec![russh_sftp::protocol::File::dummy(path.to_string_lossy())] })
     }
 
     async fn open(
@@ -451,9 +420,7 @@ impl russh_sftp::server::Handler for Sftp {
         data: Vec<u8>,
     ) -> Result<Status, StatusCode> {
         let file = self.files.get_mut(&handle).ok_or(StatusCode::Failure)?;
-        file.seek(io::SeekFrom::Start(offset))
-            .await
-            .map_err(|error| code(&error))?;
+        file.seek(io::SeekFrom::Start(offset)).await.map_err(|error| code(&error))?;
         file.write_all(&data).await.map_err(|error| code(&error))?;
         Ok(done(id))
     }
@@ -465,8 +432,7 @@ impl russh_sftp::server::Handler for Sftp {
         attributes: FileAttributes,
     ) -> Result<Status, StatusCode> {
         let (_, path) = handle.split_once(':').ok_or(StatusCode::Failure)?;
-        self.set_mode(Path::new(path), &attributes)
-            .map_err(|error| code(&error))?;
+        self.set_mode(Path::new(path), &attributes).map_err(|error| code(&error))?;
         Ok(done(id))
     }
 
@@ -476,8 +442,7 @@ impl russh_sftp::server::Handler for Sftp {
         path: String,
         attributes: FileAttributes,
     ) -> Result<Status, StatusCode> {
-        self.set_mode(&self.home.join(path), &attributes)
-            .map_err(|error| code(&error))?;
+        self.set_mode(&self.home.join(path), &attributes).map_err(|error| code(&error))?;
         Ok(done(id))
     }
 
@@ -490,10 +455,7 @@ impl russh_sftp::server::Handler for Sftp {
 
     async fn stat(&mut self, id: u32, path: String) -> Result<Attrs, StatusCode> {
         let metadata = fs::metadata(self.home.join(path)).map_err(|error| code(&error))?;
-        Ok(Attrs {
-            id,
-            attrs: FileAttributes::from(&metadata),
-        })
+        Ok(Attrs { id, attrs: FileAttributes::from(&metadata) })
     }
 
     async fn mkdir(&mut self, id: u32, path: String, _: FileAttributes) -> Result<Status, StatusCode> {

@@ -22,13 +22,7 @@ pub struct LocalCluster {
 impl LocalCluster {
     /// A cluster that tells `observer` of its cases and ends them on `interrupt`.
     pub fn new(observer: Observer, interrupt: Interrupt, live_output: bool) -> Self {
-        Self {
-            observer,
-            interrupt,
-            live_output,
-            books: HashMap::new(),
-            threads: Vec::new(),
-        }
+        Self { observer, interrupt, live_output, books: HashMap::new(), threads: Vec::new() }
     }
 }
 
@@ -38,9 +32,7 @@ impl Cluster for LocalCluster {
             let (sender, orders) = channel();
             let (observer, interrupt, live_output) =
                 (self.observer.clone(), self.interrupt.clone(), self.live_output);
-            self.threads.push(std::thread::spawn(move || {
-                serve(&orders, &observer, &interrupt, live_output)
-            }));
+            self.threads.push(std::thread::spawn(move || serve(&orders, &observer, &interrupt, live_output)));
             sender
         });
         let id = order.id;
@@ -67,10 +59,7 @@ impl Cluster for LocalCluster {
 fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, live_output: bool) {
     let mut executor: Option<(BookExecutor, Workplace)> = None;
     for order in orders {
-        let guard = SettleOnPanic {
-            case: order.id,
-            observer,
-        };
+        let guard = SettleOnPanic { case: order.id, observer };
         if executor.is_none() {
             match Workplace::open(&order.book) {
                 Ok(workplace) => {
@@ -87,31 +76,14 @@ fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, l
                 Err(error) => {
                     let message = format!("cannot make a working folder for the book: {error}");
                     let outcome = CaseOutcome::botched("StartFailed", message);
-                    observer(RunEvent::Settled {
-                        case: order.id,
-                        outcome,
-                    });
+                    observer(RunEvent::Settled { case: order.id, outcome });
                 }
             }
         }
         if let Some((executor, workplace)) = &mut executor {
-            let Order {
-                id,
-                name,
-                book,
-                fate: _,
-                host,
-                access,
-            } = &order;
-            let assignment = Assignment::new(
-                *id,
-                name,
-                book,
-                order.fate(),
-                host,
-                access.clone(),
-                workplace.path(),
-            );
+            let Order { id, name, book, fate: _, host, access } = &order;
+            let assignment =
+                Assignment::new(*id, name, book, order.fate(), host, access.clone(), workplace.path());
             executor.carry_out(&assignment, workplace.path());
         }
         std::mem::forget(guard);
@@ -132,9 +104,6 @@ impl Drop for SettleOnPanic<'_> {
         let outcome = CaseOutcome::lost(
             "the executor broke down in the middle of the case: this is a defect of Pisaura",
         );
-        (self.observer)(RunEvent::Settled {
-            case: self.case,
-            outcome,
-        });
+        (self.observer)(RunEvent::Settled { case: self.case, outcome });
     }
 }

@@ -88,18 +88,11 @@ impl Assignment {
         access: Access,
         workplace: &Path,
     ) -> Self {
-        let values = CaseValues {
-            host: &host.host,
-            service: &book.service,
-            failure: &fate.name,
-        };
+        let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
         let key = case_key(name);
         let hosts: Vec<&str> = book.hosts.iter().map(|host| host.host.as_str()).collect();
-        let mut env: Vec<(String, String)> = fate
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), value.fill(&values)))
-            .collect();
+        let mut env: Vec<(String, String)> =
+            fate.env.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
         env.extend(access.env.iter().cloned());
         let own = [
             ("PISAURA_HOST", host.host.as_str()),
@@ -115,11 +108,7 @@ impl Assignment {
             parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
             let mut env = env.clone();
             env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
-            HostScript {
-                command,
-                env,
-                leave: None,
-            }
+            HostScript { command, env, leave: None }
         };
         let reverter = script(&fate.reverter, "reverter");
         let inducer = script(&fate.inducer, "inducer");
@@ -127,11 +116,7 @@ impl Assignment {
         let healthcheck = LocalCommand {
             words: fate.healthcheck.fill(&values),
             style: fate.healthcheck.style,
-            program: fate
-                .healthcheck
-                .file
-                .as_ref()
-                .map(|file| place_in_workplace(&file.source)),
+            program: fate.healthcheck.file.as_ref().map(|file| place_in_workplace(&file.source)),
         };
         Self {
             id,
@@ -144,10 +129,7 @@ impl Assignment {
             },
             access,
             parcels,
-            inducer: HostScript {
-                leave: Some((key.clone(), Box::new(reverter.clone()))),
-                ..inducer
-            },
+            inducer: HostScript { leave: Some((key.clone(), Box::new(reverter.clone()))), ..inducer },
             verify,
             reverter,
             healthcheck,
@@ -169,28 +151,18 @@ fn host_command(
     let script = command.file.as_ref().map(|file| {
         let source = workplace.join(place_in_workplace(&file.source));
         if file.named.starts_with('/') {
-            let parcel = Parcel {
-                source,
-                destination: file.named.clone(),
-            };
+            let parcel = Parcel { source, destination: file.named.clone() };
             (Place::AsWritten(file.named.clone()), parcel)
         } else {
             let name = folder_name(&file.named);
-            (
-                Place::Folder(name.clone()),
-                Parcel {
-                    source,
-                    destination: name,
-                },
-            )
+            (Place::Folder(name.clone()), Parcel { source, destination: name })
         }
     });
     let (place, parcel) = script.unzip();
     let command = match (command.style, &command.file) {
-        (CommandStyle::Program, _) => HostCommand::Program {
-            program: place.unwrap_or(Place::AsWritten(first)),
-            arguments,
-        },
+        (CommandStyle::Program, _) => {
+            HostCommand::Program { program: place.unwrap_or(Place::AsWritten(first)), arguments }
+        }
         (CommandStyle::Shell, Some(file)) => {
             let end = file.offset + file.named.len();
             HostCommand::Shell {
@@ -215,11 +187,7 @@ fn host_command(
 fn arguments_of(text: &str) -> &'static str {
     let bytes = text.as_bytes();
     let says_so = bytes.windows(2).enumerate().any(|(at, pair)| {
-        let next = if pair[1] == b'{' {
-            bytes.get(at + 2).copied()
-        } else {
-            Some(pair[1])
-        };
+        let next = if pair[1] == b'{' { bytes.get(at + 2).copied() } else { Some(pair[1]) };
         pair[0] == b'$' && next.is_some_and(|next| next.is_ascii_digit() || b"@*#".contains(&next))
     });
     if says_so { "" } else { " \"$@\"" }
@@ -227,10 +195,7 @@ fn arguments_of(text: &str) -> &'static str {
 
 /// The name that a script of the book has in our folder on a host: its own, told apart from another folder's of that name.
 fn folder_name(named: &str) -> String {
-    let parts: Vec<&str> = named
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "." | ".."))
-        .collect();
+    let parts: Vec<&str> = named.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
     parts.join("__")
 }
 

@@ -52,10 +52,7 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line {
-            level: LogLevel::Info,
-            lines: self,
-        }
+        Line { level: LogLevel::Info, lines: self }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {

@@ -54,15 +54,7 @@ impl BookExecutor {
         observer: Observer,
         interrupt: Interrupt,
     ) -> Self {
-        Self {
-            redactor,
-            loglevel,
-            observer,
-            interrupt,
-            live_output,
-            hosts: HashMap::new(),
-            kept: Vec::new(),
-        }
+        Self { redactor, loglevel, observer, interrupt, live_output, hosts: HashMap::new(), kept: Vec::new() }
     }
 
     /// Carries out a case from its beginning to its end in this working folder, and tells the observer of it.
@@ -70,10 +62,7 @@ impl BookExecutor {
         let log = self.logger(assignment);
         (self.observer)(RunEvent::Began { case: assignment.id });
         let outcome = tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace));
-        (self.observer)(RunEvent::Settled {
-            case: assignment.id,
-            outcome,
-        });
+        (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
     }
 
     /// Takes everything of ours from the hosts of the book.
@@ -100,11 +89,7 @@ impl BookExecutor {
         log::logger(
             self.loglevel,
             Arc::new(move |level, line: &str| {
-                observer(RunEvent::Logged {
-                    case,
-                    level,
-                    line: redactor.clean(line),
-                });
+                observer(RunEvent::Logged { case, level, line: redactor.clean(line) });
             }),
         )
     }
@@ -134,11 +119,7 @@ impl BookExecutor {
             heal: None,
         };
         let outcome = performer.settle();
-        if outcome
-            .report
-            .as_ref()
-            .is_some_and(|report| report.heal.is_some())
-        {
+        if outcome.report.as_ref().is_some_and(|report| report.heal.is_some()) {
             self.kept.push(shown);
         }
         outcome
@@ -213,17 +194,12 @@ impl Performer<'_> {
                 CaseAction::NoteDirty => {
                     let heal = self.host.heal_command(&self.assignment.key).unwrap_or_default();
                     self.heal = Some(heal.clone());
-                    (self.observer)(RunEvent::MayBeDirty {
-                        case: self.assignment.id,
-                        heal,
-                    });
+                    (self.observer)(RunEvent::MayBeDirty { case: self.assignment.id, heal });
                     Some(CaseEvent::Noted)
                 }
                 CaseAction::NoteReverted => {
                     self.heal = None;
-                    (self.observer)(RunEvent::Reverted {
-                        case: self.assignment.id,
-                    });
+                    (self.observer)(RunEvent::Reverted { case: self.assignment.id });
                     event
                 }
                 CaseAction::Wait => {
@@ -244,22 +220,13 @@ impl Performer<'_> {
     }
 
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
-        (self.observer)(RunEvent::StepBegan {
-            case: self.assignment.id,
-            step,
-            attempt,
-        });
+        (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         tracing::debug!(%step, attempt, "begins");
         let began = self.began.elapsed();
         let interrupt = (step != Step::Revert).then_some(self.interrupt);
         let limit = Limit::within(limit, interrupt);
-        let mut printer = LinePrinter::new(
-            self.live_output,
-            self.assignment.id,
-            step,
-            self.redactor,
-            self.observer,
-        );
+        let mut printer =
+            LinePrinter::new(self.live_output, self.assignment.id, step, self.redactor, self.observer);
         let mut watcher = |stream: Stream, bytes: &[u8]| printer.push(stream, bytes);
         let assignment = self.assignment;
         let ran = match step {
@@ -307,19 +274,15 @@ impl Performer<'_> {
         log_record(&record);
         let end = record.end.clone();
         self.steps.push(record.clone());
-        (self.observer)(RunEvent::StepEnded {
-            case: self.assignment.id,
-            record,
-        });
+        (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
         end
     }
 
     fn clean_end(&self, end: StepEnd) -> StepEnd {
         match end {
-            StepEnd::Failed(Trouble { kind, message }) => StepEnd::Failed(Trouble {
-                kind,
-                message: self.redactor.clean(&message),
-            }),
+            StepEnd::Failed(Trouble { kind, message }) => {
+                StepEnd::Failed(Trouble { kind, message: self.redactor.clean(&message) })
+            }
             end => end,
         }
     }
@@ -370,14 +333,7 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 impl<'a> LinePrinter<'a> {
     fn new(on: bool, case: usize, step: Step, redactor: &'a Redactor, observer: &'a Observer) -> Self {
-        Self {
-            on,
-            case,
-            step,
-            redactor,
-            observer,
-            held: [Vec::new(), Vec::new()],
-        }
+        Self { on, case, step, redactor, observer, held: [Vec::new(), Vec::new()] }
     }
 
     fn push(&mut self, stream: Stream, bytes: &[u8]) {
@@ -406,11 +362,6 @@ impl<'a> LinePrinter<'a> {
 
     fn tell(&self, stream: Stream, bytes: &[u8]) {
         let text = self.redactor.clean(&String::from_utf8_lossy(bytes));
-        (self.observer)(RunEvent::Printed {
-            case: self.case,
-            step: self.step,
-            stream,
-            text,
-        });
+        (self.observer)(RunEvent::Printed { case: self.case, step: self.step, stream, text });
     }
 }

@@ -35,17 +35,9 @@ impl Workplace {
             }
         }
         for fate in &book.fates {
-            let scripts = [
-                Some(&fate.inducer),
-                Some(&fate.reverter),
-                Some(&fate.healthcheck),
-                fate.verify.as_ref(),
-            ];
-            for file in scripts
-                .into_iter()
-                .flatten()
-                .filter_map(|command| command.file.as_ref())
-            {
+            let scripts =
+                [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck), fate.verify.as_ref()];
+            for file in scripts.into_iter().flatten().filter_map(|command| command.file.as_ref()) {
                 let place = folder.path().join(place_in_workplace(&file.source));
                 if !place.exists() {
                     if let Some(parent) = place.parent() {
@@ -81,18 +73,10 @@ fn placed(source: &Path) -> Placed {
                 let name: String = source
                     .to_string_lossy()
                     .chars()
-                    .map(|c| {
-                        if c.is_alphanumeric() || "._-".contains(c) {
-                            c
-                        } else {
-                            '_'
-                        }
-                    })
+                    .map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' })
                     .collect();
                 return Placed::Outside(
-                    Path::new(OUTSIDE)
-                        .join(name)
-                        .join(source.file_name().unwrap_or_default()),
+                    Path::new(OUTSIDE).join(name).join(source.file_name().unwrap_or_default()),
                 );
             }
         }

@@ -88,12 +88,7 @@ pub fn find_books(path: &Path) -> io::Result<Vec<BookFile>> {
                 Ok(name) => (name, None),
                 Err((name, why)) => (name, Some(why)),
             };
-            BookFile {
-                name,
-                path,
-                root: root.clone(),
-                refused,
-            }
+            BookFile { name, path, root: root.clone(), refused }
         })
         .collect();
     books.sort_by(|left, right| (&left.name, &left.path).cmp(&(&right.name, &right.path)));
@@ -101,10 +96,7 @@ pub fn find_books(path: &Path) -> io::Result<Vec<BookFile>> {
         if books[index - 1].name == books[index].name {
             let (first, second) = (books[index - 1].path.clone(), books[index].path.clone());
             let refusal = |other: &Path, name: &str| {
-                Some(format!(
-                    "the name `{name}` is also that of {}: rename one of them",
-                    other.display()
-                ))
+                Some(format!("the name `{name}` is also that of {}: rename one of them", other.display()))
             };
             let name = books[index].name.clone();
             books[index].refused = refusal(&first, &name);
@@ -144,10 +136,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()>
 
 fn is_book(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let ending = matches!(
-        path.extension().and_then(OsStr::to_str),
-        Some("json" | "yaml" | "yml")
-    );
+    let ending = matches!(path.extension().and_then(OsStr::to_str), Some("json" | "yaml" | "yml"));
     ending && !name.ends_with(".schema.json")
 }
 
@@ -165,10 +154,7 @@ fn book_name(root: &Path, path: &Path) -> Result<String, (String, String)> {
         absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         parts.push(absolute.file_name().unwrap_or(stem));
     }
-    let names: Vec<String> = parts
-        .iter()
-        .map(|part| printable(&part.to_string_lossy()))
-        .collect();
+    let names: Vec<String> = parts.iter().map(|part| printable(&part.to_string_lossy())).collect();
     let name = names.join("::");
     let wrong = |part: &&OsStr| match part.to_str() {
         None => Some("is not UTF-8"),
@@ -190,9 +176,7 @@ fn book_name(root: &Path, path: &Path) -> Result<String, (String, String)> {
 }
 
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl BookFile {
@@ -220,17 +204,12 @@ impl BookFile {
         };
         let files = BookFolder {
             folder: folder.clone(),
-            depth: folder
-                .strip_prefix(&self.root)
-                .map_or(0, |inside| inside.components().count()),
+            depth: folder.strip_prefix(&self.root).map_or(0, |inside| inside.components().count()),
             known: RefCell::default(),
         };
         let plain = |name: &str| environment(name);
-        let mut problems: Vec<Problem> = self
-            .refused
-            .iter()
-            .map(|why| Problem::at(Place::START, why))
-            .collect();
+        let mut problems: Vec<Problem> =
+            self.refused.iter().map(|why| Problem::at(Place::START, why)).collect();
         let Some(root) = node::parse(&bytes, &plain, &mut problems) else {
             return Err(broken(problems, source));
         };
@@ -244,10 +223,7 @@ impl BookFile {
                 let mut notes = reader.findings.notes;
                 notes.sort();
                 notes.dedup();
-                Ok(ReadBook {
-                    notes: show_problems(&self.path, &source, &notes),
-                    book,
-                })
+                Ok(ReadBook { notes: show_problems(&self.path, &source, &notes), book })
             }
             _ => Err(broken(problems, source)),
         }
@@ -256,10 +232,7 @@ impl BookFile {
 
 fn show_problems(path: &Path, source: &str, problems: &[Problem]) -> String {
     let path = path.display().to_string();
-    let shown: Vec<String> = problems
-        .iter()
-        .map(|problem| problem.show(&path, source).to_string())
-        .collect();
+    let shown: Vec<String> = problems.iter().map(|problem| problem.show(&path, source).to_string()).collect();
     shown.join("\n")
 }
 
@@ -277,9 +250,7 @@ impl BookFolder {
         if let Some(known) = self.known.borrow().get(path) {
             return *known;
         }
-        let found = std::fs::metadata(self.folder.join(path))
-            .ok()
-            .map(|metadata| metadata.is_file());
+        let found = std::fs::metadata(self.folder.join(path)).ok().map(|metadata| metadata.is_file());
         self.known.borrow_mut().insert(path.to_owned(), found);
         found
     }

@@ -34,28 +34,15 @@ pub(super) struct KeyRule {
 }
 
 const fn key(name: &'static str, shape: Shape, default: &'static str, meaning: &'static str) -> KeyRule {
-    KeyRule {
-        name,
-        alias: None,
-        shape,
-        required: false,
-        default,
-        meaning,
-    }
+    KeyRule { name, alias: None, shape, required: false, default, meaning }
 }
 
 const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> KeyRule {
-    KeyRule {
-        required: true,
-        ..key(name, shape, "", meaning)
-    }
+    KeyRule { required: true, ..key(name, shape, "", meaning) }
 }
 
 const fn also(alias: &'static str, rule: KeyRule) -> KeyRule {
-    KeyRule {
-        alias: Some(alias),
-        ..rule
-    }
+    KeyRule { alias: Some(alias), ..rule }
 }
 
 pub(super) const LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
@@ -77,12 +64,8 @@ const DEADMAN: KeyRule = key(
     "time after which the host heals by itself; the sum of the case's time limits and a margin, unless said; \"off\" to do without",
 );
 const TAGS: KeyRule = key("tags", Shape::Texts, "", "labels to select cases by");
-const PASS_STEP: KeyRule = key(
-    "pass_step",
-    Shape::Truth,
-    "true",
-    "the healthcheck gets --step=N as its last argument",
-);
+const PASS_STEP: KeyRule =
+    key("pass_step", Shape::Truth, "true", "the healthcheck gets --step=N as its last argument");
 
 /// The keys of a book.
 pub(super) const BOOK: &[KeyRule] = &[
@@ -91,12 +74,7 @@ pub(super) const BOOK: &[KeyRule] = &[
     key("mem", Shape::Number, "64", "memory the task needs, in MiB"),
     required("hosts", Shape::Hosts, "the service's hosts: [user@]host[:port]"),
     key("ssh", Shape::Ssh, "", "how to log in"),
-    key(
-        "loglevel",
-        Shape::OneOf(LEVELS),
-        "info",
-        "of the executor's own log",
-    ),
+    key("loglevel", Shape::OneOf(LEVELS), "info", "of the executor's own log"),
     key(
         "failfast",
         Shape::Truth,
@@ -110,63 +88,32 @@ pub(super) const BOOK: &[KeyRule] = &[
     DEADMAN,
     TAGS,
     PASS_STEP,
-    key(
-        "resources",
-        Shape::Texts,
-        "",
-        "more files to ship to where the case runs",
-    ),
-    key(
-        "secrets",
-        Shape::Texts,
-        "",
-        "names of variables whose values are shown nowhere",
-    ),
+    key("resources", Shape::Texts, "", "more files to ship to where the case runs"),
+    key("secrets", Shape::Texts, "", "names of variables whose values are shown nowhere"),
 ];
 
 /// The keys of `ssh`.
 pub(super) const SSH: &[KeyRule] = &[
     key("username", Shape::Text, "", "the user to log in as"),
     key("password", Shape::Text, "", "the user's password"),
-    also(
-        "key_filename",
-        key("identity_file", Shape::Text, "", "the private key"),
-    ),
+    also("key_filename", key("identity_file", Shape::Text, "", "the private key")),
     key("passphrase", Shape::Text, "", "of the private key"),
     key("port", Shape::Port, "22", "the port of the SSH server"),
-    key(
-        "known_hosts",
-        Shape::Text,
-        "~/.ssh/known_hosts",
-        "the file of known host keys",
-    ),
+    key("known_hosts", Shape::Text, "~/.ssh/known_hosts", "the file of known host keys"),
     key(
         "host_key_check",
         Shape::OneOf(HOST_KEY_CHECKS),
         "strict",
         "what to do about a host key that is not known",
     ),
-    key(
-        "connect_timeout",
-        Shape::Duration,
-        "10s",
-        "time limit of connecting and logging in",
-    ),
+    key("connect_timeout", Shape::Duration, "10s", "time limit of connecting and logging in"),
 ];
 
 /// The keys of a failure.
 pub(super) const FAILURE: &[KeyRule] = &[
     required("name", Shape::Text, "the name of the test; unique in the book"),
-    required(
-        "inducer",
-        Shape::Command,
-        "breaks the host: copied there, run there",
-    ),
-    required(
-        "reverter",
-        Shape::Command,
-        "heals the host: copied there, run there",
-    ),
+    required("inducer", Shape::Command, "breaks the host: copied there, run there"),
+    required("reverter", Shape::Command, "heals the host: copied there, run there"),
     required(
         "healthcheck",
         Shape::Command,
@@ -178,22 +125,12 @@ pub(super) const FAILURE: &[KeyRule] = &[
         "",
         "run on the host after the inducer; not 0 means that the failure did not take hold",
     ),
-    key(
-        "expect",
-        Shape::OneOf(EXPECTATIONS),
-        "healthy",
-        "what the healthcheck must say during the failure",
-    ),
+    key("expect", Shape::OneOf(EXPECTATIONS), "healthy", "what the healthcheck must say during the failure"),
     TIMEOUT,
     GRACE,
     DEADMAN,
     PASS_STEP,
-    key(
-        "hosts",
-        Shape::Hosts,
-        "",
-        "those of the book's hosts that this failure is tried on",
-    ),
+    key("hosts", Shape::Hosts, "", "those of the book's hosts that this failure is tried on"),
     ENV,
     TAGS,
     key("skip", Shape::Text, "", "a reason not to run it"),

@@ -155,12 +155,7 @@ impl HostEntry {
                     "`{entry}` is no demo host: write `sandbox:NAME`, of letters, digits, `-` and `_`"
                 ));
             }
-            return Ok(Self {
-                user: None,
-                host: name.to_owned(),
-                port: None,
-                sandbox: true,
-            });
+            return Ok(Self { user: None, host: name.to_owned(), port: None, sandbox: true });
         }
         let (user, rest) = match entry.rsplit_once('@') {
             Some(("", _)) => return Err(format!("`{entry}` has no user before the `@`: {SHAPE}")),
@@ -203,12 +198,7 @@ impl HostEntry {
         if user.as_deref().is_some_and(|user| user.contains(strange)) {
             return Err(format!("`{entry}` has a user that is no name: {SHAPE}"));
         }
-        Ok(Self {
-            user,
-            host: host.to_owned(),
-            port,
-            sandbox: false,
-        })
+        Ok(Self { user, host: host.to_owned(), port, sandbox: false })
     }
 }
 
@@ -330,9 +320,7 @@ pub struct ScriptFile {
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let longest = Duration::from_secs(30 * 24 * 3600);
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|time| *time <= longest);
+        return Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= longest);
     }
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
@@ -342,9 +330,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(digits);
-        let letters = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         let unit_seconds = match unit {
             "ms" => 0.001,
@@ -364,11 +350,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 pub fn show_duration(time: Duration) -> String {
     let millis = time.as_millis();
     if millis == 0 || !millis.is_multiple_of(1000) && millis < 1000 {
-        return if millis == 0 {
-            "0s".to_owned()
-        } else {
-            format!("{millis}ms")
-        };
+        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
     }
     let seconds = time.as_secs();
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -405,9 +387,7 @@ mod tests {
         check("1h30m", Some("1h30m"));
         check("1.5m", Some("1m30s"));
         check("1m1s500ms", Some("1m1.500s"));
-        for text in [
-            "", "s", "5", "5 s", "5x", "-1", "-1s", "1e99", "999999h", "nan", "inf", "1m30",
-        ] {
+        for text in ["", "s", "5", "5 s", "5x", "-1", "-1s", "1e99", "999999h", "nan", "inf", "1m30"] {
             if text == "5" {
                 continue;
             }
@@ -419,11 +399,7 @@ mod tests {
     fn hosts() {
         fn check(entry: &str, want: Result<&str, &str>) {
             let got = HostEntry::parse(entry).map(|host| {
-                let user = host
-                    .user
-                    .as_deref()
-                    .map(|user| format!("{user} at "))
-                    .unwrap_or_default();
+                let user = host.user.as_deref().map(|user| format!("{user} at ")).unwrap_or_default();
                 format!("{user}{host}, ${{host}} is {}", host.host)
             });
             assert_eq!(got.as_deref().map_err(String::as_str), want, "for {entry:?}");
@@ -437,31 +413,13 @@ mod tests {
         check("", Err("an empty host: write `[user@]host[:port]`"));
         check("a:x", Err("`x` is no port: a number from 1 to 65535"));
         check("a:0", Err("`0` is no port: a number from 1 to 65535"));
-        check(
-            "a b",
-            Err("`a b` is no name of a host: write `[user@]host[:port]`"),
-        );
-        check(
-            "-oProxy",
-            Err("`-oProxy` is no name of a host: write `[user@]host[:port]`"),
-        );
-        check(
-            "@h",
-            Err("`@h` has no user before the `@`: write `[user@]host[:port]`"),
-        );
+        check("a b", Err("`a b` is no name of a host: write `[user@]host[:port]`"));
+        check("-oProxy", Err("`-oProxy` is no name of a host: write `[user@]host[:port]`"));
+        check("@h", Err("`@h` has no user before the `@`: write `[user@]host[:port]`"));
         check(":22", Err("`:22` names no host: write `[user@]host[:port]`"));
-        check(
-            "::1",
-            Err("`::1` looks like an IPv6 address: write it in brackets, `[::1]`"),
-        );
-        check(
-            "[::1",
-            Err("`[::1` has a `[` without its `]`: write `[user@]host[:port]`"),
-        );
-        check(
-            "[::1]x",
-            Err("`[::1]x` goes on after the `]`: write `[user@]host[:port]`"),
-        );
+        check("::1", Err("`::1` looks like an IPv6 address: write it in brackets, `[::1]`"));
+        check("[::1", Err("`[::1` has a `[` without its `]`: write `[user@]host[:port]`"));
+        check("[::1]x", Err("`[::1]x` goes on after the `]`: write `[user@]host[:port]`"));
         check(
             "sandbox:a b",
             Err("`sandbox:a b` is no demo host: write `sandbox:NAME`, of letters, digits, `-` and `_`"),

@@ -106,12 +106,7 @@ pub(super) fn parse(
         }
     };
     let source = &join_surrogates(source);
-    let mut builder = Builder {
-        environment,
-        problems,
-        anchors: Vec::new(),
-        count: 0,
-    };
+    let mut builder = Builder { environment, problems, anchors: Vec::new(), count: 0 };
     let mut root = None;
     let mut stack: Vec<Open> = Vec::new();
     for event in Parser::new_from_str(source) {
@@ -119,14 +114,7 @@ pub(super) fn parse(
             Ok(event) => event,
             Err(error) => {
                 let marker = error.marker();
-                let place = clip(
-                    Place {
-                        line: marker.line(),
-                        column: marker.col() + 1,
-                        length: 1,
-                    },
-                    source,
-                );
+                let place = clip(Place { line: marker.line(), column: marker.col() + 1, length: 1 }, source);
                 let message = syntax_message(error.info(), source, place);
                 builder.problems.push(Problem::at(place, message));
                 return None;
@@ -177,10 +165,9 @@ pub(super) fn parse(
                 }
             },
             Event::DocumentStart(_) if root.is_some() => {
-                builder.problems.push(Problem::at(
-                    place,
-                    "a second document begins here: a file holds one book",
-                ));
+                builder
+                    .problems
+                    .push(Problem::at(place, "a second document begins here: a file holds one book"));
                 return None;
             }
             _ => None,
@@ -240,10 +227,7 @@ impl Builder<'_> {
                 scalar.unset.push(String::new());
             }
         }
-        Node {
-            place,
-            value: Value::Scalar(scalar),
-        }
+        Node { place, value: Value::Scalar(scalar) }
     }
 
     fn remember(&mut self, anchor: usize, node: &Node) {
@@ -289,19 +273,11 @@ enum OpenItems {
 
 impl Open {
     fn list(place: Place, anchor: usize) -> Self {
-        Self {
-            place,
-            anchor,
-            items: OpenItems::List(Vec::new()),
-        }
+        Self { place, anchor, items: OpenItems::List(Vec::new()) }
     }
 
     fn map(place: Place, anchor: usize) -> Self {
-        Self {
-            place,
-            anchor,
-            items: OpenItems::Map(Vec::new(), None),
-        }
+        Self { place, anchor, items: OpenItems::Map(Vec::new(), None) }
     }
 
     fn wants_key(&self) -> bool {
@@ -313,10 +289,7 @@ impl Open {
             OpenItems::List(items) => Value::List(items),
             OpenItems::Map(entries, _) => Value::Map(entries),
         };
-        Node {
-            place: self.place,
-            value,
-        }
+        Node { place: self.place, value }
     }
 
     fn add(&mut self, node: Node) -> Result<(), Problem> {
@@ -330,10 +303,7 @@ impl Open {
                         Value::Scalar(scalar) => scalar.text.as_literal().map(str::to_owned),
                         _ => None,
                     };
-                    *key = Some(Key {
-                        place,
-                        name: name.clone().unwrap_or_default(),
-                    });
+                    *key = Some(Key { place, name: name.clone().unwrap_or_default() });
                     if name.is_none() {
                         return Err(Problem::at(place, "a key is a text, not a list or a map"));
                     }
@@ -356,19 +326,9 @@ impl Open {
 
 fn place_of(span: Span, source: &str) -> Place {
     let start = span.start;
-    let length = if span.end.line() == start.line() {
-        span.end.col().saturating_sub(start.col())
-    } else {
-        usize::MAX
-    };
-    clip(
-        Place {
-            line: start.line(),
-            column: start.col() + 1,
-            length,
-        },
-        source,
-    )
+    let length =
+        if span.end.line() == start.line() { span.end.col().saturating_sub(start.col()) } else { usize::MAX };
+    clip(Place { line: start.line(), column: start.col() + 1, length }, source)
 }
 
 /// Keeps a place within its line, for the parser names ends of lines and of files too.
@@ -376,11 +336,7 @@ fn clip(place: Place, source: &str) -> Place {
     let count = source.lines().count().max(1);
     if place.line > count {
         let last = source.lines().next_back().unwrap_or("");
-        return Place {
-            line: count,
-            column: last.chars().count().max(1),
-            length: 1,
-        };
+        return Place { line: count, column: last.chars().count().max(1), length: 1 };
     }
     let Some(line) = source.lines().nth(place.line.max(1) - 1) else {
         return Place::START;
@@ -397,18 +353,28 @@ fn clip(place: Place, source: &str) -> Place {
 /// The parser's own words, and what a person can do about the commonest of them.
 fn syntax_message(info: &str, source: &str, place: Place) -> String {
     let line = source.lines().nth(place.line - 1).unwrap_or("");
-    let advice = if line.trim_start_matches(' ').starts_with('\t') {
-        ": YAML is indented with blanks, not tabs"
+    let backslash = line.contains("\\'");
+    let what = if line.trim_start_matches(' ').starts_with('\t') {
+        "YAML is indented with blanks, not with tabs"
     } else if info.contains("unknown anchor") {
-        ": an alias `*name` needs an anchor `&name` before it; a text that begins with `*` needs quotes"
-    } else if line.contains("'") && line.contains("\\'") {
-        ": within single quotes a quote is written twice ('')"
-    } else if info.contains("tag") || line.trim_start().starts_with(['@', '`', '%']) {
-        ": a text that begins with a special character needs quotes"
+        "an alias `*name` needs an anchor `&name` before it; a text that begins with `*` needs quotes"
+    } else if info.contains("trailing content after") && backslash {
+        "the quoted text ends before this: within single quotes, a quote is written twice ('') and not as \\'"
+    } else if info.contains("trailing content after") {
+        "the quoted text ends before this: is a quote missing, or one too many?"
+    } else if info.contains("document start") {
+        "the book has ended before this: is a bracket missing, or one too many?"
+    } else if info.contains("illegal placement") || info.contains("',' or") {
+        "this cannot stand here: is a bracket, a comma or a quote missing before it?"
+    } else if line.trim_start().starts_with(['@', '`', '%']) {
+        "a text that begins with a special character needs quotes"
     } else {
         ""
     };
-    format!("neither YAML nor JSON: {info}{advice}")
+    match what {
+        "" => format!("neither YAML nor JSON: {info}"),
+        what => format!("neither YAML nor JSON: {what}"),
+    }
 }
 
 /// JSON writes a character beyond U+FFFF as two escapes, which YAML does not know: they become the one that it does.
@@ -422,10 +388,7 @@ fn join_surrogates(source: &str) -> std::borrow::Cow<'_, str> {
         joined.push_str(&rest[..at]);
         rest = &rest[at..];
         let high = unit(rest).filter(|unit| (0xd800..0xdc00).contains(unit));
-        let low = rest
-            .get(6..)
-            .and_then(unit)
-            .filter(|unit| (0xdc00..0xe000).contains(unit));
+        let low = rest.get(6..).and_then(unit).filter(|unit| (0xdc00..0xe000).contains(unit));
         if let (Some(high), Some(low)) = (high, low) {
             let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
             joined.push_str(&format!("\\U{code:08X}"));

@@ -16,11 +16,7 @@ pub struct Place {
 
 impl Place {
     /// The start of a file: for what is wrong with it as a whole.
-    pub const START: Self = Self {
-        line: 1,
-        column: 1,
-        length: 1,
-    };
+    pub const START: Self = Self { line: 1, column: 1, length: 1 };
 }
 
 /// One thing that is wrong with a book, or (as a note) one that its author should know.
@@ -35,19 +31,12 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place.
     pub fn at(place: Place, message: impl Into<String>) -> Self {
-        Self {
-            place,
-            message: message.into(),
-        }
+        Self { place, message: message.into() }
     }
 
     /// The problem as a person reads it: `file:line:column: message`, the line, and carets under the place.
     pub fn show<'a>(&'a self, path: &'a str, source: &'a str) -> impl fmt::Display + 'a {
-        Shown {
-            problem: self,
-            path,
-            source,
-        }
+        Shown { problem: self, path, source }
     }
 }
 
@@ -63,11 +52,7 @@ const SHOWN_COLUMNS_MAX: usize = 160;
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { line, column, length } = self.problem.place;
-        write!(
-            formatter,
-            "{}:{line}:{column}: {}",
-            self.path, self.problem.message
-        )?;
+        write!(formatter, "{}:{line}:{column}: {}", self.path, self.problem.message)?;
         let Some(text) = self.source.lines().nth(line - 1) else {
             return Ok(());
         };

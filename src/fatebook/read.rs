@@ -50,17 +50,11 @@ struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     fn get(&self, name: &str) -> Option<&'n Node> {
-        self.found
-            .iter()
-            .find(|(found, ..)| *found == name)
-            .map(|(.., node)| *node)
+        self.found.iter().find(|(found, ..)| *found == name).map(|(.., node)| *node)
     }
 
     fn key_place(&self, name: &str) -> Place {
-        self.found
-            .iter()
-            .find(|(found, ..)| *found == name)
-            .map_or(self.place, |(_, place, _)| *place)
+        self.found.iter().find(|(found, ..)| *found == name).map_or(self.place, |(_, place, _)| *place)
     }
 }
 
@@ -111,7 +105,7 @@ impl<'a> Reader<'a> {
         let fields = self.fields(root, keys::BOOK, "a fatebook")?;
         let secrets = self.names(&fields);
         self.secrets.clone_from(&secrets);
-        let service = self.text(fields.get("service"));
+        let service = self.text(fields.get("service"), "service");
         if let (Some(service), Some(node)) = (&service, fields.get("service"))
             && service.trim().is_empty()
             && self.is_set(node)
@@ -127,9 +121,7 @@ impl<'a> Reader<'a> {
         let resources = self.resources(fields.get("resources"));
         let defaults = Defaults {
             env: self.env(fields.get("env")),
-            timeout: self
-                .timeout(fields.get("timeout"))
-                .unwrap_or(Duration::from_secs(60)),
+            timeout: self.timeout(fields.get("timeout")).unwrap_or(Duration::from_secs(60)),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or_default(),
             deadman: self.deadman(fields.get("deadman")).unwrap_or(Deadman::Default),
             deadman_place: fields.get("deadman").map(|node| node.place),
@@ -137,10 +129,8 @@ impl<'a> Reader<'a> {
             pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(true),
         };
         let fates = self.fates(fields.get("failures"), &hosts, &resources, &defaults);
-        let mut secret_values: Vec<String> = secrets
-            .iter()
-            .filter_map(|name| (self.environment)(name))
-            .collect();
+        let mut secret_values: Vec<String> =
+            secrets.iter().filter_map(|name| (self.environment)(name)).collect();
         for fate in &fates {
             for (name, value) in &fate.env {
                 if secrets.contains(name) {
@@ -179,24 +169,21 @@ impl<'a> Reader<'a> {
     /// Compares a map's keys with the rules; `None` if it is no map.
     fn fields<'n>(&mut self, node: &'n Node, rules: &'static [KeyRule], what: &str) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
-            self.problem(
-                node.place,
-                format!("{what} is a map of keys and values, not {}", node.kind()),
-            );
+            self.problem(node.place, format!("{what} is a map of keys and values, not {}", node.kind()));
             return None;
         };
+        let mut meant: Vec<&str> = Vec::new();
         let mut found: Vec<(&'static str, Place, &Node)> = Vec::new();
         for (key, value) in entries {
-            let rule = rules
-                .iter()
-                .find(|rule| rule.name == key.name || rule.alias == Some(key.name.as_str()));
+            let rule =
+                rules.iter().find(|rule| rule.name == key.name || rule.alias == Some(key.name.as_str()));
             let Some(rule) = rule else {
-                let names = rules
-                    .iter()
-                    .flat_map(|rule| [Some(rule.name), rule.alias])
-                    .flatten();
+                let names = rules.iter().flat_map(|rule| [Some(rule.name), rule.alias]).flatten();
                 let advice = match nearest(&key.name, names) {
-                    Some(name) => format!("did you mean `{name}`?"),
+                    Some(name) => {
+                        meant.push(name);
+                        format!("did you mean `{name}`?")
+                    }
                     None if key.name == "<<" => "merge keys are not read: write the keys out".to_owned(),
                     None => {
                         let names: Vec<&str> = rules.iter().map(|rule| rule.name).collect();
@@ -209,9 +196,7 @@ impl<'a> Reader<'a> {
             if let Some((_, first, _)) = found.iter().find(|(name, ..)| *name == rule.name) {
                 // A key that stands twice by the same name was told of when the file was read.
                 if rule.alias == Some(key.name.as_str())
-                    || entries
-                        .iter()
-                        .any(|(other, _)| rule.alias == Some(other.name.as_str()))
+                    || entries.iter().any(|(other, _)| rule.alias == Some(other.name.as_str()))
                 {
                     let message = format!(
                         "`{}` is another name of `{}`, and both are given (line {}): take one of them out",
@@ -223,7 +208,7 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            if value.is_null() && rule.shape != Shape::Text {
+            if value.is_null() && (rule.required || rule.shape != Shape::Text) {
                 self.problem(
                     key.place,
                     format!("`{}` has no value: give it one, or take the line out", key.name),
@@ -233,21 +218,15 @@ impl<'a> Reader<'a> {
             found.push((rule.name, key.place, value));
         }
         for rule in rules.iter().filter(|rule| rule.required) {
-            if !found.iter().any(|(name, ..)| *name == rule.name) {
+            if !found.iter().any(|(name, ..)| *name == rule.name) && !meant.contains(&rule.name) {
                 self.problem(
-                    Place {
-                        length: 1,
-                        ..node.place
-                    },
+                    Place { length: 1, ..node.place },
                     format!("`{}` is missing: {}", rule.name, rule.meaning),
                 );
             }
         }
         found.retain(|(_, _, value)| !value.is_null());
-        Some(Fields {
-            place: node.place,
-            found,
-        })
+        Some(Fields { place: node.place, found })
     }
 
     fn is_set(&self, node: &Node) -> bool {
@@ -292,8 +271,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self, node: Option<&Node>) -> Option<String> {
-        self.plain(node?, "this is a text")
+    fn text(&mut self, node: Option<&Node>, name: &str) -> Option<String> {
+        self.plain(node?, &format!("`{name}` is a text"))
     }
 
     fn number(&mut self, node: Option<&Node>, name: &str) -> Option<f64> {
@@ -325,10 +304,11 @@ impl<'a> Reader<'a> {
         let written = scalar.text.as_literal().unwrap_or("").to_owned();
         let truth = as_bool(&written).filter(|_| scalar.untyped);
         if truth.is_none() {
-            let advice = if as_bool(&written).is_some() {
-                ": take the quotes away"
-            } else {
-                ""
+            let advice = match written.to_lowercase().as_str() {
+                "true" | "false" => ": take the quotes away",
+                "yes" | "y" | "on" | "1" => ": write true",
+                "no" | "n" | "off" | "0" => ": write false",
+                _ => "",
             };
             self.problem(node.place, format!("{wanted}, not `{written}`{advice}"));
         }
@@ -349,10 +329,7 @@ impl<'a> Reader<'a> {
     fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {
         let time = self.duration(node, "timeout")?;
         if time.is_zero() {
-            self.problem(
-                node?.place,
-                "a `timeout` of nothing lets no step end: give it more than 0s",
-            );
+            self.problem(node?.place, "a `timeout` of nothing lets no step end: give it more than 0s");
             return None;
         }
         Some(time)
@@ -382,10 +359,7 @@ impl<'a> Reader<'a> {
         let node = node?;
         let wanted = format!("`{name}` is one of {}", choices.join(", "));
         let written = self.plain(node, &wanted)?;
-        let found = choices
-            .iter()
-            .find(|choice| choice.eq_ignore_ascii_case(&written))
-            .copied();
+        let found = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&written)).copied();
         if found.is_none() {
             let advice = match nearest(&written, choices.iter().copied()) {
                 Some(choice) => format!(": did you mean `{choice}`?"),
@@ -477,10 +451,7 @@ impl<'a> Reader<'a> {
     fn env(&mut self, node: Option<&Node>) -> Vec<(String, Text)> {
         let Some(node) = node else { return Vec::new() };
         let Value::Map(entries) = &node.value else {
-            self.problem(
-                node.place,
-                format!("`env` is a map of names and values, not {}", node.kind()),
-            );
+            self.problem(node.place, format!("`env` is a map of names and values, not {}", node.kind()));
             return Vec::new();
         };
         let mut variables = Vec::new();
@@ -500,11 +471,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if let Some(scalar) = self.scalar(value, "the value of a variable is a text") {
-                let text = if value.is_null() {
-                    Text::default()
-                } else {
-                    scalar.text.clone()
-                };
+                let text = if value.is_null() { Text::default() } else { scalar.text.clone() };
                 if text.as_literal().is_some_and(|text| text.contains('\0')) {
                     self.problem(value.place, "a variable cannot hold a NUL");
                 }
@@ -520,18 +487,15 @@ impl<'a> Reader<'a> {
             return (options, Vec::new());
         };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        options.username = given(self.text(fields.get("username")));
-        options.password = given(self.text(fields.get("password")));
-        options.passphrase = given(self.text(fields.get("passphrase")));
-        options.identity_file = given(self.text(fields.get("identity_file"))).map(PathBuf::from);
-        options.known_hosts = given(self.text(fields.get("known_hosts"))).map(PathBuf::from);
-        for (name, file) in [
-            ("identity_file", &options.identity_file),
-            ("known_hosts", &options.known_hosts),
-        ] {
-            let Some(path) = file
-                .as_deref()
-                .filter(|path| path.is_relative() && !path.starts_with("~"))
+        options.username = given(self.text(fields.get("username"), "username"));
+        options.password = given(self.text(fields.get("password"), "password"));
+        options.passphrase = given(self.text(fields.get("passphrase"), "passphrase"));
+        options.identity_file =
+            given(self.text(fields.get("identity_file"), "identity_file")).map(PathBuf::from);
+        options.known_hosts = given(self.text(fields.get("known_hosts"), "known_hosts")).map(PathBuf::from);
+        for (name, file) in [("identity_file", &options.identity_file), ("known_hosts", &options.known_hosts)]
+        {
+            let Some(path) = file.as_deref().filter(|path| path.is_relative() && !path.starts_with("~"))
             else {
                 continue;
             };
@@ -539,16 +503,10 @@ impl<'a> Reader<'a> {
             if !self.files.stays_inside(path) {
                 self.problem(
                     place,
-                    format!(
-                        "`{}` leaves the folder of the fatebooks: name an absolute path",
-                        path.display()
-                    ),
+                    format!("`{}` leaves the folder of the fatebooks: name an absolute path", path.display()),
                 );
             } else if !self.files.is_file(path) {
-                self.problem(
-                    place,
-                    format!("there is no file `{}` beside the book", path.display()),
-                );
+                self.problem(place, format!("there is no file `{}` beside the book", path.display()));
             }
         }
         if let Some(node) = fields.get("port")
@@ -557,21 +515,15 @@ impl<'a> Reader<'a> {
             if port.fract() == 0.0 && port <= 65535.0 {
                 options.port = port as u16;
             } else {
-                self.problem(
-                    node.place,
-                    format!("`{port}` is no port: a number from 1 to 65535"),
-                );
+                self.problem(node.place, format!("`{port}` is no port: a number from 1 to 65535"));
             }
         }
-        options.host_key_check = match self.one_of(
-            fields.get("host_key_check"),
-            "host_key_check",
-            keys::HOST_KEY_CHECKS,
-        ) {
-            Some("accept-new") => HostKeyCheck::AcceptNew,
-            Some("off") => HostKeyCheck::Off,
-            _ => HostKeyCheck::Strict,
-        };
+        options.host_key_check =
+            match self.one_of(fields.get("host_key_check"), "host_key_check", keys::HOST_KEY_CHECKS) {
+                Some("accept-new") => HostKeyCheck::AcceptNew,
+                Some("off") => HostKeyCheck::Off,
+                _ => HostKeyCheck::Strict,
+            };
         if let Some(time) = self.duration(fields.get("connect_timeout"), "connect_timeout") {
             if time.is_zero() {
                 self.problem(
@@ -581,11 +533,7 @@ impl<'a> Reader<'a> {
             }
             options.connect_timeout = time;
         }
-        let secrets = [&options.password, &options.passphrase]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let secrets = [&options.password, &options.passphrase].into_iter().flatten().cloned().collect();
         (options, secrets)
     }
 
@@ -645,10 +593,7 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         if items.is_empty() {
-            self.problem(
-                node.place,
-                "`failures` is empty: a fatebook has at least one failure",
-            );
+            self.problem(node.place, "`failures` is empty: a fatebook has at least one failure");
         }
         let mut fates: Vec<Fate> = Vec::new();
         for item in items {
@@ -665,10 +610,7 @@ impl<'a> Reader<'a> {
                 self.problem(place, message);
             }
             let fate = self.fate(&fields, name.unwrap_or_default(), hosts, resources, defaults);
-            fates.extend(fate.map(|fate| Fate {
-                line: item.place.line,
-                ..fate
-            }));
+            fates.extend(fate.map(|fate| Fate { line: item.place.line, ..fate }));
         }
         fates
     }
@@ -710,9 +652,7 @@ impl<'a> Reader<'a> {
         let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
         let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
         let healthcheck = self.healthcheck(fields.get("healthcheck"), resources);
-        let verify = fields
-            .get("verify")
-            .map(|node| self.host_command(Some(node), "verify", resources));
+        let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
         let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
             Some("unhealthy") => Expectation::Unhealthy,
             _ => Expectation::Healthy,
@@ -729,10 +669,7 @@ impl<'a> Reader<'a> {
                     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
                     self.problem(
                         node.place,
-                        format!(
-                            "`{host}` is none of the book's hosts, which are {}",
-                            names.join(", ")
-                        ),
+                        format!("`{host}` is none of the book's hosts, which are {}", names.join(", ")),
                     );
                 }
             }
@@ -743,7 +680,7 @@ impl<'a> Reader<'a> {
                 .collect::<Vec<_>>()
         });
         let skip = fields.get("skip").and_then(|node| {
-            let reason = self.text(Some(node))?;
+            let reason = self.text(Some(node), "skip")?;
             if reason.trim().is_empty() || as_bool(&reason).is_some() {
                 self.problem(node.place, "`skip` is the reason not to run it, a text: say why");
             }
@@ -764,13 +701,9 @@ impl<'a> Reader<'a> {
             },
             expect,
             timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
-            grace: self
-                .duration(fields.get("grace"), "grace")
-                .unwrap_or(defaults.grace),
+            grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
             deadman: self.deadman(fields.get("deadman")).unwrap_or(defaults.deadman),
-            pass_step: self
-                .truth(fields.get("pass_step"), "pass_step")
-                .unwrap_or(defaults.pass_step),
+            pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step),
             hosts: own_hosts.unwrap_or_else(|| hosts.to_vec()),
             env,
             tags,
@@ -780,10 +713,7 @@ impl<'a> Reader<'a> {
         if let Deadman::After(time) = fate.deadman
             && time < fate.longest_life()
         {
-            let place = fields
-                .get("deadman")
-                .map(|node| node.place)
-                .or(defaults.deadman_place);
+            let place = fields.get("deadman").map(|node| node.place).or(defaults.deadman_place);
             let message = format!(
                 "the revert cannot fit into a `deadman` of {}: the steps of `{}` may take {} until the reverter has ended (`timeout` {} each, `grace` {}): give it more, or lower them",
                 show_duration(time),
@@ -828,10 +758,7 @@ impl<'a> Reader<'a> {
             return Some((vec![Text::default()], node.place));
         }
         if words[0].as_literal() == Some("") {
-            self.problem(
-                items[0].place,
-                format!("the script of `{name}` is empty: name one"),
-            );
+            self.problem(items[0].place, format!("the script of `{name}` is empty: name one"));
             return None;
         }
         Some((words, items[0].place))
@@ -845,28 +772,16 @@ impl<'a> Reader<'a> {
             return None;
         };
         if first.is_empty() {
-            return Some(Command {
-                words,
-                style: CommandStyle::Program,
-                file: None,
-            });
+            return Some(Command { words, style: CommandStyle::Program, file: None });
         }
         let (style, offset, script) = first_word(&first);
         let mut file = None;
         if let Some(source) = self.find(script, resources) {
-            file = Some(ScriptFile {
-                source,
-                named: script.to_owned(),
-                offset,
-            });
+            file = Some(ScriptFile { source, named: script.to_owned(), offset });
         } else if script.contains('/') && style == CommandStyle::Program && !is_system_program(script) {
             self.problem(place, missing_script(script, base_name(script)));
         } else {
-            let what = if style == CommandStyle::Shell {
-                "shell text for"
-            } else {
-                "a program of"
-            };
+            let what = if style == CommandStyle::Shell { "shell text for" } else { "a program of" };
             self.note(
                 place,
                 format!("`{script}` is no file of the book: taken as {what} the host; nothing is copied"),
@@ -886,11 +801,7 @@ impl<'a> Reader<'a> {
             if path.is_absolute() && self.files.is_file(path) {
                 // It is taken as it stands.
             } else if let Some(source) = self.find(script, resources) {
-                file = Some(ScriptFile {
-                    source,
-                    named: script.to_owned(),
-                    offset,
-                });
+                file = Some(ScriptFile { source, named: script.to_owned(), offset });
             } else if script.contains('/') {
                 self.problem(place, missing_script(script, base_name(script)));
             } else if !self.files.in_path(script) {
@@ -930,9 +841,7 @@ impl<'a> Reader<'a> {
 
 /// A program that the host's system brings along: copying this machine's over it would be a failure of its own.
 fn is_system_program(script: &str) -> bool {
-    ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"]
-        .iter()
-        .any(|folder| script.starts_with(folder))
+    ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"].iter().any(|folder| script.starts_with(folder))
 }
 
 fn base_name(script: &str) -> &str {
@@ -955,17 +864,11 @@ fn first_word(first: &str) -> (CommandStyle, usize, &str) {
     }
     let mut offset = 0;
     for word in first.split(char::is_whitespace) {
-        let assignment = word
-            .split_once('=')
-            .is_some_and(|(name, _)| is_variable_name(name));
+        let assignment = word.split_once('=').is_some_and(|(name, _)| is_variable_name(name));
         if !word.is_empty() && !assignment {
             return (CommandStyle::Shell, offset, word);
         }
-        offset += word.len()
-            + first[offset + word.len()..]
-                .chars()
-                .next()
-                .map_or(0, char::len_utf8);
+        offset += word.len() + first[offset + word.len()..].chars().next().map_or(0, char::len_utf8);
     }
     (CommandStyle::Shell, 0, "")
 }

@@ -137,9 +137,7 @@ fn case_variable(name: &str) -> Option<CaseVariable> {
 /// Whether a word can be the name of a variable of the environment.
 pub(super) fn is_variable_name(name: &str) -> bool {
     let mut characters = name.chars();
-    characters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -163,11 +161,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let values = CaseValues {
-            host: "h1",
-            service: "a service",
-            failure: "a failure",
-        };
+        let values = CaseValues { host: "h1", service: "a service", failure: "a failure" };
         let got = Text::expand(source, &environment).map(|expanded| match expanded.unset.as_slice() {
             [] => expanded.text.fill(&values),
             unset => format!("{} (unset: {})", expanded.text.fill(&values), unset.join(" ")),
@@ -189,10 +183,7 @@ mod tests {
 
     #[test]
     fn what_is_no_variable_is_refused() {
-        check(
-            "a ${SET",
-            Err("`${` without its `}`; write `$${` for a literal `${`"),
-        );
+        check("a ${SET", Err("`${` without its `}`; write `$${` for a literal `${`"));
         check(
             "${}",
             Err(
@@ -205,9 +196,6 @@ mod tests {
                 "`${1a}` names no variable: write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`",
             ),
         );
-        check(
-            "${host:-x}",
-            Err("`${host}` always has a value: leave out the default"),
-        );
+        check("${host:-x}", Err("`${host}` always has a value: leave out the default"));
     }
 }

@@ -174,11 +174,7 @@ impl CaseMachine {
     fn again(&mut self) -> Vec<CaseAction> {
         self.attempt += 1;
         self.state = State::Performing;
-        vec![CaseAction::Perform {
-            step: self.step,
-            attempt: self.attempt,
-            limit: self.plan.timeout,
-        }]
+        vec![CaseAction::Perform { step: self.step, attempt: self.attempt, limit: self.plan.timeout }]
     }
 
     fn wait(&mut self, until: Duration) -> Vec<CaseAction> {
@@ -224,11 +220,7 @@ impl CaseMachine {
                 self.settle()
             }
             (Step::Induce, end) if end.is_success() => {
-                let next = if self.plan.verify {
-                    Step::Verify
-                } else {
-                    Step::During
-                };
+                let next = if self.plan.verify { Step::Verify } else { Step::During };
                 self.begin(now, next)
             }
             (Step::Verify, end) if end.is_success() => self.begin(now, Step::During),
@@ -247,11 +239,7 @@ impl CaseMachine {
             return self.wait(now + pause.min(self.plan.grace - asked_for));
         }
         if wanted {
-            let recovered = if self.attempt == 1 {
-                Duration::ZERO
-            } else {
-                asked_for
-            };
+            let recovered = if self.attempt == 1 { Duration::ZERO } else { asked_for };
             match self.step {
                 Step::During => self.recovered_after[0] = Some(recovered),
                 Step::After => self.recovered_after[1] = Some(recovered),
@@ -292,11 +280,7 @@ impl CaseMachine {
         if next < deadline {
             return self.wait(next);
         }
-        let tries = if self.attempt == 1 {
-            "once".to_owned()
-        } else {
-            format!("{} times", self.attempt)
-        };
+        let tries = if self.attempt == 1 { "once".to_owned() } else { format!("{} times", self.attempt) };
         self.find(
             Verdict::Unreverted,
             "Unreverted",
@@ -329,26 +313,15 @@ impl CaseMachine {
     }
 
     fn find(&mut self, verdict: Verdict, kind: &str, message: String) {
-        self.findings.push(Finding {
-            verdict,
-            kind: kind.to_owned(),
-            message,
-        });
+        self.findings.push(Finding { verdict, kind: kind.to_owned(), message });
     }
 
     /// Makes a finding of a step that did not end as it should.
     fn judge(&mut self, now: Duration, end: &StepEnd) {
-        let verb = if self.step.is_healthcheck() {
-            "asked"
-        } else {
-            "tried"
-        };
+        let verb = if self.step.is_healthcheck() { "asked" } else { "tried" };
         let asked = match self.attempt {
             0 | 1 => String::new(),
-            times => format!(
-                ", {verb} {times} times in {}",
-                show_duration(round(now - self.step_began))
-            ),
+            times => format!(", {verb} {times} times in {}", show_duration(round(now - self.step_began))),
         };
         if self.step.is_healthcheck() && (says_no(end) || end.is_success()) {
             let told = self.tell(end);
@@ -406,10 +379,7 @@ impl CaseMachine {
     fn tell(&self, end: &StepEnd) -> String {
         match end {
             StepEnd::TimedOut => {
-                format!(
-                    "took longer than its time limit of {}",
-                    show_duration(self.plan.timeout)
-                )
+                format!("took longer than its time limit of {}", show_duration(self.plan.timeout))
             }
             StepEnd::Exited(exit) => exit.to_string(),
             StepEnd::Failed(Trouble { message, .. }) => message.clone(),
@@ -425,10 +395,8 @@ fn says_no(end: &StepEnd) -> bool {
 
 /// Whether asking the healthcheck again may bring another answer.
 fn may_change(end: &StepEnd) -> bool {
-    matches!(
-        end,
-        StepEnd::TimedOut | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_))
-    ) && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
+    matches!(end, StepEnd::TimedOut | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_)))
+        && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
 }
 
 /// The pause after the given attempt: each twice as long as the one before.

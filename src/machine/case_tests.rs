@@ -20,10 +20,7 @@ fn exited(status: i32) -> StepEnd {
 }
 
 fn failed(kind: TroubleKind) -> StepEnd {
-    StepEnd::Failed(Trouble {
-        kind,
-        message: "why".to_owned(),
-    })
+    StepEnd::Failed(Trouble { kind, message: "why".to_owned() })
 }
 
 /// What has happened on one path through the machine.
@@ -49,15 +46,8 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
         }
         next = Some(action.clone());
     }
-    let Some(next) = next else {
-        panic!("nothing is to be done after {}", path.told)
-    };
-    assert_eq!(
-        machine.wake_at().is_some(),
-        next == CaseAction::Wait,
-        "{}",
-        path.told
-    );
+    let Some(next) = next else { panic!("nothing is to be done after {}", path.told) };
+    assert_eq!(machine.wake_at().is_some(), next == CaseAction::Wait, "{}", path.told);
     let mut count = 0;
     let mut go = |machine: &CaseMachine, event: CaseEvent, now: Duration, path: &Path| {
         let mut machine = machine.clone();
@@ -160,43 +150,21 @@ fn check_end(machine: &CaseMachine, path: &Path) {
     let done = |step: Step| path.performed.iter().filter(|(other, _)| *other == step).count();
     let last = |step: Step| path.performed.iter().rposition(|(other, _)| *other == step);
     let induced = last(Step::Induce);
-    let healed = path
-        .performed
-        .iter()
-        .rposition(|(step, success)| *step == Step::Revert && *success);
+    let healed = path.performed.iter().rposition(|(step, success)| *step == Step::Revert && *success);
     assert!(done(Step::Induce) <= 1, "induced twice: {told}");
     if let Some(induced) = induced {
         assert!(path.noted_dirty, "induced before that was noted: {told}");
-        assert!(
-            last(Step::Revert) > Some(induced),
-            "no reverter after the inducer: {told}"
-        );
-        let shouted = findings
-            .iter()
-            .any(|finding| finding.verdict == Verdict::Unreverted);
+        assert!(last(Step::Revert) > Some(induced), "no reverter after the inducer: {told}");
+        let shouted = findings.iter().any(|finding| finding.verdict == Verdict::Unreverted);
         assert_eq!(healed.is_none(), shouted, "neither healed nor shouted: {told}");
         assert_eq!(machine.is_dirty(), healed.is_none(), "{told}");
     } else {
         assert_eq!(done(Step::Revert), 0, "reverted what was not broken: {told}");
         assert!(!machine.is_dirty(), "{told}");
     }
-    assert_eq!(
-        path.noted_dirty,
-        path.noted_reverted || machine.is_dirty(),
-        "{told}"
-    );
-    assert!(
-        done(Step::After) == 0 || healed.is_some(),
-        "asked after a revert that was none: {told}"
-    );
-    let all = [
-        Step::Before,
-        Step::Prepare,
-        Step::Induce,
-        Step::During,
-        Step::Revert,
-        Step::After,
-    ];
+    assert_eq!(path.noted_dirty, path.noted_reverted || machine.is_dirty(), "{told}");
+    assert!(done(Step::After) == 0 || healed.is_some(), "asked after a revert that was none: {told}");
+    let all = [Step::Before, Step::Prepare, Step::Induce, Step::During, Step::Revert, Step::After];
     let survived = verdict == Verdict::Survived;
     assert!(
         !survived
@@ -218,12 +186,7 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
     for verify in [false, true] {
         for expect in [Expectation::Healthy, Expectation::Unhealthy] {
             for grace in [Duration::ZERO, Duration::from_millis(500)] {
-                let mut machine = CaseMachine::new(CasePlan {
-                    verify,
-                    expect,
-                    grace,
-                    ..plan()
-                });
+                let mut machine = CaseMachine::new(CasePlan { verify, expect, grace, ..plan() });
                 let actions = machine.step(Duration::ZERO, CaseEvent::Begin);
                 count += explore(&machine, &actions, Duration::ZERO, &Path::default());
             }
@@ -264,15 +227,8 @@ fn check(plan: CasePlan, ends: &[(Step, StepEnd)], verdict: Verdict, messages: &
 
 #[test]
 fn a_healthcheck_is_asked_again_within_its_grace() {
-    let plan = CasePlan {
-        grace: Duration::from_millis(900),
-        ..plan()
-    };
-    let mut ends = vec![
-        (Step::Before, exited(0)),
-        (Step::Prepare, exited(0)),
-        (Step::Induce, exited(0)),
-    ];
+    let plan = CasePlan { grace: Duration::from_millis(900), ..plan() };
+    let mut ends = vec![(Step::Before, exited(0)), (Step::Prepare, exited(0)), (Step::Induce, exited(0))];
     let mut recovers = ends.clone();
     recovers.extend([
         (Step::During, exited(1)),
@@ -294,24 +250,11 @@ fn a_healthcheck_is_asked_again_within_its_grace() {
 
 #[test]
 fn a_reverter_is_tried_until_its_time_is_up() {
-    let begin = [
-        (Step::Before, exited(0)),
-        (Step::Prepare, exited(0)),
-        (Step::Induce, exited(3)),
-    ];
+    let begin = [(Step::Before, exited(0)), (Step::Prepare, exited(0)), (Step::Induce, exited(3))];
     let mut heals = begin.to_vec();
-    heals.extend([
-        (Step::Revert, exited(1)),
-        (Step::Revert, StepEnd::TimedOut),
-        (Step::Revert, exited(0)),
-    ]);
+    heals.extend([(Step::Revert, exited(1)), (Step::Revert, StepEnd::TimedOut), (Step::Revert, exited(0))]);
     heals.push((Step::After, exited(0)));
-    check(
-        plan(),
-        &heals,
-        Verdict::Botched,
-        &["the inducer failed: exit status 3"],
-    );
+    check(plan(), &heals, Verdict::Botched, &["the inducer failed: exit status 3"]);
     let mut breaks = begin.to_vec();
     breaks.extend(vec![(Step::Revert, failed(TroubleKind::Connection)); 3]);
     check(
@@ -331,12 +274,7 @@ fn only_what_may_pass_is_tried_again_before_the_inducer() {
     let lost = (Step::Prepare, failed(TroubleKind::Connection));
     let mut ends = vec![begin.clone()];
     ends.extend(vec![lost; 4]);
-    check(
-        plan(),
-        &ends,
-        Verdict::Botched,
-        &["prepare: why, tried 4 times in 3.900s"],
-    );
+    check(plan(), &ends, Verdict::Botched, &["prepare: why, tried 4 times in 3.900s"]);
     let refused = (Step::Prepare, failed(TroubleKind::HostKey));
     check(plan(), &[begin, refused], Verdict::Botched, &["prepare: why"]);
 }

@@ -140,50 +140,26 @@ pub struct CaseReport {
 impl CaseOutcome {
     /// The outcome of a case that was never begun.
     pub fn skipped(reason: impl Into<String>) -> Self {
-        let finding = Finding {
-            verdict: Verdict::Skipped,
-            kind: "Skipped".to_owned(),
-            message: reason.into(),
-        };
-        Self {
-            verdict: Verdict::Skipped,
-            findings: vec![finding],
-            report: None,
-        }
+        let finding =
+            Finding { verdict: Verdict::Skipped, kind: "Skipped".to_owned(), message: reason.into() };
+        Self { verdict: Verdict::Skipped, findings: vec![finding], report: None }
     }
 
     /// The outcome of a case that could not be begun.
     pub fn botched(kind: &str, message: impl Into<String>) -> Self {
-        let finding = Finding {
-            verdict: Verdict::Botched,
-            kind: kind.to_owned(),
-            message: message.into(),
-        };
-        Self {
-            verdict: Verdict::Botched,
-            findings: vec![finding],
-            report: None,
-        }
+        let finding = Finding { verdict: Verdict::Botched, kind: kind.to_owned(), message: message.into() };
+        Self { verdict: Verdict::Botched, findings: vec![finding], report: None }
     }
 
     /// The outcome of a case of which nothing is known any more: its host may be broken.
     pub fn lost(message: impl Into<String>) -> Self {
-        let finding = Finding {
-            verdict: Verdict::Unreverted,
-            kind: "Unreverted".to_owned(),
-            message: message.into(),
-        };
-        Self {
-            verdict: Verdict::Unreverted,
-            findings: vec![finding],
-            report: None,
-        }
+        let finding =
+            Finding { verdict: Verdict::Unreverted, kind: "Unreverted".to_owned(), message: message.into() };
+        Self { verdict: Verdict::Unreverted, findings: vec![finding], report: None }
     }
 
     /// The finding that made the verdict.
     pub fn main_finding(&self) -> Option<&Finding> {
-        self.findings
-            .iter()
-            .find(|finding| finding.verdict == self.verdict)
+        self.findings.iter().find(|finding| finding.verdict == self.verdict)
     }
 }

@@ -44,12 +44,7 @@ pub struct Gate {
 impl Gate {
     /// A gate before which these cases wait.
     pub fn new(cases: impl IntoIterator<Item = GateCase>, width: usize, fail_fast: bool) -> Self {
-        Self {
-            waiting: cases.into_iter().collect(),
-            running: Vec::new(),
-            width: width.max(1),
-            fail_fast,
-        }
+        Self { waiting: cases.into_iter().collect(), running: Vec::new(), width: width.max(1), fail_fast }
     }
 
     /// The next case that may begin now, if any. It counts as running from then on.
@@ -62,10 +57,8 @@ impl Gate {
         let mut held_back: Vec<&str> = Vec::new();
         let mut found = None;
         for (index, case) in self.waiting.iter().enumerate() {
-            let busy = self
-                .running
-                .iter()
-                .any(|other| other.service == case.service || other.host == case.host);
+            let busy =
+                self.running.iter().any(|other| other.service == case.service || other.host == case.host);
             if busy || held_back.contains(&case.book.as_str()) {
                 if !held_back.contains(&case.book.as_str()) {
                     held_back.push(&case.book);
@@ -91,10 +84,7 @@ impl Gate {
             return Vec::new();
         }
         if self.fail_fast {
-            return self.close(
-                |_| true,
-                &format!("--fail-fast: `{name}` did not pass ({verdict})"),
-            );
+            return self.close(|_| true, &format!("--fail-fast: `{name}` did not pass ({verdict})"));
         }
         if verdict == Verdict::Unreverted {
             let reason = format!("`{name}` is {verdict}: its host may still be broken");
@@ -128,13 +118,7 @@ impl Gate {
     fn close(&mut self, which: impl Fn(&GateCase) -> bool, reason: &str) -> Vec<Skipped> {
         let (closed, open): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(which);
         self.waiting = open.into();
-        closed
-            .into_iter()
-            .map(|case| Skipped {
-                id: case.id,
-                reason: reason.to_owned(),
-            })
-            .collect()
+        closed.into_iter().map(|case| Skipped { id: case.id, reason: reason.to_owned() }).collect()
     }
 }
 
@@ -194,11 +178,7 @@ mod tests {
     #[test]
     fn a_book_keeps_its_order() {
         // The second case of book a could begin by its host, the first could not.
-        let cases = [
-            case(0, "z", "z", "h1"),
-            case(1, "a", "s", "h1"),
-            case(2, "a", "s", "h2"),
-        ];
+        let cases = [case(0, "z", "z", "h1"), case(1, "a", "s", "h1"), case(2, "a", "s", "h2")];
         let mut gate = Gate::new(cases, 9, false);
         assert_eq!(all_next(&mut gate), [0]);
     }
@@ -209,10 +189,7 @@ mod tests {
         all_next(&mut gate);
         assert_eq!(gate.settled(0, Verdict::Botched, "a::f"), []);
         let reason = "failfast: `fast::f` did not pass (succumbed)".to_owned();
-        let skipped = [5, 6].map(|id| Skipped {
-            id,
-            reason: reason.clone(),
-        });
+        let skipped = [5, 6].map(|id| Skipped { id, reason: reason.clone() });
         assert_eq!(gate.settled(4, Verdict::Succumbed, "fast::f"), skipped);
         assert!(!gate.has_waiting("fast") && gate.has_waiting("a"));
     }

@@ -62,11 +62,7 @@ impl Recorder {
             let whole = [self.head, tail].concat();
             let text = clean(&String::from_utf8_lossy(&whole));
             if text.len() <= 2 * SHOWN_BYTES {
-                return Captured {
-                    head: text,
-                    left_out: 0,
-                    tail: String::new(),
-                };
+                return Captured { head: text, left_out: 0, tail: String::new() };
             }
             let (head, tail) = (first_bytes(&text).to_owned(), last_bytes(&text).to_owned());
             let left_out = (text.len() - head.len() - tail.len()) as u64;
@@ -110,20 +106,15 @@ impl Captured {
         if self.left_out == 0 {
             return format!("{}{}", self.head, self.tail);
         }
-        format!(
-            "{}\n[… {} bytes left out …]\n{}",
-            self.head, self.left_out, self.tail
-        )
+        format!("{}\n[… {} bytes left out …]\n{}", self.head, self.left_out, self.tail)
     }
 
     /// The last lines of it, at most `lines_max`, and how many lines are kept in all.
     pub fn last_lines(&self, lines_max: usize) -> (Vec<String>, usize) {
         let whole = self.whole();
         let lines: Vec<&str> = whole.lines().collect();
-        let shown = lines[lines.len().saturating_sub(lines_max)..]
-            .iter()
-            .map(|&line| line.to_owned())
-            .collect();
+        let shown =
+            lines[lines.len().saturating_sub(lines_max)..].iter().map(|&line| line.to_owned()).collect();
         (shown, lines.len())
     }
 }
@@ -187,10 +178,7 @@ mod tests {
             all.extend_from_slice(b"SECRET");
             all.extend_from_slice(&vec![b'z'; SHOWN_BYTES - shift]);
             let got = record(&[&all]);
-            assert!(
-                !got.head.contains("SE") && !got.tail.contains("ET"),
-                "shifted by {shift}"
-            );
+            assert!(!got.head.contains("SE") && !got.tail.contains("ET"), "shifted by {shift}");
         }
     }
 }

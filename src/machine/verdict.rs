@@ -25,15 +25,8 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order in which they are done.
-    pub const ALL: [Self; 7] = [
-        Self::Before,
-        Self::Prepare,
-        Self::Induce,
-        Self::Verify,
-        Self::During,
-        Self::Revert,
-        Self::After,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Before, Self::Prepare, Self::Induce, Self::Verify, Self::During, Self::Revert, Self::After];
 
     /// The number of the step of a case's life (1 to 5) that it belongs to.
     pub fn number(self) -> u8 {
@@ -255,9 +248,5 @@ pub struct Finding {
 
 /// The verdict of several findings: the worst. Without any, the case survived.
 pub fn worst(findings: &[Finding]) -> Verdict {
-    findings
-        .iter()
-        .map(|finding| finding.verdict)
-        .max()
-        .unwrap_or(Verdict::Survived)
+    findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Survived)
 }

@@ -21,11 +21,7 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 /// Runs the command, its standard input empty, and ends its whole process group with it.
 pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher: Watcher<'_>) -> Ran {
     let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = command.spawn().and_then(|child| {
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -47,10 +43,7 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
                 _ => "",
             };
             let message = format!("cannot start `{program}`: {error}{advice}");
-            return Ran::silent(StepEnd::Failed(Trouble {
-                kind: TroubleKind::Start,
-                message,
-            }));
+            return Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }));
         }
     };
     let mut output = Output {
@@ -80,20 +73,13 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
         (Woken::Ended, Ok(status)) => StepEnd::Exited(exit_of(status)),
         (Woken::Ended, Err(error)) => {
             let message = format!("cannot learn how `{program}` ended: {error}");
-            StepEnd::Failed(Trouble {
-                kind: TroubleKind::Start,
-                message,
-            })
+            StepEnd::Failed(Trouble { kind: TroubleKind::Start, message })
         }
         (Woken::Interrupted, _) => StepEnd::Interrupted,
         _ => StepEnd::TimedOut,
     };
     let clean = |text: &str| redactor.clean(text);
-    Ran {
-        end,
-        stdout: output.out.finish(clean),
-        stderr: output.err.finish(clean),
-    }
+    Ran { end, stdout: output.out.finish(clean), stderr: output.err.finish(clean) }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
@@ -147,12 +133,7 @@ impl Output {
             }
             let is_ready =
                 |place: Option<usize>| place.is_some_and(|place| !descriptors[place].revents().is_empty());
-            (
-                !descriptors[0].revents().is_empty(),
-                is_ready(places.0),
-                is_ready(places.1),
-                is_ready(places.2),
-            )
+            (!descriptors[0].revents().is_empty(), is_ready(places.0), is_ready(places.1), is_ready(places.2))
         };
         let (has_ended, interrupted, stdout, stderr) = ready;
         if interrupted {
@@ -198,10 +179,7 @@ fn push<'fd>(descriptors: &mut Vec<PollFd<'fd>>, descriptor: &'fd impl AsFd) -> 
 fn wait_for(descriptors: &mut [PollFd<'_>], deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         match poll(descriptors, Some(&timeout)) {
             Ok(0) if left.is_zero() => return false,
             Ok(0) | Err(rustix::io::Errno::INTR) => {}

@@ -23,12 +23,7 @@ impl Interrupt {
     /// A flag that is down. Fails if the process has no descriptors left.
     pub fn new() -> std::io::Result<Self> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                raised: AtomicBool::new(false),
-                descriptor,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { raised: AtomicBool::new(false), descriptor }) })
     }
 
     /// Raises the flag.
@@ -42,10 +37,7 @@ impl Interrupt {
     pub fn wait_until(&self, until: Instant, listens: bool) {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: left.subsec_nanos().into(),
-            };
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let mut descriptors = [PollFd::new(self, PollFlags::IN)];
             let waited_for = if listens { &mut descriptors[..] } else { &mut [] };
             match poll(waited_for, Some(&timeout)) {

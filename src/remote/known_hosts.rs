@@ -40,18 +40,9 @@ const KEY_TYPES: &str =
 impl KnownHost {
     /// Reads what the file says about the host. A file that is not there says nothing. Fails if it cannot be read.
     pub(super) fn read(session: &Session, path: &Path, host: &str, port: u16) -> Result<Self, Trouble> {
-        let name = if port == 22 {
-            host.to_owned()
-        } else {
-            format!("[{host}]:{port}")
-        };
-        let mut known = Self {
-            path: path.to_owned(),
-            name,
-            host: host.to_owned(),
-            port,
-            entries: Vec::new(),
-        };
+        let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+        let mut known =
+            Self { path: path.to_owned(), name, host: host.to_owned(), port, entries: Vec::new() };
         let text = match std::fs::read(path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -93,13 +84,7 @@ impl KnownHost {
         } else {
             return None;
         };
-        Some(Entry {
-            line: number,
-            revoked,
-            key_type: key_type.to_owned(),
-            plain,
-            name: self.name.clone(),
-        })
+        Some(Entry { line: number, revoked, key_type: key_type.to_owned(), plain, name: self.name.clone() })
     }
 
     /// The key types to ask the host for: those that are known of it come first, so that it shows us one of them.
@@ -129,12 +114,8 @@ impl KnownHost {
         let key = key.to_vec();
         let shown = format!("{} {}", type_name(key_type), fingerprint(session));
         let path = self.path.display();
-        let same = |entry: &&Entry| {
-            matches!(
-                compare(session, &entry.plain, &entry.name, &key),
-                CheckResult::Match
-            )
-        };
+        let same =
+            |entry: &&Entry| matches!(compare(session, &entry.plain, &entry.name, &key), CheckResult::Match);
         if let Some(entry) = self.entries.iter().filter(|entry| entry.revoked).find(same) {
             return Err(refuse(format!(
                 "{} shows the host key {shown}, which is revoked in line {} of {path}",
@@ -146,10 +127,8 @@ impl KnownHost {
             return Ok(());
         }
         if !known.is_empty() {
-            let lines: Vec<String> = known
-                .iter()
-                .map(|entry| format!("{} ({})", entry.line, entry.key_type))
-                .collect();
+            let lines: Vec<String> =
+                known.iter().map(|entry| format!("{} ({})", entry.line, entry.key_type)).collect();
             return Err(refuse(format!(
                 "the host key of {} is not the known one: it shows {shown}, and {path} has another in line {}. Either \
                  the host was set up anew, or this is another host. If you know which, `ssh-keygen -R '{}' -f {path}` \
@@ -171,11 +150,7 @@ impl KnownHost {
 
     fn add(&self, session: &Session, key: &[u8], key_type: HostKeyType) -> Result<(), Trouble> {
         let failed = |error: String| {
-            refuse(format!(
-                "cannot add the host key of {} to {}: {error}",
-                self.name,
-                self.path.display()
-            ))
+            refuse(format!("cannot add the host key of {} to {}: {error}", self.name, self.path.display()))
         };
         let line = (|| {
             let mut file = session.known_hosts()?;
@@ -203,10 +178,7 @@ impl KnownHost {
 }
 
 fn refuse(message: String) -> Trouble {
-    Trouble {
-        kind: TroubleKind::HostKey,
-        message,
-    }
+    Trouble { kind: TroubleKind::HostKey, message }
 }
 
 fn compare(session: &Session, line: &str, name: &str, key: &[u8]) -> CheckResult {

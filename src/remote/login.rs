@@ -48,10 +48,7 @@ pub struct Login {
 impl Login {
     /// What the book says, with its relative paths taken from `folder` and what it leaves out from the user's own.
     pub fn new(options: &SshOptions, host_user: Option<&str>, folder: &Path) -> Self {
-        let user = host_user
-            .map(str::to_owned)
-            .or_else(|| options.username.clone())
-            .unwrap_or_else(own_user);
+        let user = host_user.map(str::to_owned).or_else(|| options.username.clone()).unwrap_or_else(own_user);
         let place = |path: &Path| match path.strip_prefix("~") {
             Ok(rest) => home().join(rest),
             Err(_) => folder.join(path),
@@ -74,10 +71,7 @@ impl Login {
 /// Secrets are not shown.
 impl std::fmt::Debug for Login {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Login")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
@@ -183,10 +177,7 @@ fn note(
 /// Whether the host said no, rather than nothing.
 fn is_refusal(error: &ssh2::Error) -> bool {
     // LIBSSH2_ERROR_AUTHENTICATION_FAILED, _PUBLICKEY_UNVERIFIED, _METHOD_NOT_SUPPORTED, _FILE, _PUBLICKEY_PROTOCOL
-    matches!(
-        error.code(),
-        ssh2::ErrorCode::Session(-18 | -19 | -33 | -16 | -20)
-    )
+    matches!(error.code(), ssh2::ErrorCode::Session(-18 | -19 | -33 | -16 | -20))
 }
 
 fn try_key(
@@ -236,12 +227,7 @@ fn try_key(
 
 fn is_encrypted(key: &str) -> bool {
     if key.contains("BEGIN OPENSSH PRIVATE KEY") {
-        let body: String = key
-            .lines()
-            .skip(1)
-            .flat_map(|line| line.trim().chars())
-            .take(64)
-            .collect();
+        let body: String = key.lines().skip(1).flat_map(|line| line.trim().chars()).take(64).collect();
         return !body.starts_with(OPENSSH_UNENCRYPTED);
     }
     key.contains("ENCRYPTED")
@@ -302,13 +288,7 @@ impl KeyboardInteractivePrompt for Answers<'_> {
     fn prompt<'a>(&mut self, _username: &str, _instructions: &str, prompts: &[Prompt<'a>]) -> Vec<String> {
         prompts
             .iter()
-            .map(|prompt| {
-                if prompt.echo {
-                    String::new()
-                } else {
-                    self.password.to_owned()
-                }
-            })
+            .map(|prompt| if prompt.echo { String::new() } else { self.password.to_owned() })
             .collect()
     }
 }

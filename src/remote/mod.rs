@@ -35,18 +35,12 @@ pub struct Limit<'a> {
 impl<'a> Limit<'a> {
     /// Ends after `time`, or with the interrupt.
     pub fn within(time: Duration, interrupt: Option<&'a Interrupt>) -> Self {
-        Self {
-            until: Instant::now() + time,
-            interrupt,
-        }
+        Self { until: Instant::now() + time, interrupt }
     }
 
     /// The same, but not later than `time` from now.
     pub fn at_most(self, time: Duration) -> Self {
-        Self {
-            until: self.until.min(Instant::now() + time),
-            ..self
-        }
+        Self { until: self.until.min(Instant::now() + time), ..self }
     }
 
     /// What is left of it.
@@ -77,11 +71,7 @@ pub struct Ran {
 impl Ran {
     /// A command that printed nothing, or was not even started.
     pub fn silent(end: StepEnd) -> Self {
-        Self {
-            end,
-            stdout: Captured::default(),
-            stderr: Captured::default(),
-        }
+        Self { end, stdout: Captured::default(), stderr: Captured::default() }
     }
 }
 

@@ -39,10 +39,8 @@ mod tests {
         ];
         for word in words {
             let script = format!("printf %s {}", quote(word));
-            let output = std::process::Command::new("/bin/sh")
-                .args(["-c", &script])
-                .output()
-                .expect("sh runs");
+            let output =
+                std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("sh runs");
             assert_eq!(String::from_utf8_lossy(&output.stdout), word, "from {script}");
         }
     }

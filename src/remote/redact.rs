@@ -18,10 +18,7 @@ impl Redactor {
         let mut all: Vec<String> = secrets.to_vec();
         for secret in secrets {
             all.push(secret.trim().to_owned());
-            let lines = secret
-                .lines()
-                .map(str::trim)
-                .filter(|line| line.len() >= LINE_BYTES_MIN);
+            let lines = secret.lines().map(str::trim).filter(|line| line.len() >= LINE_BYTES_MIN);
             all.extend(lines.map(str::to_owned));
         }
         all.retain(|secret| !secret.is_empty());

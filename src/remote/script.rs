@@ -77,12 +77,7 @@ impl HostScript {
                 words.push(word);
                 arguments
             }
-            HostCommand::Shell {
-                before,
-                script,
-                after,
-                arguments,
-            } => {
+            HostCommand::Shell { before, script, after, arguments } => {
                 let script = script.as_ref().map(place).unwrap_or_default();
                 words.extend(["/bin/sh".to_owned(), "-c".to_owned()]);
                 words.push(quote(&format!("{before}{script}{after}")));
@@ -135,12 +130,7 @@ const NUMBER_BYTES_MAX: usize = 12;
 
 impl Marks {
     pub(super) fn new(token: &str) -> Self {
-        Self {
-            token: format!("{token}:").into_bytes(),
-            held: Vec::new(),
-            process: None,
-            status: None,
-        }
+        Self { token: format!("{token}:").into_bytes(), held: Vec::new(), process: None, status: None }
     }
 
     /// Takes in bytes, and gives back those that are known to be the command's own.
@@ -170,10 +160,7 @@ impl Marks {
             };
             let mark = String::from_utf8_lossy(&rest[..end]).into_owned();
             let whole = self.token.len() + end + 1;
-            match (
-                mark.get(..1),
-                mark.get(1..).and_then(|number| number.parse::<i32>().ok()),
-            ) {
+            match (mark.get(..1), mark.get(1..).and_then(|number| number.parse::<i32>().ok())) {
                 (Some("p"), Some(number)) => self.process = u32::try_from(number).ok(),
                 (Some("x"), Some(number)) => self.status = Some(number),
                 // It only looks like a mark.

@@ -102,12 +102,7 @@ impl Waiter<'_> {
     }
 
     fn wait(&self, until: Instant) -> Woken {
-        wait(
-            self.session,
-            self.stream,
-            until.min(self.limit.until),
-            self.limit.interrupt,
-        )
+        wait(self.session, self.stream, until.min(self.limit.until), self.limit.interrupt)
     }
 
     /// What an error of libssh2 says to a person.
@@ -121,10 +116,7 @@ impl Waiter<'_> {
         } else {
             error.message().to_lowercase()
         };
-        Trouble {
-            kind: TroubleKind::Connection,
-            message: format!("{}: {what}, {doing}", self.shown),
-        }
+        Trouble { kind: TroubleKind::Connection, message: format!("{}: {what}, {doing}", self.shown) }
     }
 }
 
@@ -145,20 +137,13 @@ fn wait(session: &Session, stream: &TcpStream, until: Instant, interrupt: Option
     descriptors.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         match poll(&mut descriptors, Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => {}
             Ok(0) if left.is_zero() => return Woken::TimedOut,
             Ok(0) => {}
             Err(_) => return Woken::TimedOut,
-            Ok(_)
-                if descriptors
-                    .get(1)
-                    .is_some_and(|interrupt| !interrupt.revents().is_empty()) =>
-            {
+            Ok(_) if descriptors.get(1).is_some_and(|interrupt| !interrupt.revents().is_empty()) => {
                 return Woken::Interrupted;
             }
             Ok(_) => return Woken::Socket,
@@ -204,12 +189,9 @@ impl SshHost {
         session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
         let known = match self.login.host_key_check {
             HostKeyCheck::Off => None,
-            _ => Some(KnownHost::read(
-                &session,
-                &self.login.known_hosts,
-                &self.target.host,
-                self.target.port,
-            )?),
+            _ => {
+                Some(KnownHost::read(&session, &self.login.known_hosts, &self.target.host, self.target.port)?)
+            }
         };
         if let Some(known) = &known {
             session
@@ -220,12 +202,7 @@ impl SshHost {
         if let Some(known) = &known {
             known.check(&session, self.login.host_key_check)?;
         }
-        let waiter = Waiter {
-            session: &session,
-            stream: &stream,
-            limit,
-            shown: &self.target.shown,
-        };
+        let waiter = Waiter { session: &session, stream: &stream, limit, shown: &self.target.shown };
         log_in(&session, &self.target, &self.login, &waiter)?;
         tracing::debug!(
             host = self.target.shown,
@@ -233,12 +210,7 @@ impl SshHost {
             millis = began.elapsed().as_millis() as u64,
             "connected"
         );
-        self.connection = Some(Connection {
-            session,
-            stream,
-            sftp: None,
-            without_sftp: false,
-        });
+        self.connection = Some(Connection { session, stream, sftp: None, without_sftp: false });
         Ok(())
     }
 
@@ -271,11 +243,7 @@ impl SshHost {
              done\necho 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
         );
         let (end, stdout, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
-        let folder = stdout
-            .trim_end_matches('\n')
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default();
+        let folder = stdout.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
         if !end.is_success() || !folder.starts_with('/') {
             return Err(Trouble {
                 kind: TroubleKind::Upload,
@@ -299,14 +267,11 @@ impl SshHost {
     ) -> Result<(Exit, String, String), Trouble> {
         let (connection, waiter) = self.waiter(limit)?;
         let failed = |error: &ssh2::Error| waiter.trouble(error, "running a command of our own");
-        let mut channel = waiter
-            .until_done(|| connection.session.channel_session())
-            .map_err(|error| failed(&error))?;
+        let mut channel =
+            waiter.until_done(|| connection.session.channel_session()).map_err(|error| failed(&error))?;
         let mut output = Exchange::new(input, 0);
-        let result = waiter
-            .until_done(|| channel.exec(command))
-            .map_err(|error| failed(&error))
-            .and_then(|()| {
+        let result =
+            waiter.until_done(|| channel.exec(command)).map_err(|error| failed(&error)).and_then(|()| {
                 output.go_on(&mut channel, &waiter, &mut |_, _| {}, |exchange, channel| {
                     exchange.is_over(channel).then_some(())
                 })
@@ -321,11 +286,7 @@ impl SshHost {
         close(&mut channel, &waiter);
         result?;
         let clean = |text: &str| self.redactor.clean(text);
-        Ok((
-            exit?,
-            output.stdout.finish(clean).whole(),
-            output.stderr.finish(clean).whole(),
-        ))
+        Ok((exit?, output.stdout.finish(clean).whole(), output.stderr.finish(clean).whole()))
     }
 
     /// Brings a file to a path in our folder.
@@ -334,11 +295,7 @@ impl SshHost {
             kind: TroubleKind::Upload,
             message: format!("cannot read {}: {error}", source.display()),
         })?;
-        if !self
-            .connection
-            .as_ref()
-            .is_some_and(|connection| connection.without_sftp)
-        {
+        if !self.connection.as_ref().is_some_and(|connection| connection.without_sftp) {
             match self.send_by_sftp(&bytes, path, limit) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
@@ -352,10 +309,7 @@ impl SshHost {
         }
         let (end, _, stderr) = {
             let path = quote(path);
-            let command = format!(
-                "exec /bin/sh -c {}",
-                quote(&format!("cat >{path} && chmod 0755 {path}"))
-            );
+            let command = format!("exec /bin/sh -c {}", quote(&format!("cat >{path} && chmod 0755 {path}")));
             self.shell(&command, &bytes, limit)?
         };
         if end.is_success() {
@@ -363,11 +317,7 @@ impl SshHost {
         }
         Err(Trouble {
             kind: TroubleKind::Upload,
-            message: format!(
-                "{}: cannot write {path}: {}",
-                self.target.shown,
-                last_line(&stderr, &end)
-            ),
+            message: format!("{}: cannot write {path}: {}", self.target.shown, last_line(&stderr, &end)),
         })
     }
 
@@ -408,14 +358,8 @@ impl SshHost {
             }
         }
         // The mode that a file is opened with is subject to the umask there.
-        let stat = ssh2::FileStat {
-            size: None,
-            uid: None,
-            gid: None,
-            perm: Some(0o755),
-            atime: None,
-            mtime: None,
-        };
+        let stat =
+            ssh2::FileStat { size: None, uid: None, gid: None, perm: Some(0o755), atime: None, mtime: None };
         let finished = result.is_ok() && waiter.until_done(|| file.setstat(stat.clone())).is_ok();
         let closed = waiter.until_done(|| file.close());
         drop(file);
@@ -498,9 +442,8 @@ impl SshHost {
             .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
         let mut exchange = Exchange::new(text.as_bytes(), self.redactor.longest());
         exchange.marks = Some(Marks::new(&token));
-        let gone_on = exchange.go_on(&mut channel, &waiter, watcher, |exchange, channel| {
-            exchange.command_is_over(channel)
-        });
+        let gone_on = exchange
+            .go_on(&mut channel, &waiter, watcher, |exchange, channel| exchange.command_is_over(channel));
         let end = match gone_on {
             Ok(Some(Over::Marked(status))) => Ok(StepEnd::Exited(Exit::Status(status))),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
@@ -524,11 +467,7 @@ impl SshHost {
             },
             Ok(None) => {
                 self.end_process(exchange.marks.as_ref().and_then(|marks| marks.process));
-                Ok(if limit.is_interrupted() {
-                    StepEnd::Interrupted
-                } else {
-                    StepEnd::TimedOut
-                })
+                Ok(if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::TimedOut })
             }
             Err(trouble) => Err(trouble),
         };
@@ -537,19 +476,11 @@ impl SshHost {
             close(&mut channel, &waiter);
         }
         drop(channel);
-        let held = exchange
-            .marks
-            .take()
-            .map(|mut marks| marks.finish())
-            .unwrap_or_default();
+        let held = exchange.marks.take().map(|mut marks| marks.finish()).unwrap_or_default();
         exchange.stderr.push(&held);
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
-        Ok(Ran {
-            end: end.unwrap_or_else(StepEnd::Failed),
-            stdout,
-            stderr,
-        })
+        Ok(Ran { end: end.unwrap_or_else(StepEnd::Failed), stdout, stderr })
     }
 
     /// Ends the process group that the command's shell leads, from a channel beside it.
@@ -619,11 +550,8 @@ impl Remote for SshHost {
             }
             Err(trouble) => {
                 self.disconnect();
-                let end = if limit.is_interrupted() {
-                    StepEnd::Interrupted
-                } else {
-                    StepEnd::Failed(trouble)
-                };
+                let end =
+                    if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::Failed(trouble) };
                 Ran::silent(end)
             }
         }
@@ -692,11 +620,7 @@ impl Drop for SshHost {
 }
 
 fn last_line(stderr: &str, end: &Exit) -> String {
-    stderr
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .map_or_else(|| end.to_string(), str::to_owned)
+    stderr.lines().rev().find(|line| !line.trim().is_empty()).map_or_else(|| end.to_string(), str::to_owned)
 }
 
 /// Whether an error says something of the connection, and so nothing of what was tried on it.
@@ -722,10 +646,7 @@ fn random_hex() -> Result<String, Trouble> {
 /// Finds the host's address and connects to it. The name is looked up on a thread of its own, for that cannot be given a
 /// time limit.
 fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
-    let trouble = |message: String| Trouble {
-        kind: TroubleKind::Connection,
-        message,
-    };
+    let trouble = |message: String| Trouble { kind: TroubleKind::Connection, message };
     let shown = &target.shown;
     let done = Interrupt::new().map_err(|error| trouble(format!("{shown}: {error}")))?;
     let answer: Arc<Mutex<Option<io::Result<TcpStream>>>> = Arc::default();
@@ -739,17 +660,10 @@ fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
         });
     }
     let mut descriptors = vec![PollFd::new(&done, PollFlags::IN)];
-    descriptors.extend(
-        limit
-            .interrupt
-            .map(|interrupt| PollFd::new(interrupt, PollFlags::IN)),
-    );
+    descriptors.extend(limit.interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
     loop {
         let left = limit.left();
-        let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         match poll(&mut descriptors, Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(0) if !left.is_zero() => continue,
@@ -758,16 +672,11 @@ fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
         let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         return match answer {
             Some(Ok(stream)) => Ok(stream),
-            Some(Err(error)) => Err(trouble(format!(
-                "cannot reach {shown} at port {}: {}",
-                target.port,
-                explain(&error)
-            ))),
+            Some(Err(error)) => {
+                Err(trouble(format!("cannot reach {shown} at port {}: {}", target.port, explain(&error))))
+            }
             None if limit.is_interrupted() => Err(trouble(format!("{shown}: interrupted while connecting"))),
-            None => Err(trouble(format!(
-                "cannot reach {shown} at port {}: no answer in time",
-                target.port
-            ))),
+            None => Err(trouble(format!("cannot reach {shown} at port {}: no answer in time", target.port))),
         };
     }
 }
@@ -791,10 +700,7 @@ fn explain(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
         ErrorKind::TimedOut => "no answer in time".to_owned(),
-        _ => error
-            .to_string()
-            .trim_start_matches("failed to lookup address information: ")
-            .to_lowercase(),
+        _ => error.to_string().trim_start_matches("failed to lookup address information: ").to_lowercase(),
     }
 }
 
@@ -811,11 +717,7 @@ fn handshake(
                 if wait(session, stream, limit.until, limit.interrupt) == Woken::Socket {
                     continue;
                 }
-                let what = if limit.is_interrupted() {
-                    "interrupted"
-                } else {
-                    "no answer in time"
-                };
+                let what = if limit.is_interrupted() { "interrupted" } else { "no answer in time" };
                 return Err(Trouble {
                     kind: TroubleKind::Connection,
                     message: format!("{shown}: {what}, beginning to speak SSH"),
@@ -836,10 +738,7 @@ fn handshake(
 
 /// Closes a channel as far as the host lets us; what is left of it goes with the session.
 fn close(channel: &mut Channel, waiter: &Waiter<'_>) {
-    let limit = Limit {
-        until: Instant::now() + ASIDE,
-        interrupt: None,
-    };
+    let limit = Limit { until: Instant::now() + ASIDE, interrupt: None };
     let waiter = Waiter { limit, ..*waiter };
     let _ = waiter.until_done(|| channel.close());
 }
@@ -847,17 +746,12 @@ fn close(channel: &mut Channel, waiter: &Waiter<'_>) {
 /// How the process behind a channel that has ended did end, by the SSH server's word.
 fn channel_exit(channel: &mut Channel, waiter: &Waiter<'_>) -> Result<Exit, Trouble> {
     let failed = |error: &ssh2::Error| waiter.trouble(error, "waiting for the end of a command");
-    waiter
-        .until_done(|| channel.wait_close())
-        .map_err(|error| failed(&error))?;
+    waiter.until_done(|| channel.wait_close()).map_err(|error| failed(&error))?;
     let signal = channel.exit_signal().map_err(|error| failed(&error))?;
     if let Some(name) = signal.exit_signal {
         return Ok(Exit::Signal(name));
     }
-    channel
-        .exit_status()
-        .map(Exit::Status)
-        .map_err(|error| failed(&error))
+    channel.exit_status().map(Exit::Status).map_err(|error| failed(&error))
 }
 
 /// Feeds a command and takes in what it prints, both streams at once, for either could stop the other.
@@ -930,9 +824,7 @@ impl<'a> Exchange<'a> {
                 }
                 continue;
             }
-            let until = self
-                .ended_at
-                .map_or(waiter.limit.until, |ended_at| ended_at + OUTPUT_GRACE);
+            let until = self.ended_at.map_or(waiter.limit.until, |ended_at| ended_at + OUTPUT_GRACE);
             match waiter.wait(until) {
                 Woken::Socket => {}
                 Woken::TimedOut if Instant::now() < waiter.limit.until => {}
@@ -1003,9 +895,6 @@ impl<'a> Exchange<'a> {
 fn lost(waiter: &Waiter<'_>, error: &io::Error) -> Trouble {
     Trouble {
         kind: TroubleKind::Connection,
-        message: format!(
-            "{}: the connection was lost while a command ran: {error}",
-            waiter.shown
-        ),
+        message: format!("{}: the connection was lost while a command ran: {error}", waiter.shown),
     }
 }

@@ -82,10 +82,7 @@ impl JunitReport {
                 None => self.suites.push((info.book.clone(), vec![id])),
             }
         }
-        let (_, outcome, dirty) = self
-            .cases
-            .entry(id)
-            .or_insert_with(|| (info.clone(), None, false));
+        let (_, outcome, dirty) = self.cases.entry(id).or_insert_with(|| (info.clone(), None, false));
         change(outcome, dirty);
     }
 
@@ -105,9 +102,7 @@ impl JunitReport {
             format!("cannot write the JUnit report {}: {error}", self.path.display())
         };
         let mut xml = Vec::new();
-        self.report()
-            .write_xml(&mut xml)
-            .map_err(|error| failed(&error))?;
+        self.report().write_xml(&mut xml).map_err(|error| failed(&error))?;
         xml.push(b'\n');
         let folder = match self.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -150,9 +145,8 @@ impl JunitReport {
 
     fn testcase(&self, info: &CaseInfo, outcome: Option<&CaseOutcome>, dirty: bool) -> TestCase {
         let name = clean(&info.short_name);
-        let took = outcome
-            .and_then(|outcome| outcome.report.as_ref())
-            .map_or(Duration::ZERO, |report| report.took);
+        let took =
+            outcome.and_then(|outcome| outcome.report.as_ref()).map_or(Duration::ZERO, |report| report.took);
         let took = JunitDuration::milliseconds(took.as_millis() as i64);
         let mut text = match outcome {
             Some(outcome) if outcome.verdict != Verdict::Survived => {
@@ -209,11 +203,8 @@ impl JunitReport {
         // Dots make Jenkins' tree of packages, so a host's own would split it.
         let host = info.host.replace('.', "_");
         let book = info.book.replace("::", ".");
-        let classname = if host.is_empty() {
-            format!("pisaura.{book}")
-        } else {
-            format!("pisaura.{book}.{host}")
-        };
+        let classname =
+            if host.is_empty() { format!("pisaura.{book}") } else { format!("pisaura.{book}.{host}") };
         case.classname = Some(clean(&classname));
         if !system_out.is_empty() {
             case.system_out = Some(cdata(system_out));

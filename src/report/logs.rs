@@ -21,10 +21,7 @@ pub struct Logs {
 impl Logs {
     /// Logs in this folder.
     pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            open: HashMap::new(),
-        }
+        Self { folder, open: HashMap::new() }
     }
 
     /// The log of a case.
@@ -56,11 +53,8 @@ impl Logs {
                 (case, text.trim_end().to_owned())
             }
             RunEvent::Settled { case, outcome } => {
-                let findings: Vec<String> = outcome
-                    .findings
-                    .iter()
-                    .map(|finding| finding.message.clone())
-                    .collect();
+                let findings: Vec<String> =
+                    outcome.findings.iter().map(|finding| finding.message.clone()).collect();
                 let result = self.write(
                     *case,
                     format!("{}: {}", outcome.verdict, findings.join("; ")).trim_end_matches(": "),
@@ -70,11 +64,7 @@ impl Logs {
             }
             _ => return Ok(()),
         };
-        if text.is_empty() {
-            Ok(())
-        } else {
-            self.write(*case, &text)
-        }
+        if text.is_empty() { Ok(()) } else { self.write(*case, &text) }
     }
 
     fn write(&mut self, case: CaseId, text: &str) -> Result<(), String> {

@@ -101,17 +101,9 @@ impl Reporters {
             }
             RunEvent::Settled { case, outcome } if outcome.verdict == Verdict::Unreverted => {
                 let known = self.dirty.remove(case).unwrap_or_default();
-                let heal = outcome
-                    .report
-                    .as_ref()
-                    .and_then(|report| report.heal.clone())
-                    .unwrap_or(known);
+                let heal = outcome.report.as_ref().and_then(|report| report.heal.clone()).unwrap_or(known);
                 if let Some(info) = self.infos.get(case) {
-                    self.shouts.push(Shout {
-                        case: info.name.clone(),
-                        host: info.host.clone(),
-                        heal,
-                    });
+                    self.shouts.push(Shout { case: info.name.clone(), host: info.host.clone(), heal });
                 }
             }
             _ => {}
@@ -143,11 +135,7 @@ impl Reporters {
         let mut shouts = std::mem::take(&mut self.shouts);
         for (case, heal) in self.dirty.drain() {
             if let Some(info) = self.infos.get(&case) {
-                shouts.push(Shout {
-                    case: info.name.clone(),
-                    host: info.host.clone(),
-                    heal,
-                });
+                shouts.push(Shout { case: info.name.clone(), host: info.host.clone(), heal });
             }
         }
         self.terminal().shout(&shouts);
@@ -163,13 +151,7 @@ impl Reporters {
 fn file_name(name: &str) -> String {
     let plain: String = name
         .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || "-_@.".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_alphanumeric() || "-_@.".contains(c) { c } else { '_' })
         .take(60)
         .collect();
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

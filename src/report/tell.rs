@@ -33,9 +33,7 @@ impl Repeat {
 
 /// The verdict and why, in one line: the message of a failure.
 pub fn headline(outcome: &CaseOutcome) -> String {
-    let first = outcome
-        .main_finding()
-        .map_or("", |finding| finding.message.as_str());
+    let first = outcome.main_finding().map_or("", |finding| finding.message.as_str());
     let line = first.lines().next().unwrap_or_default();
     match outcome.verdict {
         Verdict::Survived => "survived".to_owned(),
@@ -84,11 +82,7 @@ fn body(report: &CaseReport) -> String {
             } else {
                 String::new()
             };
-            text.push_str(&format!(
-                "\n  {} {}, {name}{shown}:\n",
-                record.step.number(),
-                record.step
-            ));
+            text.push_str(&format!("\n  {} {}, {name}{shown}:\n", record.step.number(), record.step));
             for line in lines {
                 text.push_str(&format!("    | {}\n", clean_line(&line)));
             }
@@ -106,11 +100,7 @@ fn table(report: &CaseReport) -> String {
             continue;
         }
         let tries = record.attempt;
-        let first = report
-            .steps
-            .iter()
-            .find(|other| other.step == record.step)
-            .unwrap_or(record);
+        let first = report.steps.iter().find(|other| other.step == record.step).unwrap_or(record);
         let whole = record.began + record.took - first.began;
         let mut result = match (&record.end, record.step) {
             (end, _) => end.to_string(),
@@ -119,11 +109,7 @@ fn table(report: &CaseReport) -> String {
             result = line;
         }
         if tries > 1 {
-            let verb = if record.step.is_healthcheck() {
-                "asked"
-            } else {
-                "tried"
-            };
+            let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
             result.push_str(&format!(", {verb} {tries} times"));
         }
         let recovered = match record.step {
@@ -186,17 +172,11 @@ pub(super) fn strip_escapes(text: &str) -> String {
         match characters.peek() {
             Some('[') => {
                 characters.next();
-                while characters
-                    .next_if(|c| !('\u{40}'..='\u{7e}').contains(c))
-                    .is_some()
-                {}
+                while characters.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
                 characters.next();
             }
             Some(']') => {
-                while characters
-                    .next_if(|c| *c != '\u{7}' && *c != '\u{1b}' && *c != '\n')
-                    .is_some()
-                {}
+                while characters.next_if(|c| *c != '\u{7}' && *c != '\u{1b}' && *c != '\n').is_some() {}
                 characters.next_if(|c| *c == '\u{7}');
             }
             Some(_) => {

@@ -27,20 +27,13 @@ impl Look {
     pub fn fitting(quiet: bool) -> Self {
         let live =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-        Self {
-            progress: !quiet,
-            shares_line: is_same_file(),
-            live,
-        }
+        Self { progress: !quiet, shares_line: is_same_file(), live }
     }
 }
 
 /// Whether standard output and standard error lead to the same place, as in a terminal or the log of a build.
 fn is_same_file() -> bool {
-    match (
-        rustix::fs::fstat(std::io::stdout()),
-        rustix::fs::fstat(std::io::stderr()),
-    ) {
+    match (rustix::fs::fstat(std::io::stdout()), rustix::fs::fstat(std::io::stderr())) {
         (Ok(out), Ok(err)) => (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino),
         _ => false,
     }
@@ -60,13 +53,7 @@ pub struct Terminal {
 impl Terminal {
     /// A terminal that looks so.
     pub fn new(look: Look) -> Self {
-        Self {
-            look,
-            running: Vec::new(),
-            shown: None,
-            names: HashMap::new(),
-            drawn: false,
-        }
+        Self { look, running: Vec::new(), shown: None, names: HashMap::new(), drawn: false }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -147,11 +134,7 @@ impl Terminal {
         if shouts.is_empty() {
             return;
         }
-        let count = if shouts.len() == 1 {
-            "A HOST IS"
-        } else {
-            "HOSTS ARE"
-        };
+        let count = if shouts.len() == 1 { "A HOST IS" } else { "HOSTS ARE" };
         let mut text = format!("\n!!! {count} LEFT UNREVERTED, and may still be broken:\n");
         for shout in shouts {
             text.push_str(&format!("!!!   {} by {}\n", shout.host, shout.case));
@@ -165,11 +148,7 @@ impl Terminal {
     fn line(&mut self, text: &str) {
         self.erase();
         // On a line that the harness has begun, news begin a line of their own.
-        let begun = if self.shown.is_some() && self.look.live && self.look.shares_line {
-            "\n"
-        } else {
-            ""
-        };
+        let begun = if self.shown.is_some() && self.look.live && self.look.shares_line { "\n" } else { "" };
         let _ = writeln!(std::io::stderr(), "{begun}{}", text.trim_end_matches('\n'));
         if !begun.is_empty() {
             self.shown = self.shown.map(|(case, _)| (case, 0));
@@ -179,11 +158,7 @@ impl Terminal {
 
     fn erase(&mut self) {
         if self.drawn {
-            let _ = write!(
-                std::io::stderr(),
-                "{}",
-                if self.shares() { "\x1b[K" } else { "\r\x1b[K" }
-            );
+            let _ = write!(std::io::stderr(), "{}", if self.shares() { "\x1b[K" } else { "\r\x1b[K" });
             self.drawn = false;
         }
     }
@@ -197,9 +172,7 @@ impl Terminal {
         if !self.look.live || !self.look.progress || (self.look.shares_line && self.shown.is_none()) {
             return;
         }
-        let at = self
-            .shown
-            .and_then(|(case, _)| self.running.iter().find(|(running, ..)| *running == case));
+        let at = self.shown.and_then(|(case, _)| self.running.iter().find(|(running, ..)| *running == case));
         let Some((case, step, since)) = at.or(self.running.last()) else {
             return;
         };

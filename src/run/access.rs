@@ -21,31 +21,21 @@ pub(super) fn host_key(book: &Fatebook, host: &HostEntry) -> String {
     if host.sandbox {
         return format!("sandbox {} of {}", host.host, book.name);
     }
-    format!(
-        "{} port {}",
-        host.host.to_lowercase(),
-        host.port.unwrap_or(book.ssh.port)
-    )
+    format!("{} port {}", host.host.to_lowercase(), host.port.unwrap_or(book.ssh.port))
 }
 
 impl AccessMaker {
     /// Starts the demo hosts of these books. Fails, saying why, if that cannot be.
     pub(super) fn new(books: &[Arc<Fatebook>]) -> Result<Self, String> {
-        let wanting: Vec<&Arc<Fatebook>> = books
-            .iter()
-            .filter(|book| book.hosts.iter().any(|host| host.sandbox))
-            .collect();
+        let wanting: Vec<&Arc<Fatebook>> =
+            books.iter().filter(|book| book.hosts.iter().any(|host| host.sandbox)).collect();
         #[cfg(feature = "demo")]
         {
             let mut sandboxes = std::collections::HashMap::new();
             for book in wanting {
                 if !sandboxes.contains_key(&book.name) {
-                    let names = book
-                        .hosts
-                        .iter()
-                        .filter(|host| host.sandbox)
-                        .map(|host| host.host.clone())
-                        .collect();
+                    let names =
+                        book.hosts.iter().filter(|host| host.sandbox).map(|host| host.host.clone()).collect();
                     let made = Sandboxes::start(names, &book.folder)
                         .map_err(|error| format!("cannot start the demo hosts of {}: {error}", book.name))?;
                     sandboxes.insert(book.name.clone(), made);
@@ -67,10 +57,8 @@ impl AccessMaker {
     pub(super) fn access(&self, book: &Fatebook, host: &HostEntry) -> Result<Access, String> {
         if host.sandbox {
             #[cfg(feature = "demo")]
-            if let Some(login) = self
-                .sandboxes
-                .get(&book.name)
-                .and_then(|sandboxes| sandboxes.login(&host.host))
+            if let Some(login) =
+                self.sandboxes.get(&book.name).and_then(|sandboxes| sandboxes.login(&host.host))
             {
                 return Ok(Access {
                     target: Target {
@@ -94,11 +82,7 @@ impl AccessMaker {
         }
         let port = host.port.unwrap_or(book.ssh.port);
         Ok(Access {
-            target: Target {
-                host: host.host.clone(),
-                port,
-                shown: host.to_string(),
-            },
+            target: Target { host: host.host.clone(), port, shown: host.to_string() },
             login: Login::new(&book.ssh, host.user.as_deref(), &book.folder),
             env: Vec::new(),
         })

@@ -58,11 +58,7 @@ impl Case {
     /// The failure's number in the book, and the host.
     pub fn fate_and_host(&self) -> Option<(usize, &HostEntry)> {
         match &self.kind {
-            CaseKind::Failure {
-                fate,
-                host: Some(host),
-                ..
-            } => Some((*fate, host)),
+            CaseKind::Failure { fate, host: Some(host), .. } => Some((*fate, host)),
             _ => None,
         }
     }
@@ -91,9 +87,9 @@ impl Case {
                 ))
             }
             (_, Some(reason)) if !self.forced => Some(CaseOutcome::skipped(reason.clone())),
-            (CaseKind::Failure { book, .. }, Some(reason)) if !book.unset.is_empty() => Some(
-                CaseOutcome::botched("VariableNotSet", format!("cannot be run: {reason}")),
-            ),
+            (CaseKind::Failure { book, .. }, Some(reason)) if !book.unset.is_empty() => {
+                Some(CaseOutcome::botched("VariableNotSet", format!("cannot be run: {reason}")))
+            }
             _ => None,
         }
     }
@@ -115,11 +111,7 @@ impl Case {
                 id: self.id,
                 name: self.name.clone(),
                 book: broken.name.clone(),
-                short_name: self
-                    .name
-                    .get(broken.name.len() + 2..)
-                    .unwrap_or(&self.name)
-                    .to_owned(),
+                short_name: self.name.get(broken.name.len() + 2..).unwrap_or(&self.name).to_owned(),
                 host: String::new(),
                 file: broken.path.clone(),
                 line: broken.problems.first().map_or(1, |problem| problem.place.line),
@@ -163,10 +155,9 @@ impl Shelf {
             None => files,
             Some(names) => {
                 let fits = |file: &BookFile| {
-                    names.iter().any(|name| {
-                        name.strip_prefix(&file.name)
-                            .is_some_and(|rest| rest.starts_with("::"))
-                    })
+                    names
+                        .iter()
+                        .any(|name| name.strip_prefix(&file.name).is_some_and(|rest| rest.starts_with("::")))
                 };
                 let fitting: Vec<BookFile> = files.iter().filter(|file| fits(file)).cloned().collect();
                 // A name that fits no book is looked for in all of them, so that the nearest one can be told.
@@ -175,17 +166,11 @@ impl Shelf {
         };
         let books = wanted.len();
         let read = read_all(&wanted, environment, strict);
-        let mut shelf = Self {
-            cases: Vec::new(),
-            notes: Vec::new(),
-            books,
-        };
+        let mut shelf = Self { cases: Vec::new(), notes: Vec::new(), books };
         for result in read {
             match result {
                 Ok(read) => {
-                    shelf
-                        .notes
-                        .extend(Some(read.notes).filter(|notes| !notes.is_empty()));
+                    shelf.notes.extend(Some(read.notes).filter(|notes| !notes.is_empty()));
                     shelf.add(read.book, forced);
                 }
                 Err(broken) => {
@@ -244,27 +229,17 @@ fn read_all(
     strict: bool,
 ) -> Vec<Result<crate::fatebook::ReadBook, BrokenBook>> {
     const WORTH_A_THREAD: usize = 32;
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(files.len() / WORTH_A_THREAD)
-        .max(1);
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(files.len() / WORTH_A_THREAD).max(1);
     let part = files.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let readers: Vec<_> = files
             .chunks(part)
             .map(|files| {
-                scope.spawn(|| {
-                    files
-                        .iter()
-                        .map(|file| file.read(environment, strict))
-                        .collect::<Vec<_>>()
-                })
+                scope.spawn(|| files.iter().map(|file| file.read(environment, strict)).collect::<Vec<_>>())
             })
             .collect();
-        readers
-            .into_iter()
-            .flat_map(|reader| reader.join().unwrap_or_default())
-            .collect()
+        readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
     })
 }
 
@@ -330,10 +305,7 @@ pub fn select(shelf: &Shelf, selection: &Selection) -> Result<Selected, String> 
                 chosen[broken.id] = true;
                 continue;
             }
-            let names = shelf
-                .cases
-                .iter()
-                .flat_map(|case| [case.name.as_str(), case.name_without_host()]);
+            let names = shelf.cases.iter().flat_map(|case| [case.name.as_str(), case.name_without_host()]);
             let advice = match nearest(name, names) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => "`--list` shows all names".to_owned(),

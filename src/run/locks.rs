@@ -35,10 +35,7 @@ impl Locks {
             Ok(()) => fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("{}: {error}", folder.display()),
-                ));
+                return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
             }
         }
         Ok(Self { folder })
@@ -72,19 +69,11 @@ impl Locks {
     fn open(&self, key: &str) -> Result<File, String> {
         let mut name: String = key
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '-' {
-                    c
-                } else {
-                    '_'
-                }
-            })
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
             .take(80)
             .collect();
         // What was replaced or cut off still tells two keys apart.
-        let hash = key
-            .bytes()
-            .fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte));
+        let hash = key.bytes().fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte));
         name.push_str(&format!("-{hash:016x}"));
         let path = self.folder.join(name);
         let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32;

@@ -20,10 +20,7 @@ impl Marks {
     /// Looks for the run that this process belongs to. What an earlier run left is removed.
     pub(super) fn of_this_run(options: &RunOptions) -> Result<Self, String> {
         let Some(run) = &options.nextest_run else {
-            return Ok(Self {
-                folder: None,
-                fail_fast: false,
-            });
+            return Ok(Self { folder: None, fail_fast: false });
         };
         let all = options.output.join("nextest");
         let folder = all.join(run);
@@ -32,19 +29,14 @@ impl Marks {
             fs::create_dir_all(&folder)
                 .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         }
-        Ok(Self {
-            folder: Some(folder),
-            fail_fast: options.fail_fast,
-        })
+        Ok(Self { folder: Some(folder), fail_fast: options.fail_fast })
     }
 
     /// Why this case is not to be begun, if an earlier process of this run closed its book.
     pub(super) fn closed(&self, case: &Case) -> Option<String> {
         let folder = self.folder.as_deref()?;
         let book = case.book()?;
-        [mark(folder, "all"), mark(folder, &book.name)]
-            .iter()
-            .find_map(|mark| fs::read_to_string(mark).ok())
+        [mark(folder, "all"), mark(folder, &book.name)].iter().find_map(|mark| fs::read_to_string(mark).ok())
     }
 
     /// Closes the book, or everything, after a case that did not pass.
@@ -55,20 +47,11 @@ impl Marks {
         let (what, reason) = if verdict == Verdict::Skipped {
             return;
         } else if self.fail_fast {
-            (
-                "all",
-                format!("--fail-fast: `{}` did not pass ({verdict})", case.name),
-            )
+            ("all", format!("--fail-fast: `{}` did not pass ({verdict})", case.name))
         } else if verdict == Verdict::Unreverted {
-            (
-                book.name.as_str(),
-                format!("`{}` is {verdict}: its host may still be broken", case.name),
-            )
+            (book.name.as_str(), format!("`{}` is {verdict}: its host may still be broken", case.name))
         } else if book.failfast {
-            (
-                book.name.as_str(),
-                format!("failfast: `{}` did not pass ({verdict})", case.name),
-            )
+            (book.name.as_str(), format!("failfast: `{}` did not pass ({verdict})", case.name))
         } else {
             return;
         };
@@ -81,10 +64,7 @@ impl Marks {
 }
 
 fn mark(folder: &Path, what: &str) -> PathBuf {
-    let name: String = what
-        .chars()
-        .map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' })
-        .collect();
+    let name: String = what.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
     folder.join(format!("closed-{name}"))
 }
 

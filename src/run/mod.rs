@@ -124,13 +124,7 @@ pub fn begin(
         .name("run".to_owned())
         .spawn(move || engine.go_on(&messages))
         .map_err(|error| format!("cannot begin: {error}"))?;
-    Ok((
-        Run {
-            thread,
-            sender: to_run,
-        },
-        outcomes,
-    ))
+    Ok((Run { thread, sender: to_run }, outcomes))
 }
 
 impl Run {
@@ -271,10 +265,7 @@ impl Engine {
                 self.start(id);
             }
             Ok(Err(holder)) => {
-                self.reporters.hear(&RunEvent::Waiting {
-                    case: id,
-                    what: holder,
-                });
+                self.reporters.hear(&RunEvent::Waiting { case: id, what: holder });
                 self.locking.insert(id);
                 let (locks, sender) = (self.locks.clone(), self.sender.clone());
                 std::thread::spawn(move || {

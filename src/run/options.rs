@@ -15,21 +15,11 @@ pub struct RunOptions {
     pub master: String,
 
     /// The fatebooks: a folder, at any depth, or one file
-    #[arg(
-        long,
-        env = "PISAURA_FATEBOOKS",
-        default_value = "fatebooks",
-        value_name = "PATH"
-    )]
+    #[arg(long, env = "PISAURA_FATEBOOKS", default_value = "fatebooks", value_name = "PATH")]
     pub fatebooks: PathBuf,
 
     /// The folder for reports and logs
-    #[arg(
-        long,
-        env = "PISAURA_OUTPUT",
-        default_value = "target/pisaura",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, env = "PISAURA_OUTPUT", default_value = "target/pisaura", value_name = "FOLDER")]
     pub output: PathBuf,
 
     /// The JUnit report [default: junit.xml in the folder for reports]
@@ -81,11 +71,10 @@ pub enum JunitFlavor {
 impl RunOptions {
     /// Whom the JUnit report is for: as said, or by where this runs.
     pub fn junit_flavor(&self) -> JunitFlavor {
-        self.junit_for
-            .unwrap_or_else(|| match std::env::var_os("GITLAB_CI") {
-                Some(_) => JunitFlavor::Gitlab,
-                None => JunitFlavor::Jenkins,
-            })
+        self.junit_for.unwrap_or_else(|| match std::env::var_os("GITLAB_CI") {
+            Some(_) => JunitFlavor::Gitlab,
+            None => JunitFlavor::Jenkins,
+        })
     }
 
     /// Fails, saying why, on a `--master` that this version cannot use.

@@ -33,9 +33,7 @@ pub fn needing(name: &'static str, met: bool, reason: &'static str, run: fn()) -
             return caught(run).map(|()| Completion::Completed);
         }
         if std::env::var_os("CI").is_some() {
-            return Err(Failed::from(format!(
-                "{reason}, and in CI no test may be ignored"
-            )));
+            return Err(Failed::from(format!("{reason}, and in CI no test may be ignored")));
         }
         Ok(Completion::ignored_with(reason))
     })
@@ -65,10 +63,7 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("pisaura test ")
-            .tempdir()
-            .expect("a temporary folder");
+        let folder = tempfile::Builder::new().prefix("pisaura test ").tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("home")).expect("a home");
         fs::create_dir(folder.path().join("fatebooks")).expect("a folder for books");
         Self { folder }
@@ -183,14 +178,8 @@ impl Ran {
     /// libtest's line about a test, without its name.
     pub fn line(&self, name: &str) -> String {
         let begin = format!("test {name}");
-        let line = self
-            .stdout
-            .lines()
-            .find(|line| line.starts_with(&begin))
-            .unwrap_or_default();
-        line.rsplit_once(" ... ")
-            .map(|(_, result)| result.to_owned())
-            .unwrap_or_default()
+        let line = self.stdout.lines().find(|line| line.starts_with(&begin)).unwrap_or_default();
+        line.rsplit_once(" ... ").map(|(_, result)| result.to_owned()).unwrap_or_default()
     }
 
     /// What stands under a failed test's name.
@@ -199,10 +188,7 @@ impl Ran {
         let Some((_, rest)) = self.stdout.split_once(&begin) else {
             return String::new();
         };
-        let end = rest
-            .find("\n\n---- ")
-            .or_else(|| rest.find("\n\n\nfailures:"))
-            .unwrap_or(rest.len());
+        let end = rest.find("\n\n---- ").or_else(|| rest.find("\n\n\nfailures:")).unwrap_or(rest.len());
         rest[..end].trim_end().to_owned()
     }
 }
@@ -215,9 +201,7 @@ pub fn steady(text: &str, scratch: &Scratch) -> String {
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         steady.push_str(&rest[..at]);
         rest = &rest[at..];
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, after) = rest.split_at(end);
         if steady.ends_with("127.0.0.1:") {
             steady.push_str("PORT");
@@ -252,10 +236,7 @@ impl Sshd {
 
     /// With more lines of configuration; they come first, and the first one counts.
     pub fn with(config: &str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("pisaura-sshd-")
-            .tempdir()
-            .expect("a temporary folder");
+        let folder = tempfile::Builder::new().prefix("pisaura-sshd-").tempdir().expect("a temporary folder");
         for kind in ["ed25519", "ecdsa", "rsa"] {
             keygen(kind, &folder.path().join(format!("host_{kind}")), "");
         }
@@ -272,11 +253,7 @@ impl Sshd {
         let path = folder.path();
         for _ in 0..10 {
             let port = free_port();
-            let sftp = if config.contains("Subsystem") {
-                ""
-            } else {
-                "Subsystem sftp internal-sftp"
-            };
+            let sftp = if config.contains("Subsystem") { "" } else { "Subsystem sftp internal-sftp" };
             let text = format!(
                 "{config}\n{sftp}\nPort {port}\nListenAddress 127.0.0.1\nPidFile none\nStrictModes no\nUsePAM no\n\
                  PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
@@ -308,10 +285,7 @@ impl Sshd {
             let _ = child.kill();
             let _ = child.wait();
         }
-        panic!(
-            "sshd does not start: {}",
-            fs::read_to_string(path.join("log")).unwrap_or_default()
-        );
+        panic!("sshd does not start: {}", fs::read_to_string(path.join("log")).unwrap_or_default());
     }
 
     pub fn path(&self) -> &Path {

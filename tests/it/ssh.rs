@@ -14,12 +14,7 @@ pub fn tests() -> Vec<Trial> {
         test("ssh::agent", agent),
         test("ssh::own_keys_are_tried", own_keys_are_tried),
         test("ssh::user_from_the_host_entry", user_from_the_host_entry),
-        needing(
-            "ssh::password",
-            is_root(),
-            "needs to be root, to make a user with a password",
-            password,
-        ),
+        needing("ssh::password", is_root(), "needs to be root, to make a user with a password", password),
         test("ssh::nothing_to_log_in_with", nothing_to_log_in_with),
         test("ssh::host_key_unknown", host_key_unknown),
         test("ssh::host_key_changed", host_key_changed),
@@ -57,10 +52,7 @@ fn setup_with(config: &str) -> (Scratch, Sshd) {
 
 /// Runs a case with these keys of `ssh`, and says how it went, in a line.
 fn run_with(scratch: &Scratch, sshd: &Sshd, ssh: &str, host: &str) -> String {
-    let book = format!(
-        "service: s\nhosts: ['{host}:{}']\nssh: {ssh}\nfailures:\n{FAILURE}\n",
-        sshd.port
-    );
+    let book = format!("service: s\nhosts: ['{host}:{}']\nssh: {ssh}\nfailures:\n{FAILURE}\n", sshd.port);
     scratch.write("fatebooks/b/fatebook.yaml", book);
     outcome(&scratch.pisaura(&["run"]))
 }
@@ -71,10 +63,8 @@ fn run_case(scratch: &Scratch, sshd: &Sshd, failures: &str) -> Ran {
 }
 
 fn outcome(ran: &Ran) -> String {
-    let failed = ran
-        .stdout
-        .lines()
-        .find(|line| line.starts_with("botched: ") || line.starts_with("unreverted: "));
+    let failed =
+        ran.stdout.lines().find(|line| line.starts_with("botched: ") || line.starts_with("unreverted: "));
     failed.map_or_else(|| format!("exit {}", ran.code.unwrap_or(-1)), str::to_owned)
 }
 
@@ -93,21 +83,11 @@ fn keys_of_all_kinds() {
     for kind in ["ed25519", "ecdsa", "rsa"] {
         keygen(kind, &sshd.join(kind), "");
         authorize(&sshd, kind);
-        let ssh = ssh_keys(
-            &sshd,
-            &format!("identity_file: '{}/{kind}'", sshd.path().display()),
-        );
-        assert_eq!(
-            run_with(&scratch, &sshd, &ssh, "127.0.0.1"),
-            "exit 0",
-            "with {kind}"
-        );
+        let ssh = ssh_keys(&sshd, &format!("identity_file: '{}/{kind}'", sshd.path().display()));
+        assert_eq!(run_with(&scratch, &sshd, &ssh, "127.0.0.1"), "exit 0", "with {kind}");
     }
     // As books of old say it; and a relative one lies beside the book.
-    scratch.write(
-        "fatebooks/b/key",
-        fs::read_to_string(sshd.join("ed25519")).expect("a key"),
-    );
+    scratch.write("fatebooks/b/key", fs::read_to_string(sshd.join("ed25519")).expect("a key"));
     let ssh = ssh_keys(&sshd, "key_filename: key");
     assert_eq!(run_with(&scratch, &sshd, &ssh, "127.0.0.1"), "exit 0");
 }
@@ -155,11 +135,8 @@ fn agent() {
     keygen("ed25519", &sshd.join("other"), "");
     // The one that is let in is not the first of them.
     for key in ["other", "identity"] {
-        let status = Command::new("ssh-add")
-            .arg("-q")
-            .arg(sshd.join(key))
-            .env("SSH_AUTH_SOCK", &socket)
-            .status();
+        let status =
+            Command::new("ssh-add").arg("-q").arg(sshd.join(key)).env("SSH_AUTH_SOCK", &socket).status();
         assert!(status.expect("ssh-add runs").success());
     }
     let book = format!(
@@ -169,10 +146,7 @@ fn agent() {
     );
     scratch.write("fatebooks/b/fatebook.yaml", book);
     let program = crate::common::program();
-    let ran = Ran::of(
-        scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", &socket),
-        &scratch,
-    );
+    let ran = Ran::of(scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", &socket), &scratch);
     let _ = agent.kill();
     let _ = agent.wait();
     assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
@@ -180,14 +154,9 @@ fn agent() {
 
 fn own_keys_are_tried() {
     let (scratch, sshd) = setup();
-    scratch.write(
-        "home/.ssh/id_ed25519",
-        fs::read_to_string(sshd.join("identity")).expect("a key"),
-    );
-    scratch.write(
-        "home/.ssh/known_hosts",
-        fs::read_to_string(sshd.join("known_hosts")).expect("known hosts"),
-    );
+    scratch.write("home/.ssh/id_ed25519", fs::read_to_string(sshd.join("identity")).expect("a key"));
+    scratch
+        .write("home/.ssh/known_hosts", fs::read_to_string(sshd.join("known_hosts")).expect("known hosts"));
     assert_eq!(run_with(&scratch, &sshd, "{}", "127.0.0.1"), "exit 0");
 }
 
@@ -195,16 +164,10 @@ fn user_from_the_host_entry() {
     let (scratch, sshd) = setup();
     let ssh = ssh_keys(
         &sshd,
-        &format!(
-            "username: nobody-of-this-name, identity_file: '{}/identity'",
-            sshd.path().display()
-        ),
+        &format!("username: nobody-of-this-name, identity_file: '{}/identity'", sshd.path().display()),
     );
     let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
-    assert_eq!(
-        run_with(&scratch, &sshd, &ssh, &format!("{user}@127.0.0.1")),
-        "exit 0"
-    );
+    assert_eq!(run_with(&scratch, &sshd, &ssh, &format!("{user}@127.0.0.1")), "exit 0");
     assert_eq!(
         run_with(&scratch, &sshd, &ssh, "127.0.0.1"),
         format!(
@@ -222,14 +185,9 @@ struct User {
 impl User {
     fn new(password: &str) -> Self {
         let name = format!("pisaura{}", std::process::id());
-        let made = Command::new("useradd")
-            .args(["-M", "-d", "/", "-s", "/bin/sh", &name])
-            .status();
+        let made = Command::new("useradd").args(["-M", "-d", "/", "-s", "/bin/sh", &name]).status();
         assert!(made.expect("useradd runs").success());
-        let mut chpasswd = Command::new("chpasswd")
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("chpasswd runs");
+        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().expect("chpasswd runs");
         let mut input = chpasswd.stdin.take().expect("a pipe");
         std::io::Write::write_all(&mut input, format!("{name}:{password}\n").as_bytes()).expect("a password");
         drop(input);
@@ -240,10 +198,7 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        let _ = Command::new("userdel")
-            .arg(&self.name)
-            .stderr(Stdio::null())
-            .status();
+        let _ = Command::new("userdel").arg(&self.name).stderr(Stdio::null()).status();
     }
 }
 
@@ -251,10 +206,7 @@ fn password() {
     let user = User::new("a b'c\"$HOME");
     for (config, method) in [
         ("PasswordAuthentication yes", "password"),
-        (
-            "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no",
-            "keyboard-interactive",
-        ),
+        ("UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no", "keyboard-interactive"),
     ] {
         let (scratch, sshd) = setup_with(config);
         // It is not root who logs in.
@@ -270,11 +222,7 @@ fn password() {
             "by {method}"
         );
         let refused = run_with(&scratch, &sshd, &with("wrong"), "127.0.0.1");
-        let shown = if method == "password" {
-            "the password"
-        } else {
-            "the password (keyboard-interactive)"
-        };
+        let shown = if method == "password" { "the password" } else { "the password (keyboard-interactive)" };
         assert_eq!(
             refused,
             format!(
@@ -314,15 +262,9 @@ fn run_knowing(scratch: &Scratch, sshd: &Sshd, known: &str, more: &str) -> Strin
     // Fingerprints differ from run to run.
     let mut steady = String::new();
     for word in outcome.split_inclusive(' ') {
-        steady.push_str(if word.starts_with("SHA256:") {
-            "SHA256:X, "
-        } else {
-            word
-        });
+        steady.push_str(if word.starts_with("SHA256:") { "SHA256:X, " } else { word });
     }
-    steady
-        .replace(&sshd.port.to_string(), "PORT")
-        .replace(&scratch.path().display().to_string(), "DIR")
+    steady.replace(&sshd.port.to_string(), "PORT").replace(&scratch.path().display().to_string(), "DIR")
 }
 
 fn public_key(sshd: &Sshd, name: &str) -> String {
@@ -332,10 +274,7 @@ fn public_key(sshd: &Sshd, name: &str) -> String {
 
 fn host_key_unknown() {
     let (scratch, sshd) = setup();
-    let other = format!(
-        "other.host {}\n\n# a comment\n",
-        public_key(&sshd, "host_ed25519")
-    );
+    let other = format!("other.host {}\n\n# a comment\n", public_key(&sshd, "host_ed25519"));
     for known in ["", "garbage\n", &other] {
         assert_eq!(
             run_knowing(&scratch, &sshd, known, ""),
@@ -348,11 +287,7 @@ fn host_key_unknown() {
 
 fn host_key_changed() {
     let (scratch, sshd) = setup();
-    let line = format!(
-        "# first\n[127.0.0.1]:{} {}\n",
-        sshd.port,
-        public_key(&sshd, "identity")
-    );
+    let line = format!("# first\n[127.0.0.1]:{} {}\n", sshd.port, public_key(&sshd, "identity"));
     for policy in ["", ", host_key_check: accept-new"] {
         assert_eq!(
             run_knowing(&scratch, &sshd, &line, policy),
@@ -377,12 +312,7 @@ fn host_key_revoked() {
 fn host_key_accepted_when_new() {
     let (scratch, sshd) = setup();
     assert_eq!(
-        run_knowing(
-            &scratch,
-            &sshd,
-            "other.host ssh-ed25519 AAAA\n",
-            ", host_key_check: accept-new"
-        ),
+        run_knowing(&scratch, &sshd, "other.host ssh-ed25519 AAAA\n", ", host_key_check: accept-new"),
         "exit 0"
     );
     let known = scratch.read("known");
@@ -400,10 +330,7 @@ fn host_key_accepted_when_new() {
 
 fn host_key_not_checked() {
     let (scratch, sshd) = setup();
-    assert_eq!(
-        run_knowing(&scratch, &sshd, "", ", host_key_check: off"),
-        "exit 0"
-    );
+    assert_eq!(run_knowing(&scratch, &sshd, "", ", host_key_check: off"), "exit 0");
     assert_eq!(scratch.read("known"), "");
 }
 
@@ -411,33 +338,14 @@ fn host_key_forms() {
     let (scratch, sshd) = setup();
     let port = sshd.port;
     for (what, line) in [
-        (
-            "a list",
-            format!("a,[127.0.0.1]:{port},b {}", public_key(&sshd, "host_ed25519")),
-        ),
-        (
-            "a pattern",
-            format!("[127.*]:{port} {}", public_key(&sshd, "host_ed25519")),
-        ),
-        (
-            "another type of key only",
-            format!("[127.0.0.1]:{port} {}", public_key(&sshd, "host_ecdsa")),
-        ),
-        (
-            "RSA only",
-            format!("[127.0.0.1]:{port} {} a comment", public_key(&sshd, "host_rsa")),
-        ),
+        ("a list", format!("a,[127.0.0.1]:{port},b {}", public_key(&sshd, "host_ed25519"))),
+        ("a pattern", format!("[127.*]:{port} {}", public_key(&sshd, "host_ed25519"))),
+        ("another type of key only", format!("[127.0.0.1]:{port} {}", public_key(&sshd, "host_ecdsa"))),
+        ("RSA only", format!("[127.0.0.1]:{port} {} a comment", public_key(&sshd, "host_rsa"))),
     ] {
-        assert_eq!(
-            run_knowing(&scratch, &sshd, &format!("{line}\n"), ""),
-            "exit 0",
-            "{what}"
-        );
+        assert_eq!(run_knowing(&scratch, &sshd, &format!("{line}\n"), ""), "exit 0", "{what}");
     }
-    scratch.write(
-        "known",
-        format!("[127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519")),
-    );
+    scratch.write("known", format!("[127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519")));
     let hashed = Command::new("ssh-keygen")
         .args(["-q", "-H", "-f"])
         .arg(scratch.join("known"))
@@ -448,10 +356,7 @@ fn host_key_forms() {
     let known = scratch.read("known");
     assert!(known.starts_with("|1|"), "{known}");
     assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0", "hashed");
-    let negated = format!(
-        "[127.*]:{port},![127.0.0.1]:{port} {}\n",
-        public_key(&sshd, "host_ed25519")
-    );
+    let negated = format!("[127.*]:{port},![127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519"));
     assert!(run_knowing(&scratch, &sshd, &negated, "").contains("is not known"));
 }
 
@@ -494,14 +399,8 @@ fn arguments_arrive() {
         "a\u{1}b\u{7f}",
     ];
     // What was given is written, each argument ended by a NUL, on the host and where the healthcheck runs.
-    scratch.write(
-        "fatebooks/b/break.sh",
-        "#!/bin/sh\nprintf '%s\\0' \"$@\" >\"$HOME/arguments\"\n",
-    );
-    scratch.write(
-        "fatebooks/b/check.sh",
-        "#!/bin/sh\nprintf '%s\\0' \"$@\" >\"$OUT\"\n",
-    );
+    scratch.write("fatebooks/b/break.sh", "#!/bin/sh\nprintf '%s\\0' \"$@\" >\"$HOME/arguments\"\n");
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nprintf '%s\\0' \"$@\" >\"$OUT\"\n");
     let escaped: Vec<String> = arguments
         .iter()
         .map(|argument| serde_json::to_string(&argument.replace("${", "$${")).expect("JSON"))
@@ -529,15 +428,9 @@ fn shell_text() {
         assert_eq!(sshd.read("log"), wanted, "{inducer}");
     };
     // A script of the book behind assignments is copied; what follows the text are its arguments.
-    check(
-        "['A=1 B=2 break.sh one', 'two words']",
-        "break.sh one two words\n",
-    );
+    check("['A=1 B=2 break.sh one', 'two words']", "break.sh one two words\n");
     check("['A=1 ./break.sh']", "break.sh\n");
-    check(
-        "['echo \"$1-$#\" >>\"$HOME/log\"', 'two words', x]",
-        "two words-2\n",
-    );
+    check("['echo \"$1-$#\" >>\"$HOME/log\"', 'two words', x]", "two words-2\n");
     check("[\"echo 'a  b' >>$HOME/log;\"]", "a  b\n");
     check("[sh, -c, 'echo $0 >>$HOME/log', zero]", "zero\n");
     // A healthcheck as books of old have it.
@@ -589,11 +482,7 @@ fn files_without_sftp() {
 fn absolute_paths() {
     let (scratch, sshd) = setup();
     let there = sshd.join("opt");
-    let (old, new, same) = (
-        there.join("break.sh"),
-        there.join("a/b c/heal.sh"),
-        there.join("verify.sh"),
-    );
+    let (old, new, same) = (there.join("break.sh"), there.join("a/b c/heal.sh"), there.join("verify.sh"));
     fs::create_dir(&there).expect("a folder");
     fs::write(&old, "was here before").expect("a file");
     scratch.write(
@@ -633,21 +522,12 @@ fn output_of_any_amount() {
     let log = fs::read_to_string(log.path()).expect("a log");
     let left_out = |length: usize| format!("[… {length} bytes left out …]");
     let whole = 40 * 262_144;
-    assert!(
-        log.contains(&left_out(whole + 12 - 2 * 32 * 1024)),
-        "{}",
-        log.len()
-    );
+    assert!(log.contains(&left_out(whole + 12 - 2 * 32 * 1024)), "{}", log.len());
     assert!(log.contains(&left_out(whole + 10 - 2 * 32 * 1024)));
     let lines = |stream: &str, letter: char| -> Vec<usize> {
         let marked = format!(" inducer {stream} | ");
-        let of_stream = log
-            .lines()
-            .filter_map(|line| line.split_once(&marked).map(|(_, text)| text));
-        of_stream
-            .map(|line| line.matches(letter).count())
-            .filter(|&count| count > 100)
-            .collect()
+        let of_stream = log.lines().filter_map(|line| line.split_once(&marked).map(|(_, text)| text));
+        of_stream.map(|line| line.matches(letter).count()).filter(|&count| count > 100).collect()
     };
     assert_eq!(
         lines("stdout", 'o'),
@@ -683,10 +563,7 @@ fn ended_by_a_signal() {
     );
     // The whole group of processes, the shell that waits for the script among them.
     scratch.write("fatebooks/b/break.sh", "#!/bin/sh\nkill -TERM 0\nsleep 60\n");
-    assert_eq!(
-        outcome(&run_case(&scratch, &sshd, FAILURE)),
-        "botched: the inducer failed: ended by SIGTERM"
-    );
+    assert_eq!(outcome(&run_case(&scratch, &sshd, FAILURE)), "botched: the inducer failed: ended by SIGTERM");
     scratch.write("fatebooks/b/break.sh", "#!/bin/sh\n");
     scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nkill -KILL $$\n");
     assert_eq!(
@@ -716,9 +593,8 @@ fn lost_connection() {
 
 fn one_connection() {
     let (scratch, sshd) = setup();
-    let failures = ["f", "g", "h"]
-        .map(|name| FAILURE.replace("name: f", &format!("name: {name}")))
-        .join("\n");
+    let failures =
+        ["f", "g", "h"].map(|name| FAILURE.replace("name: f", &format!("name: {name}"))).join("\n");
     assert_eq!(outcome(&run_case(&scratch, &sshd, &failures)), "exit 0");
     assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n".repeat(3));
     let log = fs::read_to_string(sshd.join("log")).expect("the server's log");
@@ -730,9 +606,7 @@ fn no_answer_in_time() {
     // A server that takes connections and says nothing.
     let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = silent.local_addr().expect("an address").port();
-    let book = sshd
-        .book("", FAILURE)
-        .replace(&format!(":{}'", sshd.port), &format!(":{port}'"));
+    let book = sshd.book("", FAILURE).replace(&format!(":{}'", sshd.port), &format!(":{port}'"));
     let book = book.replace("ssh: {", "ssh: {connect_timeout: 300ms, ");
     scratch.write("fatebooks/b/fatebook.yaml", book);
     let told = outcome(&scratch.pisaura(&["run"]));
@@ -760,10 +634,7 @@ fn another_try() {
                 return;
             };
             for (mut from, mut to) in [
-                (
-                    client.try_clone().expect("a socket"),
-                    server.try_clone().expect("a socket"),
-                ),
+                (client.try_clone().expect("a socket"), server.try_clone().expect("a socket")),
                 (server, client),
             ] {
                 std::thread::spawn(move || {
@@ -774,14 +645,9 @@ fn another_try() {
         }
     });
     let known = fs::read_to_string(sshd.join("known_hosts")).expect("known hosts");
-    fs::write(
-        sshd.join("known_hosts"),
-        known.replace(&behind.to_string(), &port.to_string()),
-    )
-    .expect("known hosts");
-    let book = sshd
-        .book("", FAILURE)
-        .replace(&format!(":{behind}'"), &format!(":{port}'"));
+    fs::write(sshd.join("known_hosts"), known.replace(&behind.to_string(), &port.to_string()))
+        .expect("known hosts");
+    let book = sshd.book("", FAILURE).replace(&format!(":{behind}'"), &format!(":{port}'"));
     scratch.write("fatebooks/b/fatebook.yaml", book);
     let ran = scratch.pisaura(&["run"]);
     assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);

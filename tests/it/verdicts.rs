@@ -15,10 +15,7 @@ pub fn tests() -> Vec<Trial> {
         test("verdicts::botched_by_verify", botched_by_verify),
         test("verdicts::botched_by_the_time_limit", botched_by_the_time_limit),
         test("verdicts::botched_by_the_connection", botched_by_the_connection),
-        test(
-            "verdicts::botched_by_a_healthcheck_without_an_answer",
-            botched_by_no_answer,
-        ),
+        test("verdicts::botched_by_a_healthcheck_without_an_answer", botched_by_no_answer),
         test("verdicts::unreverted", unreverted),
         test("verdicts::skipped", skipped),
         test("verdicts::several_are_all_told", several),
@@ -35,10 +32,7 @@ impl Setup {
     fn new() -> Self {
         let scratch = Scratch::new();
         write_scripts(&scratch);
-        Self {
-            scratch,
-            sshd: Sshd::start(),
-        }
+        Self { scratch, sshd: Sshd::start() }
     }
 
     /// The healthcheck says no at this step.
@@ -51,27 +45,17 @@ impl Setup {
     }
 
     fn script(self, name: &str, text: &str) -> Self {
-        self.scratch
-            .write(&format!("fatebooks/b/{name}"), format!("#!/bin/sh\n{text}\n"));
+        self.scratch.write(&format!("fatebooks/b/{name}"), format!("#!/bin/sh\n{text}\n"));
         self
     }
 
     fn run(&self, keys: &str) -> Ran {
-        let timeout = if keys.contains("timeout") {
-            ""
-        } else {
-            "timeout: 5s, "
-        };
-        let healthcheck = if keys.contains("healthcheck") {
-            ""
-        } else {
-            "healthcheck: [check.sh], "
-        };
+        let timeout = if keys.contains("timeout") { "" } else { "timeout: 5s, " };
+        let healthcheck = if keys.contains("healthcheck") { "" } else { "healthcheck: [check.sh], " };
         let failure = format!(
             "  - {{name: f, inducer: [break.sh], reverter: [heal.sh], {healthcheck}{timeout}{keys}}}"
         );
-        self.scratch
-            .write("fatebooks/b/fatebook.yaml", self.sshd.book("", &failure));
+        self.scratch.write("fatebooks/b/fatebook.yaml", self.sshd.book("", &failure));
         self.scratch.harness(&[])
     }
 
@@ -93,9 +77,8 @@ impl Setup {
         assert_eq!(ran.failure(shown), told, "{}", ran.stdout);
         let xml = self.scratch.read("target/pisaura/junit.xml");
         let element = steady(&xml, &self.scratch).replace(&self.sshd.port.to_string(), "PORT");
-        let (_, element) = element
-            .split_once("<testcase ")
-            .unwrap_or_else(|| panic!("no case {name} in {xml}"));
+        let (_, element) =
+            element.split_once("<testcase ").unwrap_or_else(|| panic!("no case {name} in {xml}"));
         let (element, _) = element.split_once("</testcase>").expect("an end");
         let junit = junit.replace("TOLD", &told);
         let head = "name=\"f@127.0.0.1:PORT\" time=\"T\" classname=\"pisaura.b.127_0_0_1:PORT\">";
@@ -233,25 +216,23 @@ fn not_recovered() {
 
 fn botched_by_the_inducer() {
     let message = "botched: the inducer failed: exit status 7";
-    Setup::new()
-        .script("break.sh", "echo broke >>\"$HOME/log\"; echo partly; exit 7")
-        .check(
-            "",
-            101,
-            "FAILED",
-            &format!(
-                "{message}\n{}\n  2 inducer, stdout:\n    | partly\n",
-                table(&[
-                    ("1 healthcheck before", "ok"),
-                    ("2 prepare", "ok"),
-                    ("2 inducer", "exit status 7"),
-                    ("4 reverter", "ok"),
-                    ("5 healthcheck after", "ok"),
-                ])
-            ),
-            &element("error", "InducerFailed", message),
-            "broke\nheal.sh\n",
-        );
+    Setup::new().script("break.sh", "echo broke >>\"$HOME/log\"; echo partly; exit 7").check(
+        "",
+        101,
+        "FAILED",
+        &format!(
+            "{message}\n{}\n  2 inducer, stdout:\n    | partly\n",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 inducer", "exit status 7"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        &element("error", "InducerFailed", message),
+        "broke\nheal.sh\n",
+    );
 }
 
 fn botched_by_verify() {
@@ -278,10 +259,8 @@ fn botched_by_verify() {
 
 fn botched_by_the_time_limit() {
     let message = "botched: inducer: took longer than its time limit of 400ms";
-    let setup = Setup::new().script(
-        "break.sh",
-        "echo $$ >\"$HOME/pid\"; echo broke >>\"$HOME/log\"; sleep 300",
-    );
+    let setup =
+        Setup::new().script("break.sh", "echo $$ >\"$HOME/pid\"; echo broke >>\"$HOME/log\"; sleep 300");
     // A process that was ended is gone, whether or not its own shell had children.
     setup.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nkill -0 \"$(cat \"$HOME/pid\")\" 2>/dev/null && echo still there >>\"$HOME/log\"\nrm \"$HOME/pid\"\necho heal.sh >>\"$HOME/log\"\n");
     setup.check(
@@ -319,10 +298,7 @@ fn botched_by_the_connection() {
         format!(
             "{}\n{}\nfatebooks/b/fatebook.yaml:6\nrepeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT",
             message,
-            table(&[
-                ("1 healthcheck before", "ok"),
-                ("2 prepare", &format!("{refused}, tried 4 times"))
-            ])
+            table(&[("1 healthcheck before", "ok"), ("2 prepare", &format!("{refused}, tried 4 times"))])
         ),
         "{}",
         ran.stdout
@@ -347,9 +323,8 @@ fn botched_by_no_answer() {
 }
 
 fn unreverted() {
-    let setup = Setup::new()
-        .no_at("2")
-        .script("heal.sh", "echo tried >>\"$HOME/log\"; echo cannot >&2; exit 9");
+    let setup =
+        Setup::new().no_at("2").script("heal.sh", "echo tried >>\"$HOME/log\"; echo cannot >&2; exit 9");
     let ran = setup.run("deadman: 2s, timeout: 500ms");
     let tried = setup.sshd.read("log").matches("tried").count();
     assert!(tried >= 2, "tried {tried} times");
@@ -366,18 +341,11 @@ fn unreverted() {
     );
     // The end of the run shouts it, and the command that it names heals the host.
     assert!(ran.stderr.contains("!!! A HOST IS LEFT UNREVERTED, and may still be broken:\n!!!   127.0.0.1:PORT by b::f@127.0.0.1:PORT\n!!!     to heal it: ssh -p "), "{}", ran.stderr);
-    let heal = told
-        .lines()
-        .find_map(|line| line.strip_prefix("heal the host: "))
-        .expect("a command");
+    let heal = told.lines().find_map(|line| line.strip_prefix("heal the host: ")).expect("a command");
     let script = heal.rsplit(' ').next().expect("a script");
     std::fs::write(setup.sshd.home().join("log"), "").expect("a log");
     let script = script.replace("DIR", &setup.scratch.path().display().to_string());
-    std::process::Command::new("sh")
-        .arg(script)
-        .env("HOME", setup.sshd.home())
-        .status()
-        .expect("sh runs");
+    std::process::Command::new("sh").arg(script).env("HOME", setup.sshd.home()).status().expect("sh runs");
     assert_eq!(setup.sshd.read("log"), "tried\n");
     let xml = setup.scratch.read("target/pisaura/junit.xml");
     assert!(
