@@ -51,7 +51,11 @@ impl Node {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
             Value::Scalar(scalar) => match (scalar.untyped, scalar.text.as_literal()) {
-                (true, Some("" | "~" | "null" | "Null" | "NULL")) => "nothing",
+                (true, Some("" | "~" | "null" | "Null" | "NULL"))
+                    if scalar.used.is_empty() && scalar.unset.is_empty() =>
+                {
+                    "nothing"
+                }
                 (true, Some(text)) if as_bool(text).is_some() => "true or false",
                 (true, Some(text)) if text.parse::<f64>().is_ok() => "a number",
                 _ => "a text",

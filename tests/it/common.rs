@@ -21,11 +21,6 @@ pub fn test(name: &'static str, run: fn()) -> Trial {
     Trial::test(name, move || caught(run))
 }
 
-/// A test that needs to be root, for it makes users or starts servers as they do.
-pub fn root_test(name: &'static str, run: fn()) -> Trial {
-    needing(name, is_root(), "needs to be root", run)
-}
-
 /// A test that cannot run on every machine. In CI it must.
 pub fn needing(name: &'static str, met: bool, reason: &'static str, run: fn()) -> Trial {
     Trial::ignorable_test(name, move || {
@@ -203,7 +198,7 @@ pub fn steady(text: &str, scratch: &Scratch) -> String {
         rest = &rest[at..];
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, after) = rest.split_at(end);
-        if steady.ends_with("127.0.0.1:") {
+        if steady.ends_with("127.0.0.1:") || steady.ends_with("localhost:") {
             steady.push_str("PORT");
         } else if (number.contains('.') && (after.starts_with(" s") || after.starts_with('s')))
             || steady.ends_with("time=\"")

@@ -1,3 +1,281 @@
-pub fn tests() -> Vec<libtest_mimic::Trial> {
-    Vec::new()
+//! Ctrl-C, SIGTERM and SIGHUP, once and twice, at each step of a case: the host is reverted, and told of.
+
+use std::io::{BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::common::{Scratch, Sshd, harness, program, test, wait_for, wait_for_line};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("interrupts::before_the_inducer", before),
+        test("interrupts::in_the_inducer", in_the_inducer),
+        test("interrupts::in_the_healthcheck_during", during),
+        test("interrupts::in_the_reverter", in_the_reverter),
+        test("interrupts::in_the_last_healthcheck", after),
+        test("interrupts::while_a_reverter_is_tried_again", while_tried_again),
+        test("interrupts::while_waiting_for_another_run", while_waiting),
+        test("interrupts::while_connecting", while_connecting),
+        test("interrupts::twice", twice),
+        test("interrupts::reports_tell_of_it", reports),
+        test("interrupts::demo_hosts_leave_nothing", demo_hosts),
+    ]
+}
+
+/// Two cases of which the first one stops at a step until it is ended.
+struct Stopped {
+    scratch: Scratch,
+    sshd: Sshd,
+    run: Child,
+}
+
+/// A script that writes to the log of the home that it runs in, and stops there if it is the one, until it may go on.
+fn script(name: &str, stop: &str) -> String {
+    let stop = if stop == name { "until [ -e \"$HOME/go\" ]; do sleep 0.05; done" } else { "" };
+    format!("#!/bin/sh\necho {name} >>\"$HOME/log\"\n{stop}\n")
+}
+
+fn stop_at(step: &str, program: &std::path::Path, arguments: &[&str]) -> Stopped {
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    for name in ["break.sh", "heal.sh"] {
+        scratch.write(&format!("fatebooks/b/{name}"), script(name, step));
+    }
+    let checks = scratch.join("checks").display().to_string();
+    scratch.write(
+        "fatebooks/b/check.sh",
+        format!("#!/bin/sh\necho $1 >>'{checks}'\n[ $1 = '{step}' ] && exec sleep 300\nexit 0\n"),
+    );
+    let failures = ["f", "g"].map(|name| {
+        format!("  - {{name: {name}, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh]}}")
+    });
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", &failures.join("\n")));
+    let run = scratch
+        .command(program)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    if step.starts_with("--") {
+        wait_for(step, || scratch.read("checks").contains(step));
+    } else {
+        wait_for(step, || sshd.read("log").contains(step));
+    }
+    Stopped { scratch, sshd, run }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.expect("kill runs").success());
+}
+
+impl Stopped {
+    /// Sends a signal, and says what was printed and with which code it ended.
+    fn end_by(mut self, name: &str) -> (String, String, Option<i32>, String) {
+        signal(&self.run, name);
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.run.stdout.take().expect("a pipe").read_to_string(&mut stdout).expect("a text");
+        self.run.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("a text");
+        let code = self.run.wait().expect("an end").code();
+        let log = self.sshd.read("log");
+        drop(self.scratch);
+        (stdout, stderr, code, log)
+    }
+}
+
+fn result_of(stdout: &str, case: &str) -> String {
+    let line = stdout.lines().find(|line| line.starts_with(&format!("test b::{case}@"))).unwrap_or_default();
+    line.split_once(" ... ").map(|(_, result)| result.to_owned()).unwrap_or_default()
+}
+
+fn check(step: &str, first: &str, log: &str) {
+    for (name, shown) in [("INT", "SIGINT"), ("TERM", "SIGTERM"), ("HUP", "SIGHUP")] {
+        let (stdout, stderr, code, ran) = stop_at(step, &harness(), &[]).end_by(name);
+        assert_eq!(ran, log, "{step} by {name}: {stderr}");
+        assert_eq!(code, Some(130), "{stdout}");
+        assert_eq!(result_of(&stdout, "f"), format!("ignored ({first})"));
+        assert_eq!(result_of(&stdout, "g"), "ignored (interrupted before it began)");
+        assert!(
+            stderr.contains(&format!(
+                "pisaura: interrupted by {shown}: the running case is reverted; once more leaves at once\n"
+            )),
+            "{stderr}"
+        );
+    }
+}
+
+fn before() {
+    check("--step=1", "interrupted before the inducer", "");
+}
+
+fn in_the_inducer() {
+    check("break.sh", "interrupted after the inducer; the host was reverted", "break.sh\nheal.sh\n");
+}
+
+fn during() {
+    check("--step=2", "interrupted after the inducer; the host was reverted", "break.sh\nheal.sh\n");
+}
+
+fn after() {
+    check("--step=3", "interrupted in the last healthcheck; the host was reverted", "break.sh\nheal.sh\n");
+}
+
+fn in_the_reverter() {
+    // It is not ended: it is what is wanted.
+    let stopped = stop_at("heal.sh", &harness(), &[]);
+    signal(&stopped.run, "INT");
+    let Stopped { scratch, sshd, mut run } = stopped;
+    let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
+    wait_for_line(&mut stderr, "the running case is reverted");
+    std::fs::write(sshd.home().join("go"), "").expect("a file");
+    let output = run.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(
+        result_of(&String::from_utf8_lossy(&output.stdout), "f"),
+        "ignored (interrupted after the inducer; the host was reverted)"
+    );
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
+    drop(scratch);
+}
+
+fn while_tried_again() {
+    let stopped = stop_at("--step=2", &harness(), &[]);
+    let (scratch, sshd, mut run) = (stopped.scratch, stopped.sshd, stopped.run);
+    // From here on the host cannot be reached for a while.
+    let pid = sshd.pid().to_string();
+    let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
+    assert!(Command::new("kill").args(["-STOP", &pid]).status().expect("kill runs").success());
+    for child in String::from_utf8_lossy(&children.stdout).lines() {
+        let _ = Command::new("kill").args(["-KILL", child]).status();
+    }
+    signal(&run, "TERM");
+    let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
+    wait_for_line(&mut stderr, "reverter: 127.0.0.1");
+    assert!(Command::new("kill").args(["-CONT", &pid]).status().expect("kill runs").success());
+    assert_eq!(run.wait().expect("an end").code(), Some(130));
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
+    drop(scratch);
+}
+
+fn while_waiting() {
+    let first = stop_at("--step=1", &harness(), &[]);
+    let mut second = first
+        .scratch
+        .command(&harness())
+        .args(["--output", "second"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut stderr = BufReader::new(second.stderr.take().expect("a pipe"));
+    wait_for_line(
+        &mut stderr,
+        &format!(
+            "waiting for the host 127.0.0.1 port {}, which process {} has",
+            first.sshd.port,
+            first.run.id()
+        ),
+    );
+    signal(&second, "INT");
+    assert_eq!(second.wait().expect("an end").code(), Some(130));
+    let (_, _, code, _) = first.end_by("INT");
+    assert_eq!(code, Some(130));
+}
+
+fn while_connecting() {
+    // A host that says nothing, and all the time in the world to wait for it.
+    let scratch = Scratch::new();
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    scratch.write("fatebooks/b/fatebook.yaml", format!("service: s\nhosts: ['127.0.0.1:{port}']\nssh: {{connect_timeout: 1h, host_key_check: off}}\ntimeout: 1h\nfailures:\n  - {{name: f, inducer: ['true'], reverter: ['true'], healthcheck: ['true']}}\n"));
+    let run =
+        scratch.command(&harness()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    let (client, _) = silent.accept().expect("a client");
+    signal(&run, "INT");
+    let output = run.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(
+        result_of(&String::from_utf8_lossy(&output.stdout), "f"),
+        "ignored (interrupted before the inducer)"
+    );
+    drop(client);
+}
+
+fn twice() {
+    let mut stopped = stop_at("heal.sh", &program(), &["run"]);
+    signal(&stopped.run, "INT");
+    let mut stderr = BufReader::new(stopped.run.stderr.take().expect("a pipe"));
+    wait_for_line(&mut stderr, "once more leaves at once");
+    signal(&stopped.run, "INT");
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("a text");
+    assert_eq!(stopped.run.wait().expect("an end").code(), Some(4), "{rest}");
+    assert!(
+        rest.contains("!!! A HOST IS LEFT UNREVERTED, and may still be broken:\n!!!   127.0.0.1:"),
+        "{rest}"
+    );
+    let heal = rest.lines().find_map(|line| line.strip_prefix("!!!     to heal it: ")).expect("a command");
+    // It is there, and it heals.
+    let script = heal.rsplit(' ').next().expect("a script");
+    assert!(std::fs::read_to_string(script).expect("the script").contains("heal.sh"), "{heal}");
+    std::fs::write(stopped.sshd.home().join("go"), "").expect("a file");
+    assert!(
+        Command::new("sh").arg(script).env("HOME", stopped.sshd.home()).status().expect("sh runs").success()
+    );
+    assert_eq!(stopped.sshd.read("log"), "break.sh\nheal.sh\nheal.sh\n");
+}
+
+fn reports() {
+    let stopped = stop_at("--step=2", &harness(), &[]);
+    let path = stopped.scratch.join("target/pisaura/junit.xml");
+    // While it runs it stands there as what it would be if the run ended now.
+    wait_for("the report", || {
+        std::fs::read_to_string(&path).unwrap_or_default().contains("interrupted, may be dirty")
+    });
+    signal(&stopped.run, "TERM");
+    let Stopped { scratch, mut run, sshd } = stopped;
+    run.wait().expect("an end");
+    let xml = scratch.read("target/pisaura/junit.xml");
+    assert!(
+        xml.contains(
+            "<skipped type=\"Interrupted\" message=\"interrupted after the inducer; the host was reverted\">"
+        ),
+        "{xml}"
+    );
+    assert!(xml.contains("<skipped type=\"Skipped\" message=\"interrupted before it began\">"), "{xml}");
+    drop(sshd);
+}
+
+/// The demo book, interrupted: neither a process nor a folder is left.
+fn demo_hosts() {
+    let scratch = Scratch::new();
+    let mut command = scratch.command(&harness());
+    command
+        .args(["--fatebooks", concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks"), "demo::"])
+        .env("TMPDIR", scratch.join("home"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    for kill in ["INT", "KILL"] {
+        let mut run = command.spawn().expect("it runs");
+        let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
+        wait_for_line(&mut stderr, "inducer: ok");
+        signal(&run, kill);
+        run.wait().expect("an end");
+        let mark = format!("PISAURA_SANDBOX_HOME={}/", scratch.join("home").display());
+        let mine = || {
+            std::fs::read_dir("/proc").expect("processes").flatten().any(|entry| {
+                let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+                environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+            })
+        };
+        wait_for("the end of all processes of the demo hosts", || !mine());
+        if kill == "INT" {
+            let left: Vec<_> = std::fs::read_dir(scratch.join("home"))
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").file_name())
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
 }

@@ -1,3 +1,116 @@
-pub fn tests() -> Vec<libtest_mimic::Trial> {
-    Vec::new()
+//! Under `cargo nextest run --test fatebooks` each case is a process of its own; what holds in one process holds there too.
+//! nextest itself is run where it is installed; what it asks of a harness is tried everywhere.
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+
+use crate::common::{Ran, Scratch, Sshd, harness, needing, test};
+
+pub fn tests() -> Vec<Trial> {
+    let installed = Command::new("cargo-nextest").arg("--version").output().is_ok();
+    vec![
+        test("nextest::failfast_holds_between_processes", failfast),
+        test("nextest::one_report_for_each_case", reports),
+        needing("nextest::nextest_itself", installed, "needs cargo-nextest", nextest_itself),
+    ]
+}
+
+/// A book whose first failure is not stood, and which is to stop there.
+fn setup() -> (Scratch, Sshd) {
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\n[ \"$PISAURA_FAILURE$1\" != a--step=2 ]\n");
+    scratch.write("fatebooks/b/break.sh", "#!/bin/sh\necho $PISAURA_FAILURE >>\"$HOME/log\"\n");
+    let failures = ["a", "b", "c"].map(|name| {
+        format!("  - {{name: {name}, inducer: [break.sh], reverter: ['true'], healthcheck: [check.sh]}}")
+    });
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("failfast: true", &failures.join("\n")));
+    (scratch, sshd)
+}
+
+/// A process as nextest starts it.
+fn case(scratch: &Scratch, sshd: &Sshd, run: &str, name: &str) -> Ran {
+    let mut command = scratch.command(&harness());
+    command.args(["--exact", &format!("b::{name}@127.0.0.1:{}", sshd.port), "--nocapture"]);
+    command.env("NEXTEST", "1").env("NEXTEST_EXECUTION_MODE", "process-per-test").env("NEXTEST_RUN_ID", run);
+    Ran::of(&mut command, scratch)
+}
+
+fn failfast() {
+    let (scratch, sshd) = setup();
+    let first = case(&scratch, &sshd, "run-1", "a");
+    assert_eq!(first.code, Some(101));
+    assert!(
+        first
+            .stderr
+            .contains("\nError: succumbed: the healthcheck said no during the failure (exit status 1)\n"),
+        "{}",
+        first.stderr
+    );
+    for name in ["b", "c"] {
+        let ran = case(&scratch, &sshd, "run-1", name);
+        // nextest would show a case that is ignored as one that passed.
+        assert_eq!(ran.code, Some(101), "{}", ran.stdout);
+        assert!(
+            ran.stderr.contains("Error: skipped: failfast: `b::a@127.0.0.1:PORT` did not pass (succumbed)"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(sshd.read("log"), "a\n");
+    // The next run begins anew, and what the first one left is gone.
+    assert_eq!(case(&scratch, &sshd, "run-2", "b").code, Some(0));
+    let marks: Vec<_> = std::fs::read_dir(scratch.join("target/pisaura/nextest"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(marks, ["run-2"]);
+}
+
+fn reports() {
+    let (scratch, sshd) = setup();
+    for name in ["a", "b"] {
+        case(&scratch, &sshd, "run", name);
+    }
+    let reports: Vec<String> = std::fs::read_dir(scratch.join("target/pisaura/junit"))
+        .expect("reports")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a report"))
+        .collect();
+    assert_eq!(reports.len(), 2);
+    assert!(reports.iter().all(|report| report.matches("<testcase ").count() == 1));
+}
+
+fn nextest_itself() {
+    let (scratch, sshd) = setup();
+    let mut command = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars() {
+        if (name.starts_with("CARGO_") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR")
+            || name.starts_with("NEXTEST")
+            || name.starts_with("PISAURA_")
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(["nextest", "run", "--test", "fatebooks", "--no-fail-fast", "--color", "never"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("HOME", scratch.join("home"))
+        .env(
+            "CARGO_HOME",
+            std::env::var_os("CARGO_HOME")
+                .unwrap_or_else(|| std::env::home_dir().expect("a home").join(".cargo").into()),
+        )
+        .env(
+            "RUSTUP_HOME",
+            std::env::var_os("RUSTUP_HOME")
+                .unwrap_or_else(|| std::env::home_dir().expect("a home").join(".rustup").into()),
+        )
+        .env("PISAURA_LOCKS", scratch.join("locks"))
+        .env("PISAURA_FATEBOOKS", scratch.join("fatebooks"))
+        .env("PISAURA_OUTPUT", scratch.join("out"));
+    let ran = Ran::of(&mut command, &scratch);
+    let all = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(all.contains("3 tests run: 0 passed, 3 failed"), "{all}");
+    assert_eq!(sshd.read("log"), "a\n", "one after the other, and only the first");
+    assert!(all.contains("skipped: failfast: `b::a@127.0.0.1:PORT` did not pass (succumbed)"), "{all}");
 }
