@@ -281,7 +281,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
     let logs = Logs::new(options.run.output.join("logs"));
     let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs));
-    let (run, mut outcomes) = match run::begin(cases.clone(), &options.run, reporters) {
+    let (run, mut outcomes) = match run::begin(&cases, &options.run, reporters) {
         Ok(begun) => begun,
         Err(message) => {
             eprintln!("error: {message}");

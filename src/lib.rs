@@ -1,4 +1,66 @@
-//! Pisaura: does a service fail successfully?
+//! Pisaura: does a service fail successfully? Every failure of every fatebook becomes a named test case: a host is broken
+//! over SSH, a healthcheck asked, the host healed, the healthcheck asked again.
+//!
+//! # The map of the house
+//!
+//! The rooms, in reading order. A case walks down this list once, from its name on the command line to the host, and its
+//! verdict walks up once, as events.
+//!
+//! - [`harness`]: the face that cargo, nextest and editors see: libtest's arguments and names ↔ cases.
+//! - [`run`]: one run of many cases: which are meant, what goes when, who is told, what a signal does.
+//! - [`report`]: from events to the terminal, JUnit and logs.
+//! - [`cluster`]: where a case gets room: here, in a thread for each book.
+//! - [`executor`]: where a case is carried out: its steps performed, in a working folder of its own.
+//! - [`remote`]: hands on hosts over SSH, and on processes of this machine.
+//! - `sandbox` (feature `demo`): demo hosts, SSH servers in this process.
+//! - [`machine`]: what is decided, without the world: the life of a case and its verdict, the gate.
+//! - [`fatebook`]: the file: where it lies, what it may say, what is wrong with it.
+//!
+//! Looking for…
+//!
+//! | a behaviour | its room |
+//! |---|---|
+//! | a key of a fatebook, a message about one | `fatebook::keys`, `fatebook::read` |
+//! | how `${NAME}` is filled in | `fatebook::text` |
+//! | which step comes next, what is tried again and for how long, what a verdict is called | `machine::case` |
+//! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |
+//! | filters, `--exact`, tags, ignored cases | `run::cases` |
+//! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run` |
+//! | logging in, host keys | `remote::login`, `remote::known_hosts` |
+//! | how a script is brought to a host and run there | `remote::ssh`, `remote::script` |
+//! | how a healthcheck is run and ended | `remote::child` |
+//! | what is told of a case that failed | `report::tell` |
+//!
+//! # Invariants
+//!
+//! - **Imports point down** the list above, never up.
+//! - **`machine` and the model of `fatebook` never touch the world**: no clock, no randomness, no input or output. Time is
+//!   an argument. That is what makes every path of a case testable.
+//! - **Whatever dies, the host is healed**: from the moment the inducer is handed out, every path leads through the
+//!   reverter, or to a shout at the end of the run that names the host and the command that heals it. An inducer is never
+//!   begun twice.
+//! - **One thread decides** in a run; executors, signals and locks send it events.
+//! - **No secret** leaves [`executor`] upwards: what goes up as an event has been through [`remote::Redactor`].
+//! - **Nothing polls**: every wait is for a descriptor, a channel or a moment.
+//!
+//! # Use from a team's own repository
+//!
+//! With `pisaura` as a dev-dependency, a folder `fatebooks/`, and in `Cargo.toml`
+//!
+//! ```toml
+//! [[test]]
+//! name = "fatebooks"
+//! harness = false
+//! test = false # a plain `cargo test` must not break hosts
+//! ```
+//!
+//! the file `tests/fatebooks.rs` is
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     pisaura::harness::main()
+//! }
+//! ```
 
 pub mod harness;
 

@@ -361,7 +361,7 @@ pub fn show_duration(time: Duration) -> String {
     if minutes > 0 {
         shown.push_str(&format!("{minutes}m"));
     }
-    if millis % 1000 != 0 {
+    if !millis.is_multiple_of(1000) {
         shown.push_str(&format!("{}.{:03}s", rest, millis % 1000));
     } else if rest > 0 {
         shown.push_str(&format!("{rest}s"));

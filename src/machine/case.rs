@@ -192,7 +192,7 @@ impl CaseMachine {
             self.interrupted = true;
         }
         if self.step == Step::Revert {
-            return self.revert_ended(now, end);
+            return self.revert_ended(now, &end);
         }
         if self.interrupted {
             if end != StepEnd::Interrupted && !end.is_success() {
@@ -201,7 +201,7 @@ impl CaseMachine {
             return self.after_interrupt(now);
         }
         if self.step.is_healthcheck() {
-            return self.healthcheck_ended(now, end);
+            return self.healthcheck_ended(now, &end);
         }
         match (self.step, end) {
             (Step::Prepare, StepEnd::Failed(trouble))
@@ -231,10 +231,10 @@ impl CaseMachine {
         }
     }
 
-    fn healthcheck_ended(&mut self, now: Duration, end: StepEnd) -> Vec<CaseAction> {
-        let wanted = self.wanted(&end);
+    fn healthcheck_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
+        let wanted = self.wanted(end);
         let asked_for = now - self.step_began;
-        if !wanted && may_change(&end) && asked_for < self.plan.grace {
+        if !wanted && may_change(end) && asked_for < self.plan.grace {
             let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
             return self.wait(now + pause.min(self.plan.grace - asked_for));
         }
@@ -246,7 +246,7 @@ impl CaseMachine {
                 _ => {}
             }
         } else {
-            self.judge(now, &end);
+            self.judge(now, end);
         }
         match self.step {
             Step::Before if wanted => self.begin(now, Step::Prepare),
@@ -263,7 +263,7 @@ impl CaseMachine {
         }
     }
 
-    fn revert_ended(&mut self, now: Duration, end: StepEnd) -> Vec<CaseAction> {
+    fn revert_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
         if end.is_success() {
             self.clean = true;
             let mut actions = vec![CaseAction::NoteReverted];
@@ -286,7 +286,7 @@ impl CaseMachine {
             "Unreverted",
             format!(
                 "the reverter did not succeed, tried {tries}: {}: the host may still be broken",
-                self.tell(&end)
+                self.tell(end)
             ),
         );
         if self.interrupted {

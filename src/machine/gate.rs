@@ -50,7 +50,7 @@ impl Gate {
     /// The next case that may begin now, if any. It counts as running from then on.
     ///
     /// The cases of a book keep their order, so a case never overtakes one of its own book.
-    pub fn next(&mut self) -> Option<CaseId> {
+    pub fn let_through(&mut self) -> Option<CaseId> {
         if self.running.len() >= self.width {
             return None;
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn all_next(gate: &mut Gate) -> Vec<CaseId> {
-        std::iter::from_fn(|| gate.next()).collect()
+        std::iter::from_fn(|| gate.let_through()).collect()
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
             assert!(!gate.is_done());
             assert_eq!(gate.settled(id, Verdict::Survived, "x"), []);
         }
-        assert!(gate.is_done() && gate.next().is_none());
+        assert!(gate.is_done() && gate.let_through().is_none());
     }
 
     #[test]
@@ -197,23 +197,23 @@ mod tests {
     #[test]
     fn an_unreverted_host_closes_its_book_and_itself() {
         let mut gate = Gate::new(cases(), 1, false);
-        gate.next();
+        gate.let_through();
         gate.settled(0, Verdict::Survived, "x");
-        gate.next();
+        gate.let_through();
         let skipped = gate.settled(1, Verdict::Unreverted, "a::f@h2");
         let reason = "`a::f@h2` is unreverted: its host may still be broken".to_owned();
         assert_eq!(skipped, [Skipped { id: 2, reason }]);
-        assert_eq!(gate.next(), Some(3));
+        assert_eq!(gate.let_through(), Some(3));
     }
 
     #[test]
     fn the_whole_run_ends_fast_or_by_an_interrupt() {
         let mut gate = Gate::new(cases(), 1, true);
-        gate.next();
+        gate.let_through();
         assert_eq!(gate.settled(0, Verdict::Unfit, "a::f").len(), 6);
         assert!(gate.is_done());
         let mut gate = Gate::new(cases(), 1, false);
-        gate.next();
+        gate.let_through();
         assert_eq!(gate.interrupt().len(), 6);
         assert!(!gate.is_done(), "one is still running");
         assert_eq!(gate.settled(0, Verdict::Skipped, "a::f"), []);

@@ -123,7 +123,7 @@ impl KnownHost {
             )));
         }
         let known: Vec<&Entry> = self.entries.iter().filter(|entry| !entry.revoked).collect();
-        if known.iter().any(|entry| same(entry)) {
+        if known.iter().any(same) {
             return Ok(());
         }
         if !known.is_empty() {

@@ -442,8 +442,7 @@ impl SshHost {
             .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
         let mut exchange = Exchange::new(text.as_bytes(), self.redactor.longest());
         exchange.marks = Some(Marks::new(&token));
-        let gone_on = exchange
-            .go_on(&mut channel, &waiter, watcher, |exchange, channel| exchange.command_is_over(channel));
+        let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
         let end = match gone_on {
             Ok(Some(Over::Marked(status))) => Ok(StepEnd::Exited(Exit::Status(status))),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {

@@ -102,12 +102,7 @@ fn table(report: &CaseReport) -> String {
         let tries = record.attempt;
         let first = report.steps.iter().find(|other| other.step == record.step).unwrap_or(record);
         let whole = record.began + record.took - first.began;
-        let mut result = match (&record.end, record.step) {
-            (end, _) => end.to_string(),
-        };
-        if let Some(line) = result.lines().next().map(str::to_owned) {
-            result = line;
-        }
+        let mut result = record.end.to_string().lines().next().unwrap_or_default().to_owned();
         if tries > 1 {
             let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
             result.push_str(&format!(", {verb} {tries} times"));

@@ -77,7 +77,7 @@ pub type Outcomes = HashMap<CaseId, Receiver<CaseOutcome>>;
 ///
 /// Fails, saying why, if the run cannot begin: no demo hosts can be made, no signals be heard.
 pub fn begin(
-    cases: Vec<Arc<Case>>,
+    cases: &[Arc<Case>],
     options: &RunOptions,
     reporters: Reporters,
 ) -> Result<(Run, Outcomes), String> {
@@ -91,7 +91,7 @@ pub fn begin(
     });
     let mut outcomes = HashMap::new();
     let mut waiting = HashMap::new();
-    for case in &cases {
+    for case in cases {
         let (outcome, arrives) = channel();
         waiting.insert(case.id, outcome);
         outcomes.insert(case.id, arrives);
@@ -176,7 +176,7 @@ impl Engine {
         }
         while !self.gate.is_done() {
             while !self.interrupt.is_raised()
-                && let Some(id) = self.gate.next()
+                && let Some(id) = self.gate.let_through()
             {
                 self.lock(id);
             }
@@ -231,7 +231,7 @@ impl Engine {
                 }
             }
             Message::LockFailed(id, why) if self.locking.remove(&id) => {
-                self.settle(id, CaseOutcome::botched("LockFailed", why))
+                self.settle(id, CaseOutcome::botched("LockFailed", why));
             }
             Message::LockFailed(..) => {}
             Message::Signal(name) => self.signalled(name),

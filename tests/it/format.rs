@@ -85,10 +85,7 @@ fn book_of_2016() {
     );
     scratch.write("fatebooks/old/scenario.json", book);
     for script in ["break.sh", "heal.sh"] {
-        scratch.write(
-            &format!("fatebooks/old/{script}"),
-            format!("#!/bin/sh\necho \"$0 $*\" >>\"$HOME/log\"\n"),
-        );
+        scratch.write(&format!("fatebooks/old/{script}"), "#!/bin/sh\necho \"$0 $*\" >>\"$HOME/log\"\n");
     }
     scratch.write(
         "fatebooks/old/check.sh",

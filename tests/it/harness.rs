@@ -71,7 +71,7 @@ fn names(scratch: &Scratch, sshd: &Sshd, arguments: &[&str]) -> String {
 fn filters() {
     let (scratch, sshd) = books();
     let check = |arguments: &[&str], wanted: &str| {
-        assert_eq!(names(&scratch, &sshd, arguments), wanted, "{arguments:?}")
+        assert_eq!(names(&scratch, &sshd, arguments), wanted, "{arguments:?}");
     };
     let (k1, k2) = ("b::leader is killed@127.0.0.1", "b::leader is killed@localhost");
     let (i1, i2) = ("b::it's cut off@127.0.0.1", "b::it's cut off@localhost");
