@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, 
 use crate::fatebook::show_duration;
 use crate::machine::{CaseOutcome, Verdict};
 use crate::report::{
-    JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline, success_text,
+    Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline, success_text,
 };
 use crate::run::{self, Case, CaseKind, JunitFlavor, RunOptions, Selection, Shelf};
 
@@ -280,7 +280,8 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     let junit =
         JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
     let logs = Logs::new(options.run.output.join("logs"));
-    let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs));
+    let journal = Journal::new(options.run.output.join("journal.jsonl"), nextest);
+    let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs), Some(journal));
     let (run, mut outcomes) = match run::begin(&cases, &options.run, reporters) {
         Ok(begun) => begun,
         Err(message) => {

@@ -40,7 +40,7 @@
 //!   reverter, or to a shout at the end of the run that names the host and the command that heals it. An inducer is never
 //!   begun twice.
 //! - **One thread decides** in a run; executors, signals and locks send it events.
-//! - **No secret** leaves [`executor`] upwards: what goes up as an event has been through [`remote::Redactor`].
+//! - **No secret** leaves [`executor`] upwards: what goes up as an event has been through [`fatebook::Redactor`].
 //! - **Nothing polls**: every wait is for a descriptor, a channel or a moment.
 //!
 //! # Use from a team's own repository

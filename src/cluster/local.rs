@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::executor::{Assignment, BookExecutor, Observer, Workplace};
+use crate::fatebook::Redactor;
 use crate::machine::{CaseOutcome, RunEvent};
-use crate::remote::{Interrupt, Redactor};
+use crate::remote::Interrupt;
 
 use super::{Cluster, Order};
 

@@ -9,13 +9,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fatebook::LogLevel;
+use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
     CaseAction, CaseEvent, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord, Stream,
     Trouble, TroubleKind,
 };
 use crate::remote::ssh::SshHost;
-use crate::remote::{Interrupt, Limit, Ran, Redactor, Remote, child};
+use crate::remote::{Interrupt, Limit, Ran, Remote, child};
 
 mod assignment;
 mod log;

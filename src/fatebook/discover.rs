@@ -11,6 +11,7 @@ use super::model::Fatebook;
 use super::node;
 use super::problem::{Place, Problem};
 use super::read::{Files, Reader};
+use super::secrets::Redactor;
 
 /// Folders within folders within folders: a loop of links would go on for ever.
 const FOLDER_DEPTH_MAX: usize = 16;
@@ -32,7 +33,7 @@ pub struct BookFile {
 }
 
 /// A book that cannot be used, and all that is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BrokenBook {
     /// The name of the book, as it would be.
     pub name: String,
@@ -42,6 +43,8 @@ pub struct BrokenBook {
     pub problems: Vec<Problem>,
     /// The file's text, as far as it is one.
     pub source: String,
+    /// What is not shown of it.
+    pub secrets: Redactor,
 }
 
 impl BrokenBook {
@@ -53,7 +56,7 @@ impl BrokenBook {
 
     /// All problems as a person reads them.
     pub fn report(&self) -> String {
-        show_problems(&self.path, &self.source, &self.problems)
+        show_problems(&self.path, &self.source, &self.problems, &self.secrets)
     }
 }
 
@@ -183,17 +186,18 @@ impl BookFile {
     /// Reads and checks the book. With `strict`, a variable without a value is a problem.
     /// Fails with everything that is wrong with it.
     pub fn read(&self, environment: &Environment<'_>, strict: bool) -> Result<ReadBook, BrokenBook> {
-        let broken = |problems: Vec<Problem>, source: String| BrokenBook {
+        let broken = |problems: Vec<Problem>, source: String, secrets: &[String]| BrokenBook {
             name: self.name.clone(),
             path: self.path.clone(),
             problems,
             source,
+            secrets: Redactor::new(secrets),
         };
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let message = format!("this file cannot be read: {error}");
-                return Err(broken(vec![Problem::at(Place::START, message)], String::new()));
+                return Err(broken(vec![Problem::at(Place::START, message)], String::new(), &[]));
             }
         };
         let source = String::from_utf8_lossy(&bytes);
@@ -211,7 +215,7 @@ impl BookFile {
         let mut problems: Vec<Problem> =
             self.refused.iter().map(|why| Problem::at(Place::START, why)).collect();
         let Some(root) = node::parse(&bytes, &plain, &mut problems) else {
-            return Err(broken(problems, source));
+            return Err(broken(problems, source, &[]));
         };
         let mut reader = Reader::new(&files, &plain, strict);
         let book = reader.book(&root, self.name.clone(), self.path.clone(), folder);
@@ -223,16 +227,18 @@ impl BookFile {
                 let mut notes = reader.findings.notes;
                 notes.sort();
                 notes.dedup();
-                Ok(ReadBook { notes: show_problems(&self.path, &source, &notes), book })
+                let secrets = Redactor::new(&book.secret_values);
+                Ok(ReadBook { notes: show_problems(&self.path, &source, &notes, &secrets), book })
             }
-            _ => Err(broken(problems, source)),
+            _ => Err(broken(problems, source, &reader.secret_values)),
         }
     }
 }
 
-fn show_problems(path: &Path, source: &str, problems: &[Problem]) -> String {
+fn show_problems(path: &Path, source: &str, problems: &[Problem], secrets: &Redactor) -> String {
     let path = path.display().to_string();
-    let shown: Vec<String> = problems.iter().map(|problem| problem.show(&path, source).to_string()).collect();
+    let shown: Vec<String> =
+        problems.iter().map(|problem| problem.show(&path, source, secrets).to_string()).collect();
     shown.join("\n")
 }
 

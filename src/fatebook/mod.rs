@@ -10,6 +10,7 @@ mod node;
 mod problem;
 mod read;
 mod schema;
+mod secrets;
 mod text;
 
 pub use discover::{BookFile, BrokenBook, Environment, ReadBook, find_books};
@@ -19,4 +20,5 @@ pub use model::{
 };
 pub use problem::{Place, Problem, nearest};
 pub use schema::schema;
+pub use secrets::Redactor;
 pub use text::{CaseValues, CaseVariable, Expanded, Text};

@@ -110,6 +110,7 @@ pub(super) fn parse(
         }
     };
     let source = &join_surrogates(source);
+    let lines = Lines::of(source);
     let mut builder = Builder { environment, problems, anchors: Vec::new(), count: 0 };
     let mut root = None;
     let mut stack: Vec<Open> = Vec::new();
@@ -118,13 +119,13 @@ pub(super) fn parse(
             Ok(event) => event,
             Err(error) => {
                 let marker = error.marker();
-                let place = clip(Place { line: marker.line(), column: marker.col() + 1, length: 1 }, source);
+                let place = lines.clip(Place { line: marker.line(), column: marker.col() + 1, length: 1 });
                 let message = syntax_message(error.info(), source, place);
                 builder.problems.push(Problem::at(place, message));
                 return None;
             }
         };
-        let place = place_of(span, source);
+        let place = lines.place_of(span);
         let done = match event {
             Event::SequenceStart(anchor, _) => {
                 stack.push(Open::list(place, anchor));
@@ -328,29 +329,34 @@ impl Open {
     }
 }
 
-fn place_of(span: Span, source: &str) -> Place {
-    let start = span.start;
-    let length =
-        if span.end.line() == start.line() { span.end.col().saturating_sub(start.col()) } else { usize::MAX };
-    clip(Place { line: start.line(), column: start.col() + 1, length }, source)
+/// How wide each line is, in characters: a book of many failures asks for many places.
+struct Lines {
+    widths: Vec<usize>,
 }
 
-/// Keeps a place within its line, for the parser names ends of lines and of files too.
-fn clip(place: Place, source: &str) -> Place {
-    let count = source.lines().count().max(1);
-    if place.line > count {
-        let last = source.lines().next_back().unwrap_or("");
-        return Place { line: count, column: last.chars().count().max(1), length: 1 };
+impl Lines {
+    fn of(source: &str) -> Self {
+        Self { widths: source.lines().map(|line| line.trim_end().chars().count()).collect() }
     }
-    let Some(line) = source.lines().nth(place.line.max(1) - 1) else {
-        return Place::START;
-    };
-    let width = line.trim_end().chars().count();
-    let column = place.column.clamp(1, width.max(1));
-    Place {
-        line: place.line.max(1),
-        column,
-        length: place.length.clamp(1, (width + 1).saturating_sub(column).max(1)),
+
+    fn place_of(&self, span: Span) -> Place {
+        let start = span.start;
+        let length = match span.end.line() == start.line() {
+            true => span.end.col().saturating_sub(start.col()),
+            false => usize::MAX,
+        };
+        self.clip(Place { line: start.line(), column: start.col() + 1, length })
+    }
+
+    /// Keeps a place within its line, for the parser names ends of lines and of files too.
+    fn clip(&self, place: Place) -> Place {
+        let line = place.line.clamp(1, self.widths.len().max(1));
+        let width = self.widths.get(line - 1).copied().unwrap_or(0);
+        let wanted = if place.line > line { width } else { place.column };
+        let column = wanted.clamp(1, width.max(1));
+        let room = (width + 1).saturating_sub(column).max(1);
+        let length = if place.line > line { 1 } else { place.length.clamp(1, room) };
+        Place { line, column, length }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::secrets::Redactor;
+
 /// Where something stands in a file: line and column from 1, counted in characters; `length` is how many characters
 /// of that line a caret line underlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,9 +36,15 @@ impl Problem {
         Self { place, message: message.into() }
     }
 
-    /// The problem as a person reads it: `file:line:column: message`, the line, and carets under the place.
-    pub fn show<'a>(&'a self, path: &'a str, source: &'a str) -> impl fmt::Display + 'a {
-        Shown { problem: self, path, source }
+    /// The problem as a person reads it: `file:line:column: message`, the line with its secrets covered, and carets under
+    /// the place.
+    pub fn show<'a>(
+        &'a self,
+        path: &'a str,
+        source: &'a str,
+        secrets: &'a Redactor,
+    ) -> impl fmt::Display + 'a {
+        Shown { problem: self, path, source, secrets }
     }
 }
 
@@ -44,6 +52,7 @@ struct Shown<'a> {
     problem: &'a Problem,
     path: &'a str,
     source: &'a str,
+    secrets: &'a Redactor,
 }
 
 /// A line longer than this is shown in part: a caret is of use only where it can be seen.
@@ -52,13 +61,14 @@ const SHOWN_COLUMNS_MAX: usize = 160;
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { line, column, length } = self.problem.place;
-        write!(formatter, "{}:{line}:{column}: {}", self.path, self.problem.message)?;
+        write!(formatter, "{}:{line}:{column}: {}", self.path, self.secrets.clean(&self.problem.message))?;
         let Some(text) = self.source.lines().nth(line - 1) else {
             return Ok(());
         };
         let skipped = column.saturating_sub(SHOWN_COLUMNS_MAX / 2);
         let skipped = if column <= SHOWN_COLUMNS_MAX { 0 } else { skipped };
-        let shown: String = text
+        let covered = self.secrets.cover(text);
+        let shown: String = covered
             .chars()
             .skip(skipped)
             .take(SHOWN_COLUMNS_MAX)

@@ -40,6 +40,8 @@ pub(super) struct Reader<'a> {
     pub(super) strict: bool,
     pub(super) unset: Vec<String>,
     secrets: Vec<String>,
+    /// The values that are shown nowhere, the longest first.
+    pub(super) secret_values: Vec<String>,
 }
 
 /// A map whose keys were compared with the rules.
@@ -83,6 +85,7 @@ impl<'a> Reader<'a> {
             strict,
             unset: Vec::new(),
             secrets: Vec::new(),
+            secret_values: Vec::new(),
         }
     }
 
@@ -115,7 +118,7 @@ impl<'a> Reader<'a> {
         let cpu = self.number(fields.get("cpu"), "cpu").unwrap_or(0.1);
         let mem = self.number(fields.get("mem"), "mem").unwrap_or(64.0);
         let hosts = self.hosts(fields.get("hosts"));
-        let (ssh, ssh_secrets) = self.ssh(fields.get("ssh"));
+        let ssh = self.ssh(fields.get("ssh"));
         let loglevel = self.one_of(fields.get("loglevel"), "loglevel", keys::LEVELS);
         let failfast = self.truth(fields.get("failfast"), "failfast").unwrap_or(false);
         let resources = self.resources(fields.get("resources"));
@@ -129,19 +132,10 @@ impl<'a> Reader<'a> {
             pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(true),
         };
         let fates = self.fates(fields.get("failures"), &hosts, &resources, &defaults);
-        let mut secret_values: Vec<String> =
-            secrets.iter().filter_map(|name| (self.environment)(name)).collect();
-        for fate in &fates {
-            for (name, value) in &fate.env {
-                if secrets.contains(name) {
-                    secret_values.extend(value.as_literal().map(str::to_owned));
-                }
-            }
-        }
-        secret_values.extend(ssh_secrets);
-        secret_values.retain(|value| !value.is_empty());
-        secret_values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        secret_values.dedup();
+        self.secret_values.extend(secrets.iter().filter_map(|name| (self.environment)(name)));
+        self.secret_values.retain(|value| !value.is_empty());
+        self.secret_values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self.secret_values.dedup();
         Some(Fatebook {
             name,
             path,
@@ -161,7 +155,7 @@ impl<'a> Reader<'a> {
             failfast,
             fates,
             resources,
-            secret_values,
+            secret_values: self.secret_values.clone(),
             unset: std::mem::take(&mut self.unset),
         })
     }
@@ -475,21 +469,25 @@ impl<'a> Reader<'a> {
                 if text.as_literal().is_some_and(|text| text.contains('\0')) {
                     self.problem(value.place, "a variable cannot hold a NUL");
                 }
+                if self.secrets.contains(&key.name) {
+                    self.secret_values.extend(text.as_literal().map(str::to_owned));
+                }
                 variables.push((key.name.clone(), text));
             }
         }
         variables
     }
 
-    fn ssh(&mut self, node: Option<&Node>) -> (SshOptions, Vec<String>) {
+    fn ssh(&mut self, node: Option<&Node>) -> SshOptions {
         let mut options = SshOptions::default();
         let Some(fields) = node.and_then(|node| self.fields(node, keys::SSH, "`ssh`")) else {
-            return (options, Vec::new());
+            return options;
         };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         options.username = given(self.text(fields.get("username"), "username"));
         options.password = given(self.text(fields.get("password"), "password"));
         options.passphrase = given(self.text(fields.get("passphrase"), "passphrase"));
+        self.secret_values.extend([&options.password, &options.passphrase].into_iter().flatten().cloned());
         options.identity_file =
             given(self.text(fields.get("identity_file"), "identity_file")).map(PathBuf::from);
         options.known_hosts = given(self.text(fields.get("known_hosts"), "known_hosts")).map(PathBuf::from);
@@ -533,8 +531,7 @@ impl<'a> Reader<'a> {
             }
             options.connect_timeout = time;
         }
-        let secrets = [&options.password, &options.passphrase].into_iter().flatten().cloned().collect();
-        (options, secrets)
+        options
     }
 
     /// A list of hosts, or one text of them, separated by commas.

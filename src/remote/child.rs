@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use crate::fatebook::Redactor;
 use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
 
-use super::{Limit, Ran, Redactor, Watcher};
+use super::{Limit, Ran, Watcher};
 
 /// How long the end of a process's output may come after its own end: a child that it left may hold the pipe for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);

@@ -13,14 +13,12 @@ mod interrupt;
 mod known_hosts;
 mod login;
 mod quote;
-mod redact;
 mod script;
 pub mod ssh;
 
 pub use interrupt::Interrupt;
 pub use login::{Login, Target};
 pub use quote::quote;
-pub use redact::Redactor;
 pub use script::{HostCommand, HostScript, Place};
 
 /// Until when something may go on, and what may end it before.

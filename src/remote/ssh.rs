@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, OpenFlags, OpenType, Session, Sftp};
 
-use crate::fatebook::HostKeyCheck;
+use crate::fatebook::{HostKeyCheck, Redactor};
 use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
 
 use super::known_hosts::KnownHost;
 use super::login::{Login, Target, log_in};
 use super::quote::quote;
 use super::script::{HostScript, Marks, leave_path};
-use super::{Interrupt, Limit, Parcel, Ran, Redactor, Remote, Watcher};
+use super::{Interrupt, Limit, Parcel, Ran, Remote, Watcher};
 
 /// How long the end of a command's output may come after its own end: a child that it left may hold the channel for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(300);
@@ -99,6 +99,11 @@ impl Waiter<'_> {
                 result => return result,
             }
         }
+    }
+
+    /// Whether libssh2 waits to send.
+    fn must_send(&self) -> bool {
+        matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
     }
 
     fn wait(&self, until: Instant) -> Woken {
@@ -812,6 +817,13 @@ impl<'a> Exchange<'a> {
         let mut buffer = vec![0; 32 * 1024];
         loop {
             let mut progress = self.feed(channel, waiter)?;
+            if !progress && !self.input_closed && waiter.must_send() {
+                // A packet has gone out in part, and libssh2 takes no other before the rest of it has gone, too.
+                match waiter.wait(waiter.limit.until) {
+                    Woken::Socket => continue,
+                    Woken::TimedOut | Woken::Interrupted => return Ok(None),
+                }
+            }
             progress |= self.take(channel, 0, &mut buffer, waiter, watcher)?;
             progress |= self.take(channel, 1, &mut buffer, waiter, watcher)?;
             if let Some(end) = over(self, channel) {

@@ -16,7 +16,9 @@ use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict};
 use super::tell::{Repeat, failure_text, headline, strip_escapes, success_text};
 use super::{CaseInfo, file_name};
 
-/// Writing it may not take more than this part of the run, however many cases it has.
+/// A report that takes longer than this to write is not written each time, …
+const WRITING_QUICK: Duration = Duration::from_millis(20);
+/// … but so that writing it takes at most this part of the run's time.
 const WRITING_PART: u32 = 10;
 
 /// The report of a run.
@@ -30,6 +32,8 @@ pub struct JunitReport {
     cases: HashMap<CaseId, (CaseInfo, Option<CaseOutcome>, bool)>,
     started: SystemTime,
     written: Option<(Instant, Duration)>,
+    /// Whether something has happened that is not in the file yet.
+    late: bool,
 }
 
 impl JunitReport {
@@ -43,6 +47,7 @@ impl JunitReport {
             cases: HashMap::new(),
             started: SystemTime::now(),
             written: None,
+            late: false,
         }
     }
 
@@ -88,16 +93,29 @@ impl JunitReport {
 
     fn write_in_time(&mut self) -> Result<(), String> {
         if let Some((at, took)) = self.written
+            && took > WRITING_QUICK
             && at.elapsed() < took * WRITING_PART
         {
+            self.late = true;
             return Ok(());
         }
         self.write()
     }
 
+    /// Whether something has happened that is not in the file yet.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// Writes what is not in the file yet, if it is time for that.
+    pub(super) fn tick(&mut self) -> Result<(), String> {
+        if self.late { self.write_in_time() } else { Ok(()) }
+    }
+
     /// Writes the file: a new one beside it, which then takes its place. Fails, saying why, if it cannot.
     pub fn write(&mut self) -> Result<(), String> {
         let began = Instant::now();
+        self.late = false;
         let failed = |error: &dyn std::fmt::Display| {
             format!("cannot write the JUnit report {}: {error}", self.path.display())
         };

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crate::machine::{CaseId, RunEvent, Verdict};
 
+mod journal;
 mod junit;
 mod logs;
 mod tell;
 mod terminal;
 
+pub use journal::Journal;
 pub use junit::JunitReport;
 pub use logs::Logs;
 pub use tell::{Repeat, failure_text, headline, success_text};
@@ -57,6 +59,7 @@ pub struct Reporters {
     terminal: Arc<Mutex<Terminal>>,
     junit: Option<JunitReport>,
     logs: Option<Logs>,
+    journal: Option<Journal>,
     /// Hosts that may be broken now, and the command that heals each.
     dirty: HashMap<CaseId, String>,
     shouts: Vec<Shout>,
@@ -69,25 +72,30 @@ impl Reporters {
         terminal: Arc<Mutex<Terminal>>,
         junit: Option<JunitReport>,
         logs: Option<Logs>,
+        journal: Option<Journal>,
     ) -> Self {
         Self {
             infos: infos.into_iter().map(|info| (info.id, info)).collect(),
             terminal,
             junit,
             logs,
+            journal,
             dirty: HashMap::new(),
             shouts: Vec::new(),
         }
     }
 
-    /// Whether the terminal wants to be woken now and then.
+    /// Whether a reporter wants to be woken now and then.
     pub fn wants_ticks(&self) -> bool {
-        self.terminal().is_live()
+        self.terminal().is_live() || self.junit.as_ref().is_some_and(JunitReport::is_late)
     }
 
-    /// Lets the terminal show how time goes by.
+    /// Lets the reporters do what is due: time goes by on a terminal.
     pub fn tick(&mut self) {
         self.terminal().tick();
+        if let Some(Err(trouble)) = self.junit.as_mut().map(JunitReport::tick) {
+            self.terminal().warn(&trouble);
+        }
     }
 
     /// Tells all reporters.
@@ -110,6 +118,9 @@ impl Reporters {
         }
         self.terminal().hear(event, &self.infos);
         let mut troubles = Vec::new();
+        if let Some(journal) = &mut self.journal {
+            troubles.extend(journal.hear(event, &self.infos).err());
+        }
         if let Some(junit) = &mut self.junit {
             troubles.extend(junit.hear(event, &self.infos).err());
         }
@@ -124,7 +135,8 @@ impl Reporters {
     /// The run is over: writes what is still to be written, and answers with the hosts that may still be broken.
     pub fn finish(&mut self) -> Vec<Shout> {
         let written = self.junit.as_mut().map_or(Ok(()), JunitReport::write);
-        if let Err(trouble) = written {
+        let ended = self.journal.as_mut().map_or(Ok(()), Journal::end);
+        for trouble in [written.err(), ended.err()].into_iter().flatten() {
             self.terminal().warn(&trouble);
         }
         std::mem::take(&mut self.shouts)

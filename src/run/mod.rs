@@ -163,7 +163,7 @@ struct Engine {
     end: RunEnd,
 }
 
-/// How often a terminal shows how long a step has been going on.
+/// How often reporters are woken that want to be: a terminal shows how long a step has been going on.
 const TICK: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -243,6 +243,7 @@ impl Engine {
         if self.end.interrupted {
             // The second time: leave now, and say what is left behind.
             self.reporters.leave_now();
+            self.access.close();
             std::process::exit(if self.dirty.is_empty() { 130 } else { 4 });
         }
         self.end.interrupted = true;

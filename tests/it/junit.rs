@@ -105,10 +105,11 @@ fn aborted() {
     write_scripts(&scratch);
     scratch.write(
         "fatebooks/b/check.sh",
-        "#!/bin/sh\n[ \"$PISAURA_FAILURE$1\" = g--step=2 ] && exec sleep 300\nexit 0\n",
+        "#!/bin/sh\n[ \"$PISAURA_FAILURE$1\" = g--step=2 ] && { echo $$ >\"$OUT\"; exec sleep 300; }\nexit 0\n",
     );
     let failures = ["f", "g", "h"].map(|name| format!("  - {{name: {name}, {COMMANDS}}}"));
-    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", &failures.join("\n")));
+    let top = format!("env: {{OUT: '{}'}}", scratch.join("pid").display());
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book(&top, &failures.join("\n")));
     let mut run = scratch
         .command(&harness())
         .stdout(std::process::Stdio::null())
@@ -120,7 +121,8 @@ fn aborted() {
     run.kill().expect("a kill");
     run.wait().expect("an end");
     // The healthcheck that was waited for is nobody's child now.
-    let _ = Command::new("pkill").args(["-f", "^sleep 300$"]).status();
+    wait_for("its process", || !scratch.read("pid").is_empty());
+    let _ = Command::new("kill").args(["-KILL", scratch.read("pid").trim()]).status();
     let xml = scratch.read("target/pisaura/junit.xml");
     assert!(xml.ends_with("</testsuites>\n"));
     assert_eq!(xml.matches("<testcase ").count(), 2, "{xml}");
@@ -129,7 +131,16 @@ fn aborted() {
         .expect("a folder")
         .map(|entry| entry.expect("an entry").file_name())
         .collect();
-    assert_eq!(left.len(), 2, "the report and the logs: {left:?}");
+    assert_eq!(left.len(), 3, "the report, the journal and the logs: {left:?}");
+    // The journal says what is dirty, and a run that comes after it does not wipe that away.
+    let dirty = "\"event\":\"may be dirty\",\"case\":\"b::g@127.0.0.1:";
+    assert!(scratch.read("target/pisaura/journal.jsonl").contains(dirty));
+    scratch.harness(&["--exact", "b::f"]);
+    assert!(scratch.read("target/pisaura/journal.jsonl").contains(dirty));
+    // One that ended well is not kept.
+    scratch.harness(&["--exact", "b::f"]);
+    let journal = scratch.read("target/pisaura/journal.jsonl");
+    assert!(!journal.contains(dirty) && journal.lines().count() == 11, "{journal}");
 }
 
 fn suites() {
