@@ -59,9 +59,8 @@ pub struct SandboxLogin {
 }
 
 impl Sandboxes {
-    /// Starts demo hosts of these names. Fails if there is no room, port or process for them.
-    pub fn start(names: Vec<String>, book_folder: &Path) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("pisaura-sandbox-").tempdir()?;
+    /// Starts demo hosts of these names, in a folder of their own. Fails if there is no room, port or process for them.
+    pub fn start(names: Vec<String>, book_folder: &Path, folder: TempDir) -> io::Result<Self> {
         let user_key = new_key()?;
         write_private(&folder.path().join("identity"), openssh(&user_key)?.as_bytes())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -22,7 +22,7 @@ mod log;
 mod workplace;
 
 pub use assignment::{Access, Assignment, LocalCommand};
-pub use workplace::Workplace;
+pub use workplace::{Workplace, temporary_folder};
 
 /// Where an executor's news go.
 pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;

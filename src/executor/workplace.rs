@@ -24,7 +24,7 @@ impl Workplace {
     /// Copies the book's folder, its resources and its scripts to a new folder.
     /// Fails, naming the file, if one cannot be read or the disk is full.
     pub fn open(book: &Fatebook) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("pisaura-").tempdir()?;
+        let folder = temporary_folder("pisaura")?;
         copy(&book.folder, folder.path(), 0)?;
         for resource in &book.resources {
             if let Some(name) = resource.file_name() {
@@ -55,6 +55,22 @@ impl Workplace {
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Makes a temporary folder that names this process. Those of processes that were killed, and so could not remove them,
+/// are removed. Fails if there is no room for it.
+pub fn temporary_folder(prefix: &str) -> io::Result<TempDir> {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('-')?.split_once('-'));
+        let Some(Ok(process)) = owner.map(|(process, _)| process.parse::<u32>()) else { continue };
+        if !Path::new(&format!("/proc/{process}")).exists() {
+            // Another user's cannot be removed, and is none of our business.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    tempfile::Builder::new().prefix(&format!("{prefix}-{}-", std::process::id())).tempdir()
 }
 
 enum Placed {

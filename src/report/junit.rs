@@ -121,7 +121,7 @@ impl JunitReport {
         };
         let mut xml = Vec::new();
         self.report().write_xml(&mut xml).map_err(|error| failed(&error))?;
-        xml.push(b'\n');
+        let xml = format!("{}\n", round_times(&String::from_utf8_lossy(&xml)));
         let folder = match self.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -234,6 +234,31 @@ impl JunitReport {
     }
 }
 
+/// Rounds the attributes `time` to milliseconds, as the schema wants them: a sum of floating-point numbers has more digits.
+/// They stand in tags only; within an attribute's value the quote would be escaped.
+fn round_times(xml: &str) -> String {
+    const ATTRIBUTE: &str = " time=\"";
+    let mut rounded = String::with_capacity(xml.len());
+    for (index, part) in xml.split("<![CDATA[").enumerate() {
+        let (text, mut tags) = match part.find("]]>") {
+            Some(end) if index > 0 => part.split_at(end),
+            _ => ("", part),
+        };
+        if index > 0 {
+            rounded.push_str("<![CDATA[");
+        }
+        rounded.push_str(text);
+        while let Some((before, after)) = tags.split_once(ATTRIBUTE) {
+            let (number, rest) = after.split_once('"').unwrap_or((after, ""));
+            let seconds: f64 = number.parse().unwrap_or_default();
+            rounded.push_str(&format!("{before}{ATTRIBUTE}{seconds:.3}\""));
+            tags = rest;
+        }
+        rounded.push_str(tags);
+    }
+    rounded
+}
+
 /// What XML 1.0 can hold: no escape sequences, no other control characters.
 fn clean(text: &str) -> String {
     strip_escapes(text)
@@ -249,4 +274,21 @@ fn clean(text: &str) -> String {
 /// The same within CDATA, where the end of it must not stand.
 fn cdata(text: &str) -> String {
     clean(text).replace("]]>", "]]]]><![CDATA[>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_nothing_else_is_changed() {
+        let suite = |seconds: &str| {
+            format!(
+                "<s time=\"{seconds}\" a=\" time=&quot;9.99999\"><c time=\"{seconds}\"><![CDATA[ time=\"1.98765\" ]]]]><![CDATA[> time=\"2.98765\"]]></c><c time=\"{seconds}\"/></s>"
+            )
+        };
+        assert_eq!(round_times(&suite("1.9889999999999999")), suite("1.989"));
+        assert_eq!(round_times(&suite("0")), suite("0.000"));
+        assert_eq!(round_times("no time"), "no time");
+    }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::executor::Access;
 #[cfg(feature = "demo")]
+use crate::executor::temporary_folder;
+#[cfg(feature = "demo")]
 use crate::fatebook::HostKeyCheck;
 use crate::fatebook::{Fatebook, HostEntry};
 use crate::remote::{Login, Target};
@@ -36,7 +38,8 @@ impl AccessMaker {
                 if !sandboxes.contains_key(&book.name) {
                     let names =
                         book.hosts.iter().filter(|host| host.sandbox).map(|host| host.host.clone()).collect();
-                    let made = Sandboxes::start(names, &book.folder)
+                    let made = temporary_folder("pisaura-sandbox")
+                        .and_then(|folder| Sandboxes::start(names, &book.folder, folder))
                         .map_err(|error| format!("cannot start the demo hosts of {}: {error}", book.name))?;
                     sandboxes.insert(book.name.clone(), made);
                 }

@@ -61,6 +61,7 @@ impl Scratch {
         let folder = tempfile::Builder::new().prefix("pisaura test ").tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("home")).expect("a home");
         fs::create_dir(folder.path().join("fatebooks")).expect("a folder for books");
+        fs::create_dir(folder.path().join("tmp")).expect("a folder for temporary files");
         Self { folder }
     }
 
@@ -97,6 +98,7 @@ impl Scratch {
         }
         command
             .env("HOME", self.join("home"))
+            .env("TMPDIR", self.join("tmp"))
             .env("PISAURA_LOCKS", self.join("locks"))
             .env_remove("GITLAB_CI")
             .env_remove("CI")

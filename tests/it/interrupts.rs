@@ -253,7 +253,6 @@ fn demo_hosts() {
     let mut command = scratch.command(&harness());
     command
         .args(["--fatebooks", concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks"), "demo::"])
-        .env("TMPDIR", scratch.join("home"))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     for kill in ["INT", "KILL"] {
@@ -262,7 +261,7 @@ fn demo_hosts() {
         wait_for_line(&mut stderr, "inducer: ok");
         signal(&run, kill);
         run.wait().expect("an end");
-        let mark = format!("PISAURA_SANDBOX_HOME={}/", scratch.join("home").display());
+        let mark = format!("PISAURA_SANDBOX_HOME={}/", scratch.join("tmp").display());
         let mine = || {
             std::fs::read_dir("/proc").expect("processes").flatten().any(|entry| {
                 let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
@@ -271,7 +270,7 @@ fn demo_hosts() {
         };
         wait_for("the end of all processes of the demo hosts", || !mine());
         if kill == "INT" {
-            let left: Vec<_> = std::fs::read_dir(scratch.join("home"))
+            let left: Vec<_> = std::fs::read_dir(scratch.join("tmp"))
                 .expect("a folder")
                 .map(|entry| entry.expect("an entry").file_name())
                 .collect();
