@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fatebook::{CaseValues, CommandStyle, Fate, Fatebook, HostEntry};
+use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry};
 use crate::machine::{CaseId, CasePlan};
-use crate::remote::{HostCommand, HostScript, Login, Parcel, Place, Target};
+use crate::remote::{Arming, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
 
 use super::workplace::place_in_workplace;
 
@@ -108,7 +108,7 @@ impl Assignment {
             parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
             let mut env = env.clone();
             env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
-            HostScript { command, env, leave: None }
+            HostScript { command, env, role: Role::Bystander }
         };
         let reverter = script(&fate.reverter, "reverter");
         let inducer = script(&fate.inducer, "inducer");
@@ -118,6 +118,13 @@ impl Assignment {
             style: fate.healthcheck.style,
             program: fate.healthcheck.file.as_ref().map(|file| place_in_workplace(&file.source)),
         };
+        let watched = fate.deadman != Deadman::Off;
+        let arming = Arming {
+            case: key.clone(),
+            reverter: reverter.clone(),
+            deadline: watched.then(|| fate.revert_within()),
+            patience: fate.timeout,
+        };
         Self {
             id,
             plan: CasePlan {
@@ -126,12 +133,13 @@ impl Assignment {
                 timeout: fate.timeout,
                 grace: fate.grace,
                 revert_within: fate.revert_within(),
+                watched,
             },
             access,
             parcels,
-            inducer: HostScript { leave: Some((key.clone(), Box::new(reverter.clone()))), ..inducer },
+            inducer: HostScript { role: Role::Breaks(Box::new(arming)), ..inducer },
             verify,
-            reverter,
+            reverter: HostScript { role: Role::Heals { case: key.clone() }, ..reverter },
             healthcheck,
             pass_step: fate.pass_step,
             env,

@@ -20,6 +20,8 @@ pub struct CasePlan {
     pub grace: Duration,
     /// How long after the inducer was handed out the reverter is still tried.
     pub revert_within: Duration,
+    /// Whether the host heals by itself when that time is up: then it is looked at once more.
+    pub watched: bool,
 }
 
 /// What happened.
@@ -63,6 +65,10 @@ pub enum CaseAction {
 const PREPARE_ATTEMPTS_MAX: u32 = 4;
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// A watcher counts whole seconds, and its host may be slow.
+const FIRED_AFTER: Duration = Duration::from_secs(2);
+/// How long a host is looked at, at the least, after its dead man's switch has fired.
+const LOOKED_AT_FOR: Duration = Duration::from_secs(3);
 const ASK_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -276,8 +282,17 @@ impl CaseMachine {
             return actions;
         }
         let deadline = self.dirty_since.unwrap_or_default() + self.plan.revert_within;
-        let next = now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt);
-        if next < deadline {
+        let mut next = now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt);
+        let mut last = deadline;
+        if self.plan.watched {
+            // The dead man's switch fires at the deadline; soon after it the host may be healed, or be reached again.
+            let fired = deadline + FIRED_AFTER;
+            if next > deadline && now < fired {
+                next = fired;
+            }
+            last = fired + self.plan.timeout.max(LOOKED_AT_FOR);
+        }
+        if next < last {
             return self.wait(next);
         }
         let tries = if self.attempt == 1 { "once".to_owned() } else { format!("{} times", self.attempt) };
@@ -383,7 +398,7 @@ impl CaseMachine {
             }
             StepEnd::Exited(exit) => exit.to_string(),
             StepEnd::Failed(Trouble { message, .. }) => message.clone(),
-            StepEnd::Interrupted => "interrupted".to_owned(),
+            StepEnd::HealedByItself | StepEnd::Interrupted => end.to_string(),
         }
     }
 }

@@ -12,6 +12,7 @@ fn plan() -> CasePlan {
         timeout: SECOND,
         grace: Duration::ZERO,
         revert_within: 2 * SECOND,
+        watched: false,
     }
 }
 
@@ -138,9 +139,7 @@ fn ends(step: Step) -> Vec<StepEnd> {
         ends.extend([exited(127), StepEnd::Exited(Exit::Signal("KILL".to_owned()))]);
     }
     // A reverter is never interrupted.
-    if step != Step::Revert {
-        ends.push(StepEnd::Interrupted);
-    }
+    ends.push(if step == Step::Revert { StepEnd::HealedByItself } else { StepEnd::Interrupted });
     ends
 }
 

@@ -175,6 +175,8 @@ impl fmt::Display for TroubleKind {
 pub enum StepEnd {
     /// Its process ended by itself.
     Exited(Exit),
+    /// The reverter had nothing left to do: the host's dead man's switch had healed it.
+    HealedByItself,
     /// It took longer than its limit, and was ended.
     TimedOut,
     /// It could not be carried out.
@@ -186,7 +188,11 @@ pub enum StepEnd {
 impl StepEnd {
     /// Whether the step did what it is for.
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Exited(exit) if exit.is_success())
+        match self {
+            Self::Exited(exit) => exit.is_success(),
+            Self::HealedByItself => true,
+            _ => false,
+        }
     }
 }
 
@@ -195,6 +201,7 @@ impl fmt::Display for StepEnd {
         match self {
             Self::Exited(exit) if exit.is_success() => formatter.write_str("ok"),
             Self::Exited(exit) => exit.fmt(formatter),
+            Self::HealedByItself => formatter.write_str("ok, the host had healed by its dead man's switch"),
             Self::TimedOut => formatter.write_str("time limit"),
             Self::Failed(trouble) => formatter.write_str(&trouble.message),
             Self::Interrupted => formatter.write_str("interrupted"),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::machine::{Captured, StepEnd, Stream, Trouble};
 
 pub mod child;
+mod deadman;
 mod interrupt;
 mod known_hosts;
 mod login;
@@ -19,7 +20,7 @@ pub mod ssh;
 pub use interrupt::Interrupt;
 pub use login::{Login, Target};
 pub use quote::quote;
-pub use script::{HostCommand, HostScript, Place};
+pub use script::{Arming, HostCommand, HostScript, Place, Role};
 
 /// Until when something may go on, and what may end it before.
 #[derive(Clone, Copy, Debug)]

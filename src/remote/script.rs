@@ -5,6 +5,9 @@
 //! The exit status comes as a mark and not only from the SSH server, for a child that keeps the channel open would
 //! withhold it, and libssh2 reads 0 before it has come.
 
+use std::time::Duration;
+
+use super::deadman;
 use super::quote::quote;
 
 /// A command on a host.
@@ -46,9 +49,35 @@ pub struct HostScript {
     pub command: HostCommand,
     /// With these variables.
     pub env: Vec<(String, String)>,
-    /// A command that is written to a file of the case's name before this one is run, so that the host can be healed by
-    /// hand.
-    pub leave: Option<(String, Box<Self>)>,
+    /// What the command has to do with the healing of its case.
+    pub role: Role,
+}
+
+/// What a command has to do with the healing of its case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing.
+    Bystander,
+    /// It breaks the host: what heals it is left there first, and its dead man's switch is armed.
+    Breaks(Box<Arming>),
+    /// It heals the host: it keeps out of the dead man's switch's way, and disarms it when it succeeds.
+    Heals {
+        /// The case's key.
+        case: String,
+    },
+}
+
+/// What is left on a host before it is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arming {
+    /// The case's key.
+    pub case: String,
+    /// The command that heals the host.
+    pub reverter: HostScript,
+    /// When the host heals by itself, counted from just before the inducer; never, if it is to do without.
+    pub deadline: Option<Duration>,
+    /// How long a reverter that is at work then is let finish.
+    pub patience: Duration,
 }
 
 impl HostScript {
@@ -89,31 +118,34 @@ impl HostScript {
         words.join(" ")
     }
 
-    /// The whole text for the host's shell: marks, variables, command. `token` is of letters and digits, new for each run.
-    pub(super) fn marked(&self, token: &str, folder: &str) -> String {
-        let leave = match &self.leave {
-            Some((case, script)) => format!(
-                "(umask 077 && printf %s {} >{}) || exit 125\n",
-                quote(&script.text(folder)),
-                quote(&leave_path(folder, case)),
-            ),
-            None => String::new(),
-        };
+    /// The whole text for the host's shell: marks, variables, command. `token` is of letters and digits, new for each run;
+    /// with `setsid` the dead man's switch can be armed by the same shell.
+    pub(super) fn marked(&self, token: &str, folder: &str, setsid: bool) -> String {
         let mut exports = String::new();
         for (name, value) in &self.env {
             exports.push_str(&format!("export {name}={}\n", quote(value)));
         }
+        let command = self.command_text(folder);
+        let body = match &self.role {
+            Role::Bystander => format!("{exports}{command} </dev/null\n_pisaura_s=$?\n"),
+            Role::Breaks(arming) => {
+                // Without `setsid` it was armed before, by a shell of its own.
+                let arm = match setsid || arming.deadline.is_none() {
+                    true => deadman::arm(arming, folder, setsid),
+                    false => String::new(),
+                };
+                format!("{arm}{exports}{command} </dev/null\n_pisaura_s=$?\n")
+            }
+            Role::Heals { case } => {
+                let watched = format!("printf %s '{token}:w0;' >&2");
+                format!("{exports}{}", deadman::guarded(&command, &watched, folder, case))
+            }
+        };
         // The braces make the shell read all of it before it runs any, so nothing of it is left for the command to read.
         format!(
-            "{{\nprintf %s '{token}:p'$$';' >&2\n{leave}{exports}{} </dev/null\nprintf %s '{token}:x'$?';' >&2\nexit 0\n}}\n",
-            self.command_text(folder)
+            "{{\nprintf %s '{token}:p'$$';' >&2\n{body}printf %s '{token}:x'$_pisaura_s';' >&2\nexit 0\n}}\n"
         )
     }
-}
-
-/// The file in which the script that heals a case lies.
-pub(super) fn leave_path(folder: &str, case: &str) -> String {
-    format!("{folder}/.revert-{case}")
 }
 
 /// Takes the marks out of a stream, however it is cut, and passes everything else on.
@@ -123,6 +155,8 @@ pub(super) struct Marks {
     held: Vec<u8>,
     pub(super) process: Option<u32>,
     pub(super) status: Option<i32>,
+    /// The host was healed by its dead man's switch, and the command had nothing left to do.
+    pub(super) watched: bool,
 }
 
 /// Longer than any mark's number.
@@ -130,7 +164,13 @@ const NUMBER_BYTES_MAX: usize = 12;
 
 impl Marks {
     pub(super) fn new(token: &str) -> Self {
-        Self { token: format!("{token}:").into_bytes(), held: Vec::new(), process: None, status: None }
+        Self {
+            token: format!("{token}:").into_bytes(),
+            held: Vec::new(),
+            process: None,
+            status: None,
+            watched: false,
+        }
     }
 
     /// Takes in bytes, and gives back those that are known to be the command's own.
@@ -163,6 +203,7 @@ impl Marks {
             match (mark.get(..1), mark.get(1..).and_then(|number| number.parse::<i32>().ok())) {
                 (Some("p"), Some(number)) => self.process = u32::try_from(number).ok(),
                 (Some("x"), Some(number)) => self.status = Some(number),
+                (Some("w"), Some(_)) => self.watched = true,
                 // It only looks like a mark.
                 _ => {
                     own.extend(self.held.drain(..whole));
@@ -208,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_text_is_what_a_shell_runs() {
-        let revert = HostScript {
+        let script = HostScript {
             command: HostCommand::Shell {
                 before: "A=1 ".into(),
                 script: Some(Place::Folder("heal it.sh".into())),
@@ -216,23 +257,20 @@ mod tests {
                 arguments: vec!["x y".into()],
             },
             env: vec![("V".into(), "it's".into())],
-            leave: None,
+            role: Role::Bystander,
         };
         assert_eq!(
-            revert.text("/h/.pisaura/1"),
+            script.text("/h/.pisaura/1"),
             "export V='it'\\''s'\n/bin/sh -c 'A=1 '\\''/h/.pisaura/1/heal it.sh'\\'' now' sh 'x y'\n"
         );
-        let induce = HostScript {
-            command: HostCommand::Program {
-                program: Place::AsWritten("systemctl".into()),
-                arguments: vec!["stop".into(), String::new()],
-            },
-            env: vec![],
-            leave: Some(("3".into(), Box::new(revert))),
+        let program = HostCommand::Program {
+            program: Place::AsWritten("systemctl".into()),
+            arguments: vec!["stop".into(), String::new()],
         };
         assert_eq!(
-            induce.marked("T", "/h"),
-            "{\nprintf %s 'T:p'$$';' >&2\n(umask 077 && printf %s 'export V='\\''it'\\''\\'\\'''\\''s'\\''\n/bin/sh -c '\\''A=1 '\\''\\'\\'''\\''/h/heal it.sh'\\''\\'\\'''\\'' now'\\'' sh '\\''x y'\\''\n' >/h/.revert-3) || exit 125\nsystemctl stop '' </dev/null\nprintf %s 'T:x'$?';' >&2\nexit 0\n}\n"
+            HostScript { command: program, ..script }.marked("T", "/h", true),
+            "{\nprintf %s 'T:p'$$';' >&2\nexport V='it'\\''s'\nsystemctl stop '' </dev/null\n_pisaura_s=$?\n\
+             printf %s 'T:x'$_pisaura_s';' >&2\nexit 0\n}\n"
         );
     }
 }

@@ -17,10 +17,11 @@ use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, OpenFlags, OpenType,
 use crate::fatebook::{HostKeyCheck, Redactor};
 use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
 
+use super::deadman;
 use super::known_hosts::KnownHost;
 use super::login::{Login, Target, log_in};
 use super::quote::quote;
-use super::script::{HostScript, Marks, leave_path};
+use super::script::{HostScript, Marks, Role};
 use super::{Interrupt, Limit, Parcel, Ran, Remote, Watcher};
 
 /// How long the end of a command's output may come after its own end: a child that it left may hold the channel for ever.
@@ -31,7 +32,7 @@ const ASIDE: Duration = Duration::from_secs(5);
 const TIME_LIMIT: &str = "time limit";
 /// LIBSSH2_ERROR_EAGAIN: not now.
 const EAGAIN: ErrorCode = ErrorCode::Session(-37);
-/// The status of our own text when it could not leave the script that heals the host.
+/// The status of our own text when it could not leave what heals the host.
 const CANNOT_LEAVE: i32 = 125;
 /// The folder of ours in the user's home; each connection's own lies in it.
 const FOLDER: &str = ".pisaura";
@@ -48,6 +49,8 @@ pub struct SshHost {
     folder_name: String,
     /// What was brought there, by destination, with its content's length and time of change.
     brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
+    /// Whether the host has `setsid`, by which the dead man's switch gets a session of its own without a channel of its own.
+    setsid: bool,
     /// Whether files were put outside of our folder.
     installed: bool,
 }
@@ -167,6 +170,7 @@ impl SshHost {
             folder: None,
             folder_name: random_hex()?,
             brought: HashMap::new(),
+            setsid: false,
             installed: false,
         })
     }
@@ -244,10 +248,13 @@ impl SshHost {
         // A home that cannot be written to is no reason to do without a folder.
         let text = format!(
             "umask 077\nfor base in \"$HOME/{FOLDER}\" \"${{TMPDIR:-/tmp}}/{FOLDER}-$(id -u)\"; do\n\
-             if mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" 2>/dev/null && cd \"$base/{name}\"; then pwd; exit 0; fi\n\
+             if mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" 2>/dev/null && cd \"$base/{name}\"; then pwd; command -v setsid >/dev/null 2>&1 && echo setsid; exit 0; fi\n\
              done\necho 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
         );
         let (end, stdout, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
+        // What a shell's own settings print comes before.
+        let setsid = stdout.ends_with("\nsetsid\n");
+        let stdout = stdout.strip_suffix("setsid\n").unwrap_or(&stdout);
         let folder = stdout.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
         if !end.is_success() || !folder.starts_with('/') {
             return Err(Trouble {
@@ -259,8 +266,10 @@ impl SshHost {
                 ),
             });
         }
-        self.folder = Some(folder.to_owned());
-        Ok(folder.to_owned())
+        let folder = folder.to_owned();
+        self.setsid = setsid;
+        self.folder = Some(folder.clone());
+        Ok(folder)
     }
 
     /// Runs a small command of our own, feeding it some bytes.
@@ -437,7 +446,17 @@ impl SshHost {
         self.connect(limit)?;
         let folder = self.make_folder(limit)?;
         let token = random_hex()?;
-        let text = script.marked(&token, &folder);
+        if let Role::Breaks(arming) = &script.role
+            && !self.setsid
+            && arming.deadline.is_some()
+        {
+            let arm = deadman::arm(arming, &folder, false);
+            let (end, _, stderr) = self.shell("exec /bin/sh", arm.as_bytes(), limit)?;
+            if !end.is_success() {
+                return Err(self.cannot_arm(&folder, &last_line(&stderr, &end)));
+            }
+        }
+        let text = script.marked(&token, &folder, self.setsid);
         let (connection, waiter) = self.waiter(limit)?;
         let mut channel = waiter
             .until_done(|| connection.session.channel_session())
@@ -449,15 +468,14 @@ impl SshHost {
         exchange.marks = Some(Marks::new(&token));
         let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
         let end = match gone_on {
+            Ok(Some(Over::Marked(0))) if exchange.marks.as_ref().is_some_and(|marks| marks.watched) => {
+                Ok(StepEnd::HealedByItself)
+            }
             Ok(Some(Over::Marked(status))) => Ok(StepEnd::Exited(Exit::Status(status))),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
-                Ok(Exit::Status(CANNOT_LEAVE)) if script.leave.is_some() => Err(Trouble {
-                    kind: TroubleKind::Upload,
-                    message: format!(
-                        "{}: cannot write the script that heals the host to {folder}",
-                        self.target.shown
-                    ),
-                }),
+                Ok(exit @ Exit::Status(CANNOT_LEAVE)) if matches!(script.role, Role::Breaks(_)) => {
+                    Err(self.cannot_arm(&folder, &exit.to_string()))
+                }
                 // The shell was ended before it could say how the command ended: only a signal does that.
                 Ok(exit @ Exit::Signal(_)) => Ok(StepEnd::Exited(exit)),
                 Ok(Exit::Status(status)) => Err(Trouble {
@@ -485,6 +503,16 @@ impl SshHost {
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
         Ok(Ran { end: end.unwrap_or_else(StepEnd::Failed), stdout, stderr })
+    }
+
+    fn cannot_arm(&self, folder: &str, why: &str) -> Trouble {
+        Trouble {
+            kind: TroubleKind::Upload,
+            message: format!(
+                "{}: cannot leave what heals the host in {folder}, so nothing was broken: {why}",
+                self.target.shown
+            ),
+        }
     }
 
     /// Ends the process group that the command's shell leads, from a channel beside it.
@@ -562,7 +590,7 @@ impl Remote for SshHost {
     }
 
     fn heal_command(&self, case: &str) -> Option<String> {
-        let script = leave_path(self.folder.as_deref()?, case);
+        let script = deadman::heal_path(self.folder.as_deref()?, case);
         let port = match self.target.port {
             22 => String::new(),
             port => format!("-p {port} "),

@@ -303,6 +303,17 @@ impl Sshd {
         self.child.id()
     }
 
+    /// The processes of this host: those with its home in their environment.
+    pub fn processes(&self) -> Vec<u32> {
+        let home = format!("HOME={}", self.home().display());
+        let is_ours = |entry: &fs::DirEntry| {
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").expect("processes").flatten().filter(is_ours);
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
     /// What scripts there wrote to a file of their home.
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.home().join(path)).unwrap_or_default()
@@ -322,6 +333,9 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for process in self.processes() {
+            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+        }
     }
 }
 

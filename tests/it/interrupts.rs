@@ -218,7 +218,6 @@ fn twice() {
     let heal = rest.lines().find_map(|line| line.strip_prefix("!!!     to heal it: ")).expect("a command");
     // It is there, and it heals.
     let script = heal.rsplit(' ').next().expect("a script");
-    assert!(std::fs::read_to_string(script).expect("the script").contains("heal.sh"), "{heal}");
     std::fs::write(stopped.sshd.home().join("go"), "").expect("a file");
     assert!(
         Command::new("sh").arg(script).env("HOME", stopped.sshd.home()).status().expect("sh runs").success()

@@ -7,6 +7,7 @@
 
 mod bad_books;
 mod common;
+mod deadman;
 mod format;
 mod harness;
 mod house;
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
     common::keep_panics();
     let tests = [
         bad_books::tests(),
+        deadman::tests(),
         format::tests(),
         harness::tests(),
         house::tests(),

@@ -1,0 +1,113 @@
+//! The dead man's switch: what is left on a host before it is broken, so that it heals by itself when nobody else does. Owns
+//! the protocol between the watcher there and whoever reverts over SSH. Pure: it only makes shell text.
+//!
+//! Each case has a folder of its own in our folder on the host:
+//!
+//! - `armed/` is the token: whoever removes it has the say. It is made beforehand, for removing needs no room on a disk
+//!   that a failure has filled.
+//! - `revert` is the reverter with its variables; `heal` the same, for a person or a later run, with this protocol around it.
+//! - `watch` is the watcher, `watcher` its process; it sleeps until the deadline, in a session of its own.
+//! - `reverting` is the process of a reverter that is at work over SSH: the watcher lets it finish.
+//! - `word` is the status of the reverter that the watcher ran: its word of what it did.
+//!
+//! It needs `/bin/sh`, `sleep` and the like, and no clock: a sleep is not shortened by a clock that jumps.
+
+use super::quote::quote;
+use super::script::Arming;
+
+/// The case's folder.
+fn case_folder(folder: &str, case: &str) -> String {
+    format!("{folder}/.case-{case}")
+}
+
+/// The file that heals the host when a shell runs it.
+pub(super) fn heal_path(folder: &str, case: &str) -> String {
+    format!("{}/heal", case_folder(folder, case))
+}
+
+/// Text that leaves all of it on the host and arms the switch, or ends the shell with status 125.
+pub(super) fn arm(arming: &Arming, folder: &str, setsid: bool) -> String {
+    let case = case_folder(folder, &arming.case);
+    let revert = arming.reverter.text(folder);
+    let mut heal = String::new();
+    for (name, value) in &arming.reverter.env {
+        heal.push_str(&format!("export {name}={}\n", quote(value)));
+    }
+    heal.push_str(&guarded(
+        &format!("/bin/sh {}", quote(&format!("{case}/revert"))),
+        ":",
+        folder,
+        &arming.case,
+    ));
+    heal.push_str("exit $_pisaura_s\n");
+    let watch = match arming.deadline {
+        Some(deadline) => watcher(&case, deadline.as_secs() + 1, arming.patience.as_secs() + 1),
+        None => String::new(),
+    };
+    let start = match (arming.deadline, setsid) {
+        (None, _) => "",
+        (Some(_), true) => "setsid /bin/sh watch </dev/null >/dev/null 2>&1 & echo $! >watcher\n",
+        // The shell that does this has a session of its own, in which nothing else will be ended.
+        (Some(_), false) => {
+            "(trap '' HUP; exec /bin/sh ./watch) </dev/null >/dev/null 2>&1 & echo $! >watcher\n"
+        }
+    };
+    format!(
+        "(umask 077 && mkdir -p {0} && cd {0} && printf %s {1} >revert && printf %s {2} >heal && printf %s {3} >watch && \
+         mkdir -p armed || exit 125\n{start}) || exit 125\n",
+        quote(&case),
+        quote(&revert),
+        quote(&heal),
+        quote(&watch),
+    )
+}
+
+/// The watcher: fires once, at its deadline, unless the token is gone.
+fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
+    let case = quote(case);
+    format!(
+        "cd {case} || exit 0\n\
+         trap '' HUP\ntrap 'kill $z 2>/dev/null; exit 0' TERM INT\n\
+         busy() {{ [ $n -lt {patience_seconds} ] && [ -s reverting ] && kill -0 \"$(cat reverting)\" 2>/dev/null; }}\n\
+         sleep {deadline_seconds} & z=$!\nwait $z\n\
+         n=0\n\
+         while :; do\n\
+         while busy; do sleep 1; n=$((n+1)); done\n\
+         rmdir armed 2>/dev/null || exit 0\n\
+         busy && mkdir armed 2>/dev/null && continue\n\
+         break\n\
+         done\n\
+         trap '' TERM INT\n\
+         (cd \"$HOME\" 2>/dev/null; exec /bin/sh {case}/revert) </dev/null >out 2>&1\n\
+         echo $? >word.new && mv -f word.new word\n"
+    )
+}
+
+/// A reverter's command with the protocol around it: if the watcher has fired, its word is waited for; if that is good, there
+/// is nothing left to do but to run `watched`. The status is in `_pisaura_s`; after a success the case's folder is gone.
+pub(super) fn guarded(command: &str, watched: &str, folder: &str, case: &str) -> String {
+    let case = quote(&case_folder(folder, case));
+    format!(
+        "_pisaura_c={case}\n_pisaura_s=\n\
+         _pisaura_begin() {{ {{ echo $$ >\"$_pisaura_c/reverting\"; }} 2>/dev/null; }}\n\
+         _pisaura_begin\n\
+         while [ -d \"$_pisaura_c\" ] && [ ! -d \"$_pisaura_c/armed\" ] && [ -z \"$_pisaura_s\" ]; do\n\
+         rm -f \"$_pisaura_c/reverting\"\n\
+         if [ -e \"$_pisaura_c/word\" ]; then\n\
+         if [ \"$(cat \"$_pisaura_c/word\")\" = 0 ]; then _pisaura_s=0; {watched}; else break; fi\n\
+         elif [ -s \"$_pisaura_c/watcher\" ] && kill -0 \"$(cat \"$_pisaura_c/watcher\")\" 2>/dev/null; then sleep 1; _pisaura_begin\n\
+         else break; fi\n\
+         done\n\
+         if [ -z \"$_pisaura_s\" ]; then\n\
+         {command} </dev/null\n\
+         _pisaura_s=$?\n\
+         fi\n\
+         if [ $_pisaura_s = 0 ]; then\n\
+         rmdir \"$_pisaura_c/armed\" 2>/dev/null\n\
+         [ ! -s \"$_pisaura_c/watcher\" ] || kill \"$(cat \"$_pisaura_c/watcher\")\" 2>/dev/null\n\
+         rm -rf \"$_pisaura_c\"\n\
+         else\n\
+         rm -f \"$_pisaura_c/reverting\"\n\
+         fi\n"
+    )
+}
