@@ -246,13 +246,7 @@ fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         let plural = if count == 1 { "" } else { "s" };
         text.push_str(&format!("\n{count} test{plural}, 0 benchmarks\n"));
     }
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: cannot print the list: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    print(&text, 0)
 }
 
 fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> ExitCode {
@@ -320,17 +314,32 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     arguments.ignored = false;
     arguments.include_ignored = true;
     // It panics when standard output is closed, and running cases must be reverted all the same.
+    let hook = std::panic::take_hook();
+    let printer = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() != printer {
+            hook(panic);
+        }
+    }));
     let printed = catch_unwind(AssertUnwindSafe(|| libtest_mimic::run(&arguments, trials)));
+    let _ = std::panic::take_hook();
     if printed.is_err() {
-        run.interrupt("standard output was closed");
+        run.interrupt("standard output, which cannot be written to any more");
     }
     let end = run.join();
-    for (name, outcome) in lock(&passed).iter() {
-        println!("---- {name} ----\n{}", success_text(outcome));
-    }
     lock(&terminal).shout(&end.shouts);
+    // In JSON nothing but events may stand on standard output.
+    if options.format != Some(Format::Json) {
+        for (name, outcome) in lock(&passed).iter() {
+            let _ = writeln!(std::io::stdout(), "---- {name} ----\n{}", success_text(outcome));
+        }
+    }
     match (face, printed) {
         (Face::Program, _) => ExitCode::from(end.exit_code()),
+        (Face::Harness, Ok(conclusion)) if !end.interrupted && end.report_lost => {
+            // Whoever reads the report would read an old one, or none.
+            if conclusion.has_failed() { conclusion.exit_code() } else { ExitCode::from(101) }
+        }
         (Face::Harness, Ok(conclusion)) if !end.interrupted => conclusion.exit_code(),
         (Face::Harness, Err(_)) => ExitCode::from(101),
         (Face::Harness, _) => ExitCode::from(130),
@@ -387,6 +396,18 @@ fn repeat(face: Face) -> Repeat {
     Repeat::Cargo(target.to_owned())
 }
 
+/// Prints a text on standard output, and answers with this exit code, or with 1 if it cannot be printed.
+pub fn print(text: &str, code: u8) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: cannot print: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
     let mut text = String::new();
     let mut broken = false;
@@ -402,10 +423,11 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         };
         let values =
             crate::fatebook::CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
+        let secrets = crate::fatebook::Redactor::new(&book.secret_values);
         let show = |command: &crate::fatebook::Command| {
             let words: Vec<String> =
                 command.fill(&values).iter().map(|word| crate::remote::quote(word)).collect();
-            words.join(" ")
+            secrets.clean(&words.join(" "))
         };
         let limit = show_duration(fate.timeout);
         text.push_str(&format!("  1 healthcheck  here, within {limit}: {}\n", show(&fate.healthcheck)));
@@ -427,11 +449,7 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
     }
     let count = chosen.iter().filter(|chosen| **chosen).count();
     text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
-    if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
-        eprintln!("error: cannot print the plan: {error}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::from(if broken { USAGE } else { 0 })
+    print(&text, if broken { USAGE } else { 0 })
 }
 
 /// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
@@ -444,8 +462,9 @@ pub fn check(options: &RunOptions) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let mut text = String::new();
     for note in &shelf.notes {
-        println!("note: {note}\n");
+        text.push_str(&format!("note: {note}\n\n"));
     }
     let mut broken = 0;
     let mut ignored: HashMap<String, usize> = HashMap::new();
@@ -462,12 +481,16 @@ pub fn check(options: &RunOptions) -> ExitCode {
     let mut ignored: Vec<_> = ignored.into_iter().collect();
     ignored.sort();
     for (reason, count) in ignored {
-        println!("{count} ignored: {reason}");
+        text.push_str(&format!("{count} ignored: {reason}\n"));
     }
     let plural = |count: usize, what: &str| {
         if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
     };
     let cases = shelf.cases.len() - broken;
-    println!("{}, {}, {broken} broken", plural(shelf.books, "fatebook"), plural(cases, "case"));
-    ExitCode::from(if broken > 0 { USAGE } else { 0 })
+    text.push_str(&format!(
+        "{}, {}, {broken} broken\n",
+        plural(shelf.books, "fatebook"),
+        plural(cases, "case")
+    ));
+    print(&text, if broken > 0 { USAGE } else { 0 })
 }

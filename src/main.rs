@@ -36,9 +36,6 @@ fn main() -> ExitCode {
         Command::Run(options) => harness::go(*options, Face::Program),
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => harness::check(&options),
-        Command::Schema => {
-            print!("{}", pisaura::fatebook::schema());
-            ExitCode::SUCCESS
-        }
+        Command::Schema => harness::print(&pisaura::fatebook::schema(), 0),
     }
 }

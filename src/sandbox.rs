@@ -21,7 +21,6 @@ use russh::server::{Auth, ChannelOpenHandle, Msg, Server as _, Session, Verified
 use russh::{Channel, ChannelId, ChannelMsg, Sig};
 use russh_sftp::protocol::{Attrs, FileAttributes, Handle, Name, OpenFlags, Status, StatusCode, Version};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tempfile::TempDir;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -37,7 +36,7 @@ const BOOT: &str =
 
 /// The demo hosts of a book; all of them and their processes go when this is dropped.
 pub struct Sandboxes {
-    folder: TempDir,
+    folder: PathBuf,
     ports: HashMap<String, u16>,
     booted: Vec<Child>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -60,15 +59,19 @@ pub struct SandboxLogin {
 
 impl Sandboxes {
     /// Starts demo hosts of these names, in a folder of their own. Fails if there is no room, port or process for them.
-    pub fn start(names: Vec<String>, book_folder: &Path, folder: TempDir) -> io::Result<Self> {
+    pub fn start(names: Vec<String>, book_folder: &Path, folder: &Path) -> io::Result<Self> {
         let user_key = new_key()?;
-        write_private(&folder.path().join("identity"), openssh(&user_key)?.as_bytes())?;
+        write_private(&folder.join("identity"), openssh(&user_key)?.as_bytes())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let mut sandboxes =
-            Self { folder, ports: HashMap::new(), booted: Vec::new(), runtime: Some(runtime) };
+        let mut sandboxes = Self {
+            folder: folder.to_owned(),
+            ports: HashMap::new(),
+            booted: Vec::new(),
+            runtime: Some(runtime),
+        };
         let mut known_hosts = String::new();
         for name in names {
-            let home = sandboxes.folder.path().join("homes").join(&name);
+            let home = sandboxes.folder.join("homes").join(&name);
             fs::create_dir_all(&home)?;
             let source = book_folder.join(HOME_SOURCE);
             if source.is_dir() {
@@ -84,13 +87,13 @@ impl Sandboxes {
             sandboxes.boot(&home)?;
             sandboxes.ports.insert(name, port);
         }
-        fs::write(sandboxes.folder.path().join("known_hosts"), known_hosts)?;
+        fs::write(sandboxes.folder.join("known_hosts"), known_hosts)?;
         Ok(sandboxes)
     }
 
     /// How to log in to the host of this name.
     pub fn login(&self, name: &str) -> Option<SandboxLogin> {
-        let folder = self.folder.path();
+        let folder = self.folder.as_path();
         self.ports.get(name).map(|&port| SandboxLogin {
             port,
             user: USER.to_owned(),
@@ -143,7 +146,7 @@ impl Drop for Sandboxes {
             let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
             let _ = child.wait();
         }
-        end_marked(&self.folder.path().join("homes"));
+        end_marked(&self.folder.join("homes"));
     }
 }
 

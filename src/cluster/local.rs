@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 
 use crate::executor::{Assignment, BookExecutor, Observer, Workplace};
 use crate::fatebook::Redactor;
@@ -17,13 +16,13 @@ pub struct LocalCluster {
     interrupt: Interrupt,
     live_output: bool,
     books: HashMap<String, Sender<Order>>,
-    threads: Vec<JoinHandle<()>>,
+    opened: usize,
 }
 
 impl LocalCluster {
     /// A cluster that tells `observer` of its cases and ends them on `interrupt`.
     pub fn new(observer: Observer, interrupt: Interrupt, live_output: bool) -> Self {
-        Self { observer, interrupt, live_output, books: HashMap::new(), threads: Vec::new() }
+        Self { observer, interrupt, live_output, books: HashMap::new(), opened: 0 }
     }
 }
 
@@ -33,7 +32,8 @@ impl Cluster for LocalCluster {
             let (sender, orders) = channel();
             let (observer, interrupt, live_output) =
                 (self.observer.clone(), self.interrupt.clone(), self.live_output);
-            self.threads.push(std::thread::spawn(move || serve(&orders, &observer, &interrupt, live_output)));
+            self.opened += 1;
+            std::thread::spawn(move || serve(&orders, &observer, &interrupt, live_output));
             sender
         });
         let id = order.id;
@@ -47,17 +47,15 @@ impl Cluster for LocalCluster {
         self.books.remove(book);
     }
 
-    fn join(&mut self) {
+    fn close(&mut self) -> usize {
         self.books.clear();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has told so on standard error, and its case is settled by the guard in `serve`.
-            let _ = thread.join();
-        }
+        self.opened
     }
 }
 
 /// One book's executor: carries out cases until no more can come.
 fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, live_output: bool) {
+    let _closed = TellOfEnd { observer };
     let mut executor: Option<(BookExecutor, Workplace)> = None;
     for order in orders {
         let guard = SettleOnPanic { case: order.id, observer };
@@ -106,5 +104,16 @@ impl Drop for SettleOnPanic<'_> {
             "the executor broke down in the middle of the case: this is a defect of Pisaura",
         );
         (self.observer)(RunEvent::Settled { case: self.case, outcome });
+    }
+}
+
+/// Tells of the end of a book's executor, also of an untimely one.
+struct TellOfEnd<'a> {
+    observer: &'a Observer,
+}
+
+impl Drop for TellOfEnd<'_> {
+    fn drop(&mut self) {
+        (self.observer)(RunEvent::BookClosed);
     }
 }

@@ -42,6 +42,7 @@ pub trait Cluster {
     /// No more cases of this book will come: its hosts are left clean.
     fn close_book(&mut self, book: &str);
 
-    /// Waits until every book that was closed is left clean.
-    fn join(&mut self);
+    /// No more cases will come at all. Answers with how many books were opened: each tells of its end by
+    /// [`RunEvent::BookClosed`](crate::machine::RunEvent::BookClosed).
+    fn close(&mut self) -> usize;
 }

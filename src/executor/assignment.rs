@@ -162,7 +162,7 @@ fn host_command(
             let parcel = Parcel { source, destination: file.named.clone() };
             (Place::AsWritten(file.named.clone()), parcel)
         } else {
-            let name = folder_name(&file.named);
+            let name = folder_name(&file.source);
             (Place::Folder(name.clone()), Parcel { source, destination: name })
         }
     });
@@ -201,15 +201,25 @@ fn arguments_of(text: &str) -> &'static str {
     if says_so { "" } else { " \"$@\"" }
 }
 
-/// The name that a script of the book has in our folder on a host: its own, told apart from another folder's of that name.
-fn folder_name(named: &str) -> String {
-    let parts: Vec<&str> = named.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    parts.join("__")
+/// The name that a script of the book has in our folder on a host: its own if it lies beside the book, else one that no
+/// other file has.
+fn folder_name(source: &Path) -> String {
+    let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let plain = source.strip_prefix(".").unwrap_or(source);
+    match plain.components().count() {
+        1 => name,
+        _ => format!("{}-{name}", hash(&source.to_string_lossy())),
+    }
 }
 
-/// FNV-1a of the case's name: short, the same in every run, and of no meaning.
+/// Short, the same in every run, and of no meaning.
 fn case_key(name: &str) -> String {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    hash(name)
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> String {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     format!("{hash:016x}")

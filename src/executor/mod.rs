@@ -22,7 +22,7 @@ mod log;
 mod workplace;
 
 pub use assignment::{Access, Assignment, LocalCommand};
-pub use workplace::{Workplace, temporary_folder};
+pub use workplace::{OwnedFolder, Workplace};
 
 /// Where an executor's news go.
 pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
@@ -254,10 +254,17 @@ impl Performer<'_> {
                 })),
             },
             Step::Revert => {
-                if attempt > 1 {
-                    self.host.disconnect();
+                let ready = match attempt {
+                    1 => Ok(()),
+                    _ => {
+                        self.host.forget();
+                        self.host.prepare(&assignment.parcels, limit)
+                    }
+                };
+                match ready {
+                    Ok(()) => self.host.run(&assignment.reverter, limit, &mut watcher),
+                    Err(trouble) => Ran::silent(StepEnd::Failed(trouble)),
                 }
-                self.host.run(&assignment.reverter, limit, &mut watcher)
             }
         };
         printer.finish();
@@ -344,7 +351,8 @@ impl<'a> LinePrinter<'a> {
         held.extend_from_slice(bytes);
         let end = match held.iter().rposition(|&byte| byte == b'\n') {
             Some(end) => end + 1,
-            None if held.len() > LINE_BYTES_MAX => held.len(),
+            // A secret that stands across the end of a part is not yet passed on.
+            None if held.len() > LINE_BYTES_MAX => held.len() - self.redactor.longest().min(held.len()),
             None => return,
         };
         let lines: Vec<u8> = held.drain(..end).collect();

@@ -1,7 +1,7 @@
 //! The working folder of a book's cases: a copy of the book's folder and of its resources, as a Mesos sandbox is, so that a
 //! script cannot tell one from the other, nor spoil the original. Touches the file system.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -17,14 +17,14 @@ const DEPTH_MAX: usize = 32;
 /// A working folder; it goes when this is dropped.
 #[derive(Debug)]
 pub struct Workplace {
-    folder: TempDir,
+    folder: OwnedFolder,
 }
 
 impl Workplace {
     /// Copies the book's folder, its resources and its scripts to a new folder.
     /// Fails, naming the file, if one cannot be read or the disk is full.
     pub fn open(book: &Fatebook) -> io::Result<Self> {
-        let folder = temporary_folder("pisaura")?;
+        let folder = OwnedFolder::new()?;
         copy(&book.folder, folder.path(), 0)?;
         for resource in &book.resources {
             if let Some(name) = resource.file_name() {
@@ -57,20 +57,44 @@ impl Workplace {
     }
 }
 
-/// Makes a temporary folder that names this process. Those of processes that were killed, and so could not remove them,
-/// are removed. Fails if there is no room for it.
-pub fn temporary_folder(prefix: &str) -> io::Result<TempDir> {
-    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner =
-            name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('-')?.split_once('-'));
-        let Some(Ok(process)) = owner.map(|(process, _)| process.parse::<u32>()) else { continue };
-        if !Path::new(&format!("/proc/{process}")).exists() {
-            // Another user's cannot be removed, and is none of our business.
-            let _ = fs::remove_dir_all(entry.path());
+/// A temporary folder of this process; it goes when this is dropped.
+#[derive(Debug)]
+pub struct OwnedFolder {
+    folder: TempDir,
+    /// Locked for as long as the folder is in use, so that a later run can tell whether it still is.
+    _owner: File,
+}
+
+/// The file in an owned folder that is locked.
+const OWNER: &str = ".pisaura-owner";
+const OWNED_PREFIX: &str = "pisaura-folder-";
+
+impl OwnedFolder {
+    /// Makes one. Those of runs that were killed, and so could not remove them, are removed.
+    /// Fails, naming the folder, if there is no room for it.
+    pub fn new() -> io::Result<Self> {
+        let all = std::env::temp_dir();
+        for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
+            if !entry.file_name().as_encoded_bytes().starts_with(OWNED_PREFIX.as_bytes()) {
+                continue;
+            }
+            let owner = File::open(entry.path().join(OWNER));
+            if owner.is_ok_and(|owner| owner.try_lock().is_ok()) {
+                // Another user's cannot be removed, and is none of our business.
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", all.display()));
+        let folder = tempfile::Builder::new().prefix(OWNED_PREFIX).tempdir().map_err(named)?;
+        let owner = File::create(folder.path().join(OWNER)).map_err(named)?;
+        owner.lock().map_err(named)?;
+        Ok(Self { folder, _owner: owner })
     }
-    tempfile::Builder::new().prefix(&format!("{prefix}-{}-", std::process::id())).tempdir()
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 enum Placed {

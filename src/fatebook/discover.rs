@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use super::model::Fatebook;
@@ -210,6 +211,7 @@ impl BookFile {
             folder: folder.clone(),
             depth: folder.strip_prefix(&self.root).map_or(0, |inside| inside.components().count()),
             known: RefCell::default(),
+            lines: RefCell::default(),
         };
         let plain = |name: &str| environment(name);
         let mut problems: Vec<Problem> =
@@ -248,6 +250,7 @@ struct BookFolder {
     depth: usize,
     /// A book of many failures asks for the same scripts again and again.
     known: RefCell<HashMap<PathBuf, Option<bool>>>,
+    lines: RefCell<HashMap<PathBuf, bool>>,
 }
 
 impl BookFolder {
@@ -285,6 +288,23 @@ impl Files for BookFolder {
             }
         }
         true
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    fn has_carriage_return(&self, path: &Path) -> bool {
+        if let Some(known) = self.lines.borrow().get(path) {
+            return *known;
+        }
+        let mut first = [0; 128];
+        let read = File::open(self.folder.join(path)).and_then(|mut file| file.read(&mut first)).unwrap_or(0);
+        let line = first[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let found = line.starts_with(b"#!") && line.ends_with(b"\r");
+        self.lines.borrow_mut().insert(path.to_owned(), found);
+        found
     }
 
     fn in_path(&self, program: &str) -> bool {

@@ -1,7 +1,7 @@
 //! From a tree to a book: each key read by its rule, everything wrong told at once. What needs a look at other files
 //! (are the scripts there?) is asked of a `Files`, so this stays pure.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::{self, KeyRule, Shape};
@@ -13,6 +13,9 @@ use super::node::{Node, Scalar, Value, as_bool};
 use super::problem::{Place, Problem, nearest};
 use super::text::{Text, is_variable_name};
 
+/// A secret shorter than this stands in other texts by chance.
+const SECRET_BYTES_MIN: usize = 4;
+
 /// What the reader asks about other files.
 pub(super) trait Files {
     /// Whether there is a file at this path: absolute, or relative to the book's folder.
@@ -21,6 +24,10 @@ pub(super) trait Files {
     fn exists(&self, path: &Path) -> bool;
     /// Whether the path, relative to the book's folder, stays among the books.
     fn stays_inside(&self, path: &Path) -> bool;
+    /// The names of the files in the book's folder.
+    fn names(&self) -> Vec<String>;
+    /// Whether the file's first line names an interpreter and ends as lines of Windows do.
+    fn has_carriage_return(&self, path: &Path) -> bool;
     /// Whether a program of this name is found in `PATH` here.
     fn in_path(&self, program: &str) -> bool;
 }
@@ -470,7 +477,13 @@ impl<'a> Reader<'a> {
                     self.problem(value.place, "a variable cannot hold a NUL");
                 }
                 if self.secrets.contains(&key.name) {
-                    self.secret_values.extend(text.as_literal().map(str::to_owned));
+                    match text.as_literal() {
+                        Some(text) => self.secret_values.push(text.to_owned()),
+                        None => self.problem(
+                            value.place,
+                            "a secret cannot hold `${host}`, `${service}` or `${failure}`: it would be another one in each case",
+                        ),
+                    }
                 }
                 variables.push((key.name.clone(), text));
             }
@@ -487,6 +500,11 @@ impl<'a> Reader<'a> {
         options.username = given(self.text(fields.get("username"), "username"));
         options.password = given(self.text(fields.get("password"), "password"));
         options.passphrase = given(self.text(fields.get("passphrase"), "passphrase"));
+        for node in ["password", "passphrase"].into_iter().filter_map(|name| fields.get(name)) {
+            if let Value::Scalar(scalar) = &node.value {
+                self.secrets.extend(scalar.used.iter().cloned());
+            }
+        }
         self.secret_values.extend([&options.password, &options.passphrase].into_iter().flatten().cloned());
         options.identity_file =
             given(self.text(fields.get("identity_file"), "identity_file")).map(PathBuf::from);
@@ -748,6 +766,15 @@ impl<'a> Reader<'a> {
             if scalar.text.as_literal().is_some_and(|text| text.contains('\0')) {
                 self.problem(item.place, "an argument cannot hold a NUL");
             }
+            let literal = scalar.text.as_literal().unwrap_or_default();
+            if self
+                .secret_values
+                .iter()
+                .any(|secret| secret.len() >= SECRET_BYTES_MIN && literal.contains(secret))
+            {
+                let message = "a secret of this book would stand in an argument list, where everybody on the host can read it: pass it in `env`";
+                self.problem(item.place, message);
+            }
             words.push(scalar.text.clone());
         }
         if !complete {
@@ -777,6 +804,14 @@ impl<'a> Reader<'a> {
             file = Some(ScriptFile { source, named: script.to_owned(), offset });
         } else if script.contains('/') && style == CommandStyle::Program && !is_system_program(script) {
             self.problem(place, missing_script(script, base_name(script)));
+        } else if style == CommandStyle::Program
+            && script.contains('.')
+            && let Some(meant) = nearest(script, self.files.names().iter().map(String::as_str))
+        {
+            self.problem(
+                place,
+                format!("there is no `{script}` in the book's folder: did you mean `{meant}`?"),
+            );
         } else {
             let what = if style == CommandStyle::Shell { "shell text for" } else { "a program of" };
             self.note(
@@ -784,6 +819,7 @@ impl<'a> Reader<'a> {
                 format!("`{script}` is no file of the book: taken as {what} the host; nothing is copied"),
             );
         }
+        self.check_lines(place, file.as_ref());
         Some(Command { words, style, file })
     }
 
@@ -808,7 +844,21 @@ impl<'a> Reader<'a> {
                 );
             }
         }
+        self.check_lines(place, file.as_ref());
         Some(Command { words, style, file })
+    }
+
+    /// A script whose first line names `/bin/sh\r` cannot be run anywhere.
+    fn check_lines(&mut self, place: Place, file: Option<&ScriptFile>) {
+        if let Some(file) = file.filter(|file| self.files.has_carriage_return(&file.source)) {
+            self.problem(
+                place,
+                format!(
+                    "the first line of `{}` ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",
+                    file.source.display()
+                ),
+            );
+        }
     }
 
     /// The file of the book that a script's path means: at that path from the book's folder, else of that base name in the
@@ -818,6 +868,10 @@ impl<'a> Reader<'a> {
         let base = PathBuf::from(path.file_name()?);
         if path.is_relative() && self.files.stays_inside(path) && self.files.is_file(path) {
             return Some(path.to_owned());
+        }
+        // A path that leads out of the folder means that one file, and no other of its name.
+        if path.components().any(|part| part == Component::ParentDir) {
+            return None;
         }
         if self.files.is_file(&base) {
             return Some(base);

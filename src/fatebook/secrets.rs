@@ -86,7 +86,7 @@ fn cover_keys(line: &str) -> String {
             }
             // A variable is no secret, only its value is.
             let value: String = covered[begin..end].iter().collect();
-            if !value.trim().starts_with("${") {
+            if !(value.trim().starts_with("${") && !value.contains(":-")) {
                 covered[begin..end].fill('*');
             }
             from = end;
@@ -135,6 +135,7 @@ mod tests {
         check("\"password\" : \"\\\"é\", 1", "\"password\" : \"***\", 1");
         check("password: open end", "password: ********");
         check("password: ${P}, passphrase: x", "password: ${P}, passphrase: *");
+        check("password: ${P:-x}", "password: ******}");
         check("env: {A: s3cret} # password", "env: {A: ******} # password");
         check("password:", "password:");
         check("passwrod: abc, passphras: def", "passwrod: ***, passphras: ***");

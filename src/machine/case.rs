@@ -201,7 +201,10 @@ impl CaseMachine {
             return self.revert_ended(now, &end);
         }
         if self.interrupted {
-            if end != StepEnd::Interrupted && !end.is_success() {
+            // A healthcheck that would have been asked again has not given its last answer.
+            let is_last = !self.step.is_healthcheck()
+                || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.plan.grace));
+            if end != StepEnd::Interrupted && !end.is_success() && is_last {
                 self.judge(now, &end);
             }
             return self.after_interrupt(now);

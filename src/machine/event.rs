@@ -78,6 +78,8 @@ pub enum RunEvent {
         /// What.
         message: String,
     },
+    /// A book's executor has ended, and has left its hosts clean.
+    BookClosed,
     /// A case is over.
     Settled {
         /// The case.

@@ -39,12 +39,41 @@ pub struct Gate {
     width: usize,
     /// Whether the first case that does not pass closes everything.
     fail_fast: bool,
+    /// What was closed, and why.
+    closed: Vec<(Scope, String)>,
+}
+
+/// What a case that did not pass closes.
+#[derive(Clone, Debug)]
+enum Scope {
+    All,
+    Book(String),
+    /// A host that may still be broken: its book, its service, itself.
+    Around(GateCase),
+}
+
+impl Scope {
+    fn holds(&self, case: &GateCase) -> bool {
+        match self {
+            Self::All => true,
+            Self::Book(book) => case.book == *book,
+            Self::Around(broken) => {
+                case.book == broken.book || case.service == broken.service || case.host == broken.host
+            }
+        }
+    }
 }
 
 impl Gate {
     /// A gate before which these cases wait.
     pub fn new(cases: impl IntoIterator<Item = GateCase>, width: usize, fail_fast: bool) -> Self {
-        Self { waiting: cases.into_iter().collect(), running: Vec::new(), width: width.max(1), fail_fast }
+        Self {
+            waiting: cases.into_iter().collect(),
+            running: Vec::new(),
+            width: width.max(1),
+            fail_fast,
+            closed: Vec::new(),
+        }
     }
 
     /// The next case that may begin now, if any. It counts as running from then on.
@@ -84,25 +113,36 @@ impl Gate {
             return Vec::new();
         }
         if self.fail_fast {
-            return self.close(|_| true, &format!("--fail-fast: `{name}` did not pass ({verdict})"));
+            return self.close(Scope::All, format!("--fail-fast: `{name}` did not pass ({verdict})"));
         }
         if verdict == Verdict::Unreverted {
             let reason = format!("`{name}` is {verdict}: its host may still be broken");
-            return self.close(
-                |other| other.book == case.book || other.service == case.service || other.host == case.host,
-                &reason,
-            );
+            return self.close(Scope::Around(case), reason);
         }
         if case.failfast {
-            let reason = format!("failfast: `{name}` did not pass ({verdict})");
-            return self.close(|other| other.book == case.book, &reason);
+            return self
+                .close(Scope::Book(case.book), format!("failfast: `{name}` did not pass ({verdict})"));
         }
         Vec::new()
     }
 
+    /// A case that never came before the gate did not pass: a book that is broken.
+    pub fn failed_outside(&mut self, verdict: Verdict, name: &str) -> Vec<Skipped> {
+        match self.fail_fast {
+            true => self.close(Scope::All, format!("--fail-fast: `{name}` did not pass ({verdict})")),
+            false => Vec::new(),
+        }
+    }
+
+    /// Why a case that was let through, but has not begun yet, is not to begin any more.
+    pub fn reason_against(&self, id: CaseId) -> Option<String> {
+        let case = self.running.iter().find(|case| case.id == id)?;
+        self.closed.iter().find(|(scope, _)| scope.holds(case)).map(|(_, reason)| reason.clone())
+    }
+
     /// Nothing new begins. Answers with those that are skipped for it.
     pub fn interrupt(&mut self) -> Vec<Skipped> {
-        self.close(|_| true, "interrupted before it began")
+        self.close(Scope::All, "interrupted before it began".to_owned())
     }
 
     /// Whether nothing waits and nothing runs.
@@ -115,10 +155,13 @@ impl Gate {
         self.waiting.iter().any(|case| case.book == book)
     }
 
-    fn close(&mut self, which: impl Fn(&GateCase) -> bool, reason: &str) -> Vec<Skipped> {
-        let (closed, open): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(which);
+    fn close(&mut self, scope: Scope, reason: String) -> Vec<Skipped> {
+        let (closed, open): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(|case| scope.holds(case));
         self.waiting = open.into();
-        closed.into_iter().map(|case| Skipped { id: case.id, reason: reason.to_owned() }).collect()
+        let skipped =
+            closed.into_iter().map(|case| Skipped { id: case.id, reason: reason.clone() }).collect();
+        self.closed.push((scope, reason));
+        skipped
     }
 }
 
@@ -204,6 +247,20 @@ mod tests {
         let reason = "`a::f@h2` is unreverted: its host may still be broken".to_owned();
         assert_eq!(skipped, [Skipped { id: 2, reason }]);
         assert_eq!(gate.let_through(), Some(3));
+    }
+
+    #[test]
+    fn a_case_that_was_let_through_may_still_be_kept_from_beginning() {
+        let mut gate = Gate::new(cases(), 9, true);
+        assert_eq!(all_next(&mut gate), [0, 2, 4]);
+        assert_eq!(gate.reason_against(2), None);
+        gate.settled(0, Verdict::Botched, "a::f");
+        assert_eq!(gate.reason_against(2).as_deref(), Some("--fail-fast: `a::f` did not pass (botched)"));
+        let mut gate = Gate::new(cases(), 9, false);
+        assert_eq!(gate.failed_outside(Verdict::Botched, "x::x.yaml"), []);
+        all_next(&mut gate);
+        gate.settled(2, Verdict::Unreverted, "b::f");
+        assert_eq!(gate.reason_against(0), None);
     }
 
     #[test]

@@ -68,9 +68,13 @@ impl Recorder {
             let left_out = (text.len() - head.len() - tail.len()) as u64;
             return Captured { head, left_out, tail };
         }
+        // What stands within a secret's length of the cut may be a part of one, and is not shown.
+        let margin = self.keep - SHOWN_BYTES;
         let head = clean(&String::from_utf8_lossy(&self.head));
         let tail = clean(&String::from_utf8_lossy(&tail));
-        let (head, tail) = (first_bytes(&head).to_owned(), last_bytes(&tail).to_owned());
+        let head = &head[..head.floor_char_boundary(head.len().saturating_sub(margin))];
+        let tail = &tail[tail.ceil_char_boundary(margin.min(tail.len()))..];
+        let (head, tail) = (first_bytes(head).to_owned(), last_bytes(tail).to_owned());
         let left_out = self.total.saturating_sub((head.len() + tail.len()) as u64);
         Captured { head, left_out, tail }
     }
@@ -166,6 +170,17 @@ mod tests {
             let got = record(&[&vec![b'x'; length]]);
             assert_eq!(got.head.len() + got.tail.len() + got.left_out as usize, length);
             assert_eq!(got.left_out as usize, length.saturating_sub(2 * SHOWN_BYTES));
+        }
+    }
+
+    #[test]
+    fn secrets_before_the_cut_do_not_push_another_one_into_sight() {
+        for padding in 0..8 {
+            let all = "-".repeat(padding) + &"SECRET ".repeat(40_000);
+            let got = record(&[all.as_bytes()]);
+            for shown in [got.head.replace("***", ""), got.tail.replace("***", "")] {
+                assert!(!shown.contains(|c: char| c.is_ascii_uppercase()), "padded by {padding}: {shown:?}");
+            }
         }
     }
 

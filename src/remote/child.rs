@@ -40,7 +40,12 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
         Err(error) => {
             let advice = match error.kind() {
                 ErrorKind::PermissionDenied => ": is it executable? (chmod +x)",
-                ErrorKind::NotFound => ": is the interpreter in its first line there?",
+                ErrorKind::NotFound => {
+                    ": is the interpreter in its first line there, and without a carriage return?"
+                }
+                _ if error.raw_os_error() == Some(8) => {
+                    ": a script begins with a line that names its interpreter, as #!/bin/sh"
+                }
                 _ => "",
             };
             let message = format!("cannot start `{program}`: {error}{advice}");
@@ -55,7 +60,12 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
     };
     let mut asked = |deadline: Instant, interrupt: Option<super::Interrupt>| -> Woken {
         loop {
+            // A flood of output is always ready, and must not keep the limit from being seen.
+            let late = Instant::now() >= deadline;
             let woken = output.wait(&ended, deadline, interrupt.as_ref(), watcher);
+            if late && woken == Woken::Output {
+                return Woken::TimedOut;
+            }
             if woken != Woken::Output {
                 return woken;
             }
@@ -68,7 +78,7 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
     }
     // The leader is not waited for yet, so its number, which is the group's, cannot be another's already.
     let drained = Instant::now() + OUTPUT_GRACE;
-    while output.is_open() && output.wait_output(drained, watcher) {}
+    while output.is_open() && Instant::now() < drained && output.wait_output(drained, watcher) {}
     let _ = kill_process_group(pid, Signal::KILL);
     let end = match (woken, child.wait()) {
         (Woken::Ended, Ok(status)) => StepEnd::Exited(exit_of(status)),

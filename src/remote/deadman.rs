@@ -13,7 +13,7 @@
 //! It needs `/bin/sh`, `sleep` and the like, and no clock: a sleep is not shortened by a clock that jumps.
 
 use super::quote::quote;
-use super::script::Arming;
+use super::script::{Arming, HostScript};
 
 /// The case's folder.
 fn case_folder(folder: &str, case: &str) -> String {
@@ -28,37 +28,59 @@ pub(super) fn heal_path(folder: &str, case: &str) -> String {
 /// Text that leaves all of it on the host and arms the switch, or ends the shell with status 125.
 pub(super) fn arm(arming: &Arming, folder: &str, setsid: bool) -> String {
     let case = case_folder(folder, &arming.case);
-    let revert = arming.reverter.text(folder);
-    let mut heal = String::new();
-    for (name, value) in &arming.reverter.env {
-        heal.push_str(&format!("export {name}={}\n", quote(value)));
-    }
-    heal.push_str(&guarded(
-        &format!("/bin/sh {}", quote(&format!("{case}/revert"))),
-        ":",
-        folder,
-        &arming.case,
-    ));
-    heal.push_str("exit $_pisaura_s\n");
     let watch = match arming.deadline {
         Some(deadline) => watcher(&case, deadline.as_secs() + 1, arming.patience.as_secs() + 1),
         None => String::new(),
     };
+    let quoted = quote(&case);
     let start = match (arming.deadline, setsid) {
-        (None, _) => "",
-        (Some(_), true) => "setsid /bin/sh watch </dev/null >/dev/null 2>&1 & echo $! >watcher\n",
-        // The shell that does this has a session of its own, in which nothing else will be ended.
-        (Some(_), false) => {
-            "(trap '' HUP; exec /bin/sh ./watch) </dev/null >/dev/null 2>&1 & echo $! >watcher\n"
+        (None, _) => String::new(),
+        (Some(_), true) => {
+            format!("setsid /bin/sh {quoted}/watch </dev/null >/dev/null 2>&1 & echo $! >{quoted}/watcher\n")
         }
+        // The shell that does this has a session of its own, in which nothing else will be ended.
+        (Some(_), false) => format!(
+            "(trap '' HUP; exec /bin/sh {quoted}/watch) </dev/null >/dev/null 2>&1 & echo $! >{quoted}/watcher\n"
+        ),
     };
+    let there = match arming.reverter.host_program() {
+        Some(program) => format!(
+            "command -v {} >/dev/null 2>&1 || {{ printf '%s\\n' {} >&2; exit 125; }}\n",
+            quote(program),
+            quote(&format!("the host has no program `{program}`, which is to heal it")),
+        ),
+        None => String::new(),
+    };
+    // No subshell and one `mkdir`, for each process costs a millisecond; what is changed for it is put back.
     format!(
-        "(umask 077 && mkdir -p {0} && cd {0} && printf %s {1} >revert && printf %s {2} >heal && printf %s {3} >watch && \
-         mkdir -p armed || exit 125\n{start}) || exit 125\n",
-        quote(&case),
-        quote(&revert),
-        quote(&heal),
+        "{there}_pisaura_u=$(umask)\numask 077\n\
+         mkdir -p {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || exit 125\n\
+         {start}umask $_pisaura_u\n",
+        quote(&arming.reverter.text(folder)),
+        quote(&heal(&arming.reverter, folder, &arming.case)),
         quote(&watch),
+    )
+}
+
+/// What a person or a later run runs to heal the host.
+fn heal(reverter: &HostScript, folder: &str, case: &str) -> String {
+    let mut heal = String::new();
+    for (name, value) in &reverter.env {
+        heal.push_str(&format!("export {name}={}\n", quote(value)));
+    }
+    let revert = format!("{}/revert", case_folder(folder, case));
+    heal.push_str(&guarded(&format!("/bin/sh {}", quote(&revert)), ":", folder, case));
+    heal.push_str("exit $_pisaura_s\n");
+    heal
+}
+
+/// Text that leaves what a person needs to heal the host, should the failure have taken it away.
+pub(super) fn leave_again(reverter: &HostScript, folder: &str, case: &str) -> String {
+    let case_folder = quote(&case_folder(folder, case));
+    format!(
+        "[ -d {case_folder} ] || (umask 077; mkdir -p {case_folder} && printf %s {} >{case_folder}/revert && printf %s {} >{case_folder}/heal) 2>/dev/null\n",
+        quote(&reverter.text(folder)),
+        quote(&heal(reverter, folder, case)),
     )
 }
 
@@ -104,7 +126,7 @@ pub(super) fn guarded(command: &str, watched: &str, folder: &str, case: &str) ->
          fi\n\
          if [ $_pisaura_s = 0 ]; then\n\
          rmdir \"$_pisaura_c/armed\" 2>/dev/null\n\
-         [ ! -s \"$_pisaura_c/watcher\" ] || kill \"$(cat \"$_pisaura_c/watcher\")\" 2>/dev/null\n\
+         {{ read -r _pisaura_w <\"$_pisaura_c/watcher\" || [ -n \"$_pisaura_w\" ]; }} 2>/dev/null && kill \"$_pisaura_w\" 2>/dev/null\n\
          rm -rf \"$_pisaura_c\"\n\
          else\n\
          rm -f \"$_pisaura_c/reverting\"\n\

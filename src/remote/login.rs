@@ -1,5 +1,7 @@
 //! Logging in: who to, as whom, with what, in which order, and what to tell a person when the host does not let us in.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use super::ssh::Waiter;
 
 /// A server's usual `MaxAuthTries` is 6, and a try too much loses the connection.
 const KEYS_TRIED_MAX: usize = 5;
+/// How long an ssh-agent may take to say which keys it has.
+const AGENT_LIMIT: Duration = Duration::from_secs(3);
 /// The start of an unencrypted private key in OpenSSH's own format: its magic and the cipher `none`, in base64.
 const OPENSSH_UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
@@ -68,6 +72,13 @@ impl Login {
     }
 }
 
+impl Login {
+    /// The file of known host keys, if it is not the user's own.
+    pub(super) fn own_known_hosts(&self) -> Option<&Path> {
+        (self.known_hosts != home().join(".ssh/known_hosts")).then_some(self.known_hosts.as_path())
+    }
+}
+
 /// Secrets are not shown.
 impl std::fmt::Debug for Login {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -93,6 +104,15 @@ pub(super) fn log_in(
     login: &Login,
     waiter: &Waiter<'_>,
 ) -> Result<(), Trouble> {
+    let mut tried = Vec::new();
+    let mut keys_left = KEYS_TRIED_MAX;
+    // The book's own key is tried without asking what the host takes: that saves a question where it is let in.
+    if let Some(file) = &login.identity_file {
+        try_key(session, login, file, waiter, &mut tried, &mut keys_left)?;
+        if session.authenticated() {
+            return Ok(());
+        }
+    }
     let methods = match waiter.until_done(|| session.auth_methods(&login.user)) {
         Ok(methods) => methods.to_owned(),
         // A host that asks for nothing has let us in already.
@@ -100,15 +120,8 @@ pub(super) fn log_in(
         Err(error) => return Err(waiter.trouble(&error, "asking how to log in")),
     };
     let takes = |method: &str| methods.split(',').any(|taken| taken == method);
-    let mut tried = Vec::new();
-    let mut keys_left = KEYS_TRIED_MAX;
     if takes("publickey") {
-        if let Some(file) = &login.identity_file {
-            try_key(session, login, file, waiter, &mut tried, &mut keys_left)?;
-        }
-        if !session.authenticated() {
-            try_agent(session, login, waiter, &mut tried, &mut keys_left)?;
-        }
+        try_agent(session, login, waiter, &mut tried, &mut keys_left)?;
         if !session.authenticated() && login.identity_file.is_none() {
             for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
                 let file = home().join(".ssh").join(name);
@@ -117,8 +130,6 @@ pub(super) fn log_in(
                 }
             }
         }
-    } else if login.identity_file.is_some() {
-        tried.push("the key in `identity_file` (the host takes no keys)".to_owned());
     }
     if let Some(password) = login.password.as_deref().filter(|_| !session.authenticated()) {
         let mut methods_tried = 0;
@@ -243,6 +254,10 @@ fn try_agent(
     if std::env::var_os("SSH_AUTH_SOCK").is_none_or(|socket| socket.is_empty()) {
         return Ok(());
     }
+    if let Err(error) = ask_agent(waiter.left()) {
+        tried.push(format!("the ssh-agent (it does not answer: {error})"));
+        return Ok(());
+    }
     let opened = session.agent().and_then(|mut agent| {
         agent.connect()?;
         agent.list_identities()?;
@@ -277,6 +292,18 @@ fn try_agent(
         (all, _) => format!("the ssh-agent's {all} keys (refused)"),
     });
     Ok(())
+}
+
+/// Whether an ssh-agent answers: libssh2 would wait for one that does not without a limit. The question is the one for its
+/// keys (draft-ietf-sshm-ssh-agent, SSH_AGENTC_REQUEST_IDENTITIES).
+fn ask_agent(limit: Duration) -> std::io::Result<()> {
+    let socket = std::env::var_os("SSH_AUTH_SOCK").unwrap_or_default();
+    let mut agent = UnixStream::connect(socket)?;
+    let limit = limit.clamp(Duration::from_millis(10), AGENT_LIMIT);
+    agent.set_read_timeout(Some(limit))?;
+    agent.set_write_timeout(Some(limit))?;
+    agent.write_all(&[0, 0, 0, 1, 11])?;
+    agent.read_exact(&mut [0; 5])
 }
 
 /// Answers every question that is not echoed with the password.

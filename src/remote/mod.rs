@@ -97,6 +97,9 @@ pub trait Remote {
     /// Takes everything of ours from the host.
     fn clean_up(&mut self, limit: Limit<'_>) -> Result<(), Trouble>;
 
+    /// Forgets what is there, so that it is brought anew: what was broken may have taken it away.
+    fn forget(&mut self);
+
     /// Forgets the connection, so that the next command opens a new one.
     fn disconnect(&mut self);
 }

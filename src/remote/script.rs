@@ -93,6 +93,14 @@ impl HostScript {
         text
     }
 
+    /// The program of the host that it runs, if it is none of ours.
+    pub(super) fn host_program(&self) -> Option<&str> {
+        match &self.command {
+            HostCommand::Program { program: Place::AsWritten(program), .. } => Some(program),
+            _ => None,
+        }
+    }
+
     fn command_text(&self, folder: &str) -> String {
         let place = |place: &Place| match place {
             Place::Folder(name) => quote(&format!("{folder}/{name}")),
@@ -138,7 +146,8 @@ impl HostScript {
             }
             Role::Heals { case } => {
                 let watched = format!("printf %s '{token}:w0;' >&2");
-                format!("{exports}{}", deadman::guarded(&command, &watched, folder, case))
+                let again = deadman::leave_again(self, folder, case);
+                format!("{again}{exports}{}", deadman::guarded(&command, &watched, folder, case))
             }
         };
         // The braces make the shell read all of it before it runs any, so nothing of it is left for the command to read.

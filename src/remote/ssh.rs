@@ -24,7 +24,7 @@ use super::quote::quote;
 use super::script::{HostScript, Marks, Role};
 use super::{Interrupt, Limit, Parcel, Ran, Remote, Watcher};
 
-/// How long the end of a command's output may come after its own end: a child that it left may hold the channel for ever.
+/// How long a silence ends a command's output after its own end: a child that it left may hold the channel for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(300);
 /// How long the small things may take that are done on the way: closing a channel, ending a process.
 const ASIDE: Duration = Duration::from_secs(5);
@@ -51,7 +51,9 @@ pub struct SshHost {
     brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
     /// Whether the host has `setsid`, by which the dead man's switch gets a session of its own without a channel of its own.
     setsid: bool,
-    /// Whether files were put outside of our folder.
+    /// How many files were put outside of our folder.
+    staged: usize,
+    /// Whether any were.
     installed: bool,
 }
 
@@ -109,6 +111,15 @@ impl Waiter<'_> {
         matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
     }
 
+    /// What is left of the time.
+    pub(super) fn left(&self) -> Duration {
+        self.limit.left()
+    }
+
+    fn wait_to_send(&self) -> Woken {
+        wait_for(self.stream, PollFlags::OUT, self.limit.until, self.limit.interrupt)
+    }
+
     fn wait(&self, until: Instant) -> Woken {
         wait(self.session, self.stream, until.min(self.limit.until), self.limit.interrupt)
     }
@@ -141,6 +152,13 @@ fn wait(session: &Session, stream: &TcpStream, until: Instant, interrupt: Option
         BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
         BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
     };
+    wait_for(stream, events, until, interrupt)
+}
+
+fn wait_for(stream: &TcpStream, events: PollFlags, until: Instant, interrupt: Option<&Interrupt>) -> Woken {
+    // An acknowledgement that is held back would hold back a server that waits for it before it sends more (sshd after
+    // a login). Sending undoes this, so it is asked for each time.
+    let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
     let mut descriptors = vec![PollFd::new(stream, events)];
     descriptors.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
     loop {
@@ -171,6 +189,7 @@ impl SshHost {
             folder_name: random_hex()?,
             brought: HashMap::new(),
             setsid: false,
+            staged: 0,
             installed: false,
         })
     }
@@ -247,7 +266,7 @@ impl SshHost {
         let name = &self.folder_name;
         // A home that cannot be written to is no reason to do without a folder.
         let text = format!(
-            "umask 077\nfor base in \"$HOME/{FOLDER}\" \"${{TMPDIR:-/tmp}}/{FOLDER}-$(id -u)\"; do\n\
+            "umask 077\nfor base in \"$HOME/{FOLDER}\" \"${{TMPDIR:-/tmp}}/{FOLDER}-${{USER:-$LOGNAME}}\"; do\n\
              if mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" 2>/dev/null && cd \"$base/{name}\"; then pwd; command -v setsid >/dev/null 2>&1 && echo setsid; exit 0; fi\n\
              done\necho 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
         );
@@ -357,7 +376,10 @@ impl SshHost {
         let opened_file = waiter.until_done(|| sftp.open_mode(Path::new(path), flags, 0o755, OpenType::File));
         let mut file = match opened_file {
             Ok(file) => file,
-            Err(error) if is_lost(&error) => return Err(waiter.trouble(&error, "opening a file")),
+            Err(error) if is_lost(&error) => {
+                let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+                return Err(waiter.trouble(&error, "opening a file"));
+            }
             Err(_) => return Ok(false),
         };
         let mut sent = 0;
@@ -376,8 +398,15 @@ impl SshHost {
             ssh2::FileStat { size: None, uid: None, gid: None, perm: Some(0o755), atime: None, mtime: None };
         let finished = result.is_ok() && waiter.until_done(|| file.setstat(stat.clone())).is_ok();
         let closed = waiter.until_done(|| file.close());
-        drop(file);
         let whole = finished && closed.is_ok();
+        if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
+            // What is dropped now would wait for the host's word without a limit.
+            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+            return Err(
+                waiter.trouble(&ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT), "bringing a file")
+            );
+        }
+        drop(file);
         if let Some(sftp) = opened
             && let Some(connection) = &mut self.connection
         {
@@ -474,7 +503,9 @@ impl SshHost {
             Ok(Some(Over::Marked(status))) => Ok(StepEnd::Exited(Exit::Status(status))),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
                 Ok(exit @ Exit::Status(CANNOT_LEAVE)) if matches!(script.role, Role::Breaks(_)) => {
-                    Err(self.cannot_arm(&folder, &exit.to_string()))
+                    let said =
+                        std::mem::take(&mut exchange.stderr).finish(|text| self.redactor.clean(text)).whole();
+                    Err(self.cannot_arm(&folder, &last_line(&said, &exit)))
                 }
                 // The shell was ended before it could say how the command ended: only a signal does that.
                 Ok(exit @ Exit::Signal(_)) => Ok(StepEnd::Exited(exit)),
@@ -538,7 +569,7 @@ impl Remote for SshHost {
     fn prepare(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<(), Trouble> {
         let result = self.connect(limit).and_then(|()| {
             let folder = self.make_folder(limit)?;
-            let mut to_install = Vec::new();
+            let (mut to_install, mut installed) = (Vec::new(), Vec::new());
             for parcel in parcels {
                 let metadata = std::fs::metadata(&parcel.source).map_err(|error| Trouble {
                     kind: TroubleKind::Upload,
@@ -550,20 +581,27 @@ impl Remote for SshHost {
                 }
                 let absolute = parcel.destination.starts_with('/');
                 let name = match absolute {
-                    true => format!(".file-{}", self.brought.len()),
+                    true => {
+                        self.staged += 1;
+                        format!(".file-{}", self.staged)
+                    }
                     false => parcel.destination.clone(),
                 };
                 self.send(&parcel.source, &format!("{folder}/{name}"), limit)?;
                 if absolute {
                     to_install.push((name, parcel.destination.clone()));
+                    installed.push((parcel.destination.clone(), content));
+                } else {
+                    self.brought.insert(parcel.destination.clone(), content);
                 }
-                self.brought.insert(parcel.destination.clone(), content);
                 tracing::debug!(host = self.target.shown, file = parcel.destination, "brought");
             }
             if to_install.is_empty() {
                 return Ok(());
             }
-            self.install(&folder, &to_install, limit)
+            self.install(&folder, &to_install, limit)?;
+            self.brought.extend(installed);
+            Ok(())
         });
         if result.is_err() {
             // Whatever the reason, the next try begins from nothing.
@@ -595,8 +633,16 @@ impl Remote for SshHost {
             22 => String::new(),
             port => format!("-p {port} "),
         };
+        let mut options = String::new();
+        if let Some(file) = &self.login.identity_file {
+            options.push_str(&format!("-i {} ", quote(&file.display().to_string())));
+        }
+        if let Some(file) = self.login.own_known_hosts() {
+            options
+                .push_str(&format!("-o {} ", quote(&format!("UserKnownHostsFile=\"{}\"", file.display()))));
+        }
         Some(format!(
-            "ssh {port}{}@{} sh {}",
+            "ssh {port}{options}{}@{} sh {}",
             quote(&self.login.user),
             quote(&self.target.host),
             quote(&quote(&script))
@@ -632,6 +678,12 @@ impl Remote for SshHost {
         self.brought.clear();
         self.installed = false;
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.disconnect();
+        self.brought.clear();
+        self.folder = None;
     }
 
     fn disconnect(&mut self) {
@@ -704,11 +756,17 @@ fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
         let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         return match answer {
             Some(Ok(stream)) => Ok(stream),
-            Some(Err(error)) => {
-                Err(trouble(format!("cannot reach {shown} at port {}: {}", target.port, explain(&error))))
-            }
+            Some(Err(error)) => Err(trouble(format!(
+                "cannot reach {} at port {}: {}",
+                target.host,
+                target.port,
+                explain(&error)
+            ))),
             None if limit.is_interrupted() => Err(trouble(format!("{shown}: interrupted while connecting"))),
-            None => Err(trouble(format!("cannot reach {shown} at port {}: no answer in time", target.port))),
+            None => Err(trouble(format!(
+                "cannot reach {} at port {}: no answer in time",
+                target.host, target.port
+            ))),
         };
     }
 }
@@ -794,8 +852,8 @@ struct Exchange<'a> {
     stdout: Recorder,
     stderr: Recorder,
     marks: Option<Marks>,
-    /// When the command's own end was known.
-    ended_at: Option<Instant>,
+    /// Once the command's own end is known: when there was last anything to hear of it.
+    heard_at: Option<Instant>,
 }
 
 /// How the end of a command came to be known.
@@ -813,7 +871,7 @@ impl<'a> Exchange<'a> {
             stdout: Recorder::new(margin),
             stderr: Recorder::new(margin),
             marks: None,
-            ended_at: None,
+            heard_at: None,
         }
     }
 
@@ -824,8 +882,8 @@ impl<'a> Exchange<'a> {
     fn command_is_over(&mut self, channel: &Channel) -> Option<Over> {
         let status = self.marks.as_ref().and_then(|marks| marks.status);
         if let Some(status) = status {
-            let ended_at = *self.ended_at.get_or_insert_with(Instant::now);
-            if channel.eof() || ended_at.elapsed() >= OUTPUT_GRACE {
+            let heard_at = *self.heard_at.get_or_insert_with(Instant::now);
+            if channel.eof() || heard_at.elapsed() >= OUTPUT_GRACE {
                 return Some(Over::Marked(status));
             }
         } else if channel.eof() {
@@ -847,7 +905,7 @@ impl<'a> Exchange<'a> {
             let mut progress = self.feed(channel, waiter)?;
             if !progress && !self.input_closed && waiter.must_send() {
                 // A packet has gone out in part, and libssh2 takes no other before the rest of it has gone, too.
-                match waiter.wait(waiter.limit.until) {
+                match waiter.wait_to_send() {
                     Woken::Socket => continue,
                     Woken::TimedOut | Woken::Interrupted => return Ok(None),
                 }
@@ -858,12 +916,15 @@ impl<'a> Exchange<'a> {
                 return Ok(Some(end));
             }
             if progress {
+                self.heard_at = self.heard_at.map(|_| Instant::now());
                 if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
-                    return Ok(None);
+                    // A command that has ended is one that ended, whatever it left still prints.
+                    self.heard_at = self.heard_at.and_then(|_| Instant::now().checked_sub(OUTPUT_GRACE));
+                    return Ok(over(self, channel));
                 }
                 continue;
             }
-            let until = self.ended_at.map_or(waiter.limit.until, |ended_at| ended_at + OUTPUT_GRACE);
+            let until = self.heard_at.map_or(waiter.limit.until, |heard_at| heard_at + OUTPUT_GRACE);
             match waiter.wait(until) {
                 Woken::Socket => {}
                 Woken::TimedOut if Instant::now() < waiter.limit.until => {}
@@ -882,12 +943,12 @@ impl<'a> Exchange<'a> {
                     self.sent += count;
                     Ok(true)
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
                 // A command that reads no more has ended, or soon will; how, its status tells.
                 Err(_) if channel.eof() => {
                     self.input_closed = true;
                     Ok(true)
                 }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
                 Err(error) => Err(lost(waiter, &error)),
             };
         }

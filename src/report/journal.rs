@@ -60,6 +60,7 @@ impl Journal {
             RunEvent::Waiting { .. }
             | RunEvent::StepBegan { .. }
             | RunEvent::Printed { .. }
+            | RunEvent::BookClosed
             | RunEvent::Logged { .. } => return Ok(()),
         };
         self.write(record)

@@ -56,22 +56,21 @@ impl JunitReport {
         folder.join("junit").join(format!("{}.xml", file_name(name)))
     }
 
-    /// Takes in an event. Fails, saying why, if the file cannot be written.
-    pub(super) fn hear(&mut self, event: &RunEvent, infos: &HashMap<CaseId, CaseInfo>) -> Result<(), String> {
+    /// Takes in an event.
+    pub(super) fn hear(&mut self, event: &RunEvent, infos: &HashMap<CaseId, CaseInfo>) {
         match event {
             RunEvent::Began { case } => self.entry(*case, infos, |_, _| {}),
             RunEvent::MayBeDirty { case, .. } => {
                 self.entry(*case, infos, |_, dirty| *dirty = true);
-                return self.write_in_time();
+                self.late = true;
             }
             RunEvent::Reverted { case } => self.entry(*case, infos, |_, dirty| *dirty = false),
             RunEvent::Settled { case, outcome } => {
                 self.entry(*case, infos, |known, _| *known = Some(outcome.clone()));
-                return self.write_in_time();
+                self.late = true;
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn entry(
@@ -127,6 +126,10 @@ impl JunitReport {
             _ => Path::new("."),
         };
         fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            // What is no file, as /dev/stdout, is written to and not replaced.
+            return fs::write(&self.path, &xml).map_err(|error| failed(&error));
+        }
         let file = tempfile::Builder::new()
             .prefix(".junit-")
             .suffix(".xml")

@@ -93,6 +93,11 @@ impl Reporters {
     /// Lets the reporters do what is due: time goes by on a terminal.
     pub fn tick(&mut self) {
         self.terminal().tick();
+        self.write_up();
+    }
+
+    /// Writes the reports that something has happened to.
+    pub fn write_up(&mut self) {
         if let Some(Err(trouble)) = self.junit.as_mut().map(JunitReport::tick) {
             self.terminal().warn(&trouble);
         }
@@ -122,7 +127,7 @@ impl Reporters {
             troubles.extend(journal.hear(event, &self.infos).err());
         }
         if let Some(junit) = &mut self.junit {
-            troubles.extend(junit.hear(event, &self.infos).err());
+            junit.hear(event, &self.infos);
         }
         if let Some(logs) = &mut self.logs {
             troubles.extend(logs.hear(event, &self.infos).err());
@@ -132,26 +137,30 @@ impl Reporters {
         }
     }
 
-    /// The run is over: writes what is still to be written, and answers with the hosts that may still be broken.
-    pub fn finish(&mut self) -> Vec<Shout> {
+    /// The run is over: writes what is still to be written, and answers with the hosts that may still be broken, and with
+    /// whether the report is lost.
+    pub fn finish(&mut self) -> (Vec<Shout>, bool) {
         let written = self.junit.as_mut().map_or(Ok(()), JunitReport::write);
         let ended = self.journal.as_mut().map_or(Ok(()), Journal::end);
+        let lost = written.is_err();
         for trouble in [written.err(), ended.err()].into_iter().flatten() {
             self.terminal().warn(&trouble);
         }
-        std::mem::take(&mut self.shouts)
+        (std::mem::take(&mut self.shouts), lost)
     }
 
-    /// The run is left at once: says which hosts are dirty.
-    pub fn leave_now(&mut self) {
+    /// The run is left at once: says which hosts are dirty, and answers with whether there are any.
+    pub fn leave_now(&mut self, by: &str) -> bool {
         let mut shouts = std::mem::take(&mut self.shouts);
         for (case, heal) in self.dirty.drain() {
             if let Some(info) = self.infos.get(&case) {
                 shouts.push(Shout { case: info.name.clone(), host: info.host.clone(), heal });
             }
         }
+        self.terminal().warn(&format!("{by} again: leaving at once"));
         self.terminal().shout(&shouts);
         let _ = self.junit.as_mut().map(JunitReport::write);
+        !shouts.is_empty()
     }
 
     fn terminal(&self) -> std::sync::MutexGuard<'_, Terminal> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::machine::{CaseOutcome, CaseReport, Step, StepRecord, Verdict};
+use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict};
 
 use super::CaseInfo;
 
@@ -102,7 +102,11 @@ fn table(report: &CaseReport) -> String {
         let tries = record.attempt;
         let first = report.steps.iter().find(|other| other.step == record.step).unwrap_or(record);
         let whole = record.began + record.took - first.began;
-        let mut result = record.end.to_string().lines().next().unwrap_or_default().to_owned();
+        // The whole of it stands among the findings.
+        let mut result = match &record.end {
+            StepEnd::Failed(trouble) => trouble.kind.to_string(),
+            end => end.to_string(),
+        };
         if tries > 1 {
             let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
             result.push_str(&format!(", {verb} {tries} times"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::executor::Access;
 #[cfg(feature = "demo")]
-use crate::executor::temporary_folder;
+use crate::executor::OwnedFolder;
 #[cfg(feature = "demo")]
 use crate::fatebook::HostKeyCheck;
 use crate::fatebook::{Fatebook, HostEntry};
@@ -15,7 +15,7 @@ use crate::sandbox::Sandboxes;
 /// Knows how to get at the hosts of a run.
 pub(super) struct AccessMaker {
     #[cfg(feature = "demo")]
-    sandboxes: std::collections::HashMap<String, Sandboxes>,
+    sandboxes: std::collections::HashMap<String, (Sandboxes, OwnedFolder)>,
 }
 
 /// What tells two hosts of the machine's network apart: not the user, and not how the port was given.
@@ -38,8 +38,11 @@ impl AccessMaker {
                 if !sandboxes.contains_key(&book.name) {
                     let names =
                         book.hosts.iter().filter(|host| host.sandbox).map(|host| host.host.clone()).collect();
-                    let made = temporary_folder("pisaura-sandbox")
-                        .and_then(|folder| Sandboxes::start(names, &book.folder, folder))
+                    let made = OwnedFolder::new()
+                        .and_then(|folder| {
+                            let sandboxes = Sandboxes::start(names, &book.folder, folder.path())?;
+                            Ok((sandboxes, folder))
+                        })
                         .map_err(|error| format!("cannot start the demo hosts of {}: {error}", book.name))?;
                     sandboxes.insert(book.name.clone(), made);
                 }
@@ -67,7 +70,7 @@ impl AccessMaker {
         if host.sandbox {
             #[cfg(feature = "demo")]
             if let Some(login) =
-                self.sandboxes.get(&book.name).and_then(|sandboxes| sandboxes.login(&host.host))
+                self.sandboxes.get(&book.name).and_then(|(sandboxes, _)| sandboxes.login(&host.host))
             {
                 return Ok(Access {
                     target: Target {

@@ -87,7 +87,11 @@ impl Locks {
                 .open(&path)
         };
         // Another user's file can be locked without being written to, and in a sticky folder only if not to be created.
-        open(true, true)
+        let created = open(true, true).inspect(|file| {
+            // Another user's run has to be able to lock it too, whatever the umask of this one says.
+            let _ = file.set_permissions(fs::Permissions::from_mode(0o666));
+        });
+        created
             .or_else(|_| open(false, true))
             .or_else(|_| open(false, false))
             .map_err(|error| failed(key, &error))

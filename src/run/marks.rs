@@ -32,40 +32,47 @@ impl Marks {
         Ok(Self { folder: Some(folder), fail_fast: options.fail_fast })
     }
 
-    /// Why this case is not to be begun, if an earlier process of this run closed its book.
+    /// Why this case is not to be begun, if an earlier process of this run closed its book, its service or its host.
     pub(super) fn closed(&self, case: &Case) -> Option<String> {
         let folder = self.folder.as_deref()?;
-        let book = case.book()?;
-        [mark(folder, "all"), mark(folder, &book.name)].iter().find_map(|mark| fs::read_to_string(mark).ok())
+        let mut marks = vec![mark(folder, "run", "")];
+        marks.extend(case.book().map(|book| mark(folder, "book", &book.name)));
+        marks.extend(case.lock_keys().iter().map(|key| mark(folder, "dirty", key)));
+        marks.iter().find_map(|mark| fs::read_to_string(mark).ok())
     }
 
-    /// Closes the book, or everything, after a case that did not pass.
+    /// Closes what a case that did not pass closes, as the gate does within a process.
     pub(super) fn close(&self, case: &Case, verdict: Verdict) {
         let (Some(folder), Some(book)) = (self.folder.as_deref(), case.book()) else {
             return;
         };
-        let (what, reason) = if verdict == Verdict::Skipped {
+        let name = &case.name;
+        let (marks, reason) = if verdict == Verdict::Skipped {
             return;
         } else if self.fail_fast {
-            ("all", format!("--fail-fast: `{}` did not pass ({verdict})", case.name))
+            (vec![mark(folder, "run", "")], format!("--fail-fast: `{name}` did not pass ({verdict})"))
         } else if verdict == Verdict::Unreverted {
-            (book.name.as_str(), format!("`{}` is {verdict}: its host may still be broken", case.name))
+            let mut marks = vec![mark(folder, "book", &book.name)];
+            marks.extend(case.lock_keys().iter().map(|key| mark(folder, "dirty", key)));
+            (marks, format!("`{name}` is {verdict}: its host may still be broken"))
         } else if book.failfast {
-            (book.name.as_str(), format!("failfast: `{}` did not pass ({verdict})", case.name))
+            (vec![mark(folder, "book", &book.name)], format!("failfast: `{name}` did not pass ({verdict})"))
         } else {
             return;
         };
-        // The service's lock is still held, so nobody else writes this mark now; the first culprit stays.
-        let mark = mark(folder, what);
-        if !mark.exists() {
-            let _ = fs::write(mark, reason);
+        // The service's lock is still held, so nobody else writes these marks now; the first culprit stays.
+        for mark in marks.iter().filter(|mark| !mark.exists()) {
+            let _ = fs::write(mark, &reason);
         }
     }
 }
 
-fn mark(folder: &Path, what: &str) -> PathBuf {
-    let name: String = what.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    folder.join(format!("closed-{name}"))
+fn mark(folder: &Path, scope: &str, what: &str) -> PathBuf {
+    let name: String =
+        what.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(80).collect();
+    // What was replaced or cut off still tells two of them apart.
+    let hash = what.bytes().fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte));
+    folder.join(format!("closed-{scope}-{name}-{hash:016x}"))
 }
 
 fn remove_other_runs(all: &Path, run: &str) {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, LocalCluster, Order};
 use crate::executor::Observer;
@@ -34,6 +34,8 @@ use marks::Marks;
 enum Message {
     Event(RunEvent),
     Signal(&'static str),
+    /// What is not a signal, but ends the run as one does.
+    Stop(&'static str),
     Locked(CaseId, Locked),
     LockFailed(CaseId, String),
 }
@@ -47,17 +49,23 @@ pub struct RunEnd {
     pub interrupted: bool,
     /// Hosts that may still be broken.
     pub shouts: Vec<Shout>,
+    /// Whether a book was broken.
+    pub broken_books: bool,
+    /// Whether the report could not be written.
+    pub report_lost: bool,
 }
 
 impl RunEnd {
-    /// The exit code of `pisaura run`: 0 survived, 1 a healthcheck said no, 3 a case could not be carried out, 4 a host is
-    /// left unreverted, 130 interrupted.
+    /// The exit code of `pisaura run`: 0 survived, 1 a healthcheck said no, 2 a book is broken, 3 a case could not be
+    /// carried out or the report not be written, 4 a host is left unreverted, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         let worst = self.verdicts.iter().max().copied().unwrap_or(Verdict::Survived);
         match worst {
             Verdict::Unreverted => 4,
             _ if self.interrupted => 130,
+            _ if self.broken_books => 2,
             Verdict::Botched => 3,
+            _ if self.report_lost => 3,
             Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => 1,
             Verdict::Survived | Verdict::Skipped => 0,
         }
@@ -113,11 +121,12 @@ pub fn begin(
         cases: cases.iter().map(|case| (case.id, Arc::clone(case))).collect(),
         order: cases.iter().map(|case| case.id).collect(),
         waiting,
-        dirty: HashSet::new(),
         access,
         reporters,
         sender,
         interrupt,
+        signalled_at: None,
+        books_closed: 0,
         end: RunEnd::default(),
     };
     let thread = std::thread::Builder::new()
@@ -131,7 +140,7 @@ impl Run {
     /// Ends the run as a signal would: nothing new begins, running cases are reverted.
     pub fn interrupt(&self, by: &'static str) {
         // If nobody listens any more, the run is over already.
-        let _ = self.sender.send(Message::Signal(by));
+        let _ = self.sender.send(Message::Stop(by));
     }
 
     /// Waits until every case is settled and every host left clean.
@@ -139,7 +148,7 @@ impl Run {
         self.thread.join().unwrap_or_else(|_| RunEnd {
             verdicts: vec![Verdict::Unreverted],
             interrupted: true,
-            shouts: Vec::new(),
+            ..RunEnd::default()
         })
     }
 }
@@ -155,16 +164,20 @@ struct Engine {
     cases: HashMap<CaseId, Arc<Case>>,
     order: Vec<CaseId>,
     waiting: HashMap<CaseId, Sender<CaseOutcome>>,
-    dirty: HashSet<CaseId>,
     access: AccessMaker,
     reporters: Reporters,
     sender: Sender<Message>,
     interrupt: Interrupt,
+    signalled_at: Option<Instant>,
+    /// How many executors have ended and left their hosts clean.
+    books_closed: usize,
     end: RunEnd,
 }
 
 /// How often reporters are woken that want to be: a terminal shows how long a step has been going on.
 const TICK: Duration = Duration::from_secs(1);
+/// A signal that comes sooner after the first one is part of the same wish.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(500);
 
 impl Engine {
     fn go_on(&mut self, messages: &Receiver<Message>) -> RunEnd {
@@ -183,6 +196,8 @@ impl Engine {
             if self.gate.is_done() {
                 break;
             }
+            // While a case is at work elsewhere there is time to write reports.
+            self.reporters.write_up();
             let message = if self.reporters.wants_ticks() {
                 match messages.recv_timeout(TICK) {
                     Err(RecvTimeoutError::Timeout) => {
@@ -200,11 +215,15 @@ impl Engine {
                 None => break,
             }
         }
-        self.cluster.join();
-        while let Ok(message) = messages.try_recv() {
-            self.hear(message);
+        // Hosts are still being cleaned up, and whoever has no patience for that is still heard.
+        let opened = self.cluster.close();
+        while self.books_closed < opened {
+            match messages.recv() {
+                Ok(message) => self.hear(message),
+                Err(_) => break,
+            }
         }
-        self.end.shouts = self.reporters.finish();
+        (self.end.shouts, self.end.report_lost) = self.reporters.finish();
         std::mem::take(&mut self.end)
     }
 
@@ -212,14 +231,8 @@ impl Engine {
         match message {
             Message::Event(RunEvent::Settled { case, outcome }) => self.settle(case, outcome),
             Message::Event(event) => {
-                match &event {
-                    RunEvent::MayBeDirty { case, .. } => {
-                        self.dirty.insert(*case);
-                    }
-                    RunEvent::Reverted { case } => {
-                        self.dirty.remove(case);
-                    }
-                    _ => {}
+                if matches!(event, RunEvent::BookClosed) {
+                    self.books_closed += 1;
                 }
                 self.reporters.hear(&event);
             }
@@ -235,17 +248,33 @@ impl Engine {
             }
             Message::LockFailed(..) => {}
             Message::Signal(name) => self.signalled(name),
+            Message::Stop(by) => self.interrupt(by),
         }
     }
 
     fn signalled(&mut self, name: &'static str) {
-        self.reporters.hear(&RunEvent::Interrupted { by: name });
-        if self.end.interrupted {
-            // The second time: leave now, and say what is left behind.
-            self.reporters.leave_now();
-            self.access.close();
-            std::process::exit(if self.dirty.is_empty() { 130 } else { 4 });
+        // A closing terminal sends SIGHUP more than once, and whoever ends a process in earnest sends two signals at once.
+        let in_earnest =
+            self.signalled_at.is_some_and(|at| name != "SIGHUP" && at.elapsed() >= SECOND_SIGNAL_AFTER);
+        if !in_earnest {
+            if self.signalled_at.is_none() {
+                self.signalled_at = Some(Instant::now());
+                self.interrupt(name);
+            }
+            return;
         }
+        let dirty = self.reporters.leave_now(name);
+        self.access.close();
+        std::process::exit(if dirty { 4 } else { 130 });
+    }
+
+    /// Nothing new begins, and what runs is ended and reverted.
+    fn interrupt(&mut self, by: &'static str) {
+        if self.end.interrupted || self.waiting.is_empty() {
+            // There is nothing left to interrupt.
+            return;
+        }
+        self.reporters.hear(&RunEvent::Interrupted { by });
         self.end.interrupted = true;
         self.interrupt.raise();
         for skipped in self.gate.interrupt() {
@@ -286,6 +315,9 @@ impl Engine {
         if self.interrupt.is_raised() {
             return self.settle(id, CaseOutcome::skipped("interrupted before it began"));
         }
+        if let Some(reason) = self.gate.reason_against(id) {
+            return self.settle(id, CaseOutcome::skipped(reason));
+        }
         if let Some(reason) = self.marks.closed(&case) {
             return self.settle(id, CaseOutcome::skipped(reason));
         }
@@ -310,12 +342,17 @@ impl Engine {
             return;
         };
         let case = Arc::clone(&self.cases[&id]);
-        let skipped = self.gate.settled(id, outcome.verdict, &case.name);
+        let skipped = match case.book() {
+            Some(_) => self.gate.settled(id, outcome.verdict, &case.name),
+            None => {
+                self.end.broken_books = true;
+                self.gate.failed_outside(outcome.verdict, &case.name)
+            }
+        };
         if outcome.verdict != Verdict::Survived {
             self.marks.close(&case, outcome.verdict);
         }
         self.held.remove(&id);
-        self.dirty.remove(&id);
         self.end.verdicts.push(outcome.verdict);
         let event = RunEvent::Settled { case: id, outcome };
         self.reporters.hear(&event);
@@ -355,6 +392,7 @@ impl Case {
         })
     }
 
+    /// What no other case may have while this one runs: its service, and its host.
     fn lock_keys(&self) -> Vec<String> {
         let (Some(book), Some((_, host))) = (self.book(), self.fate_and_host()) else {
             return Vec::new();

@@ -9,18 +9,21 @@ use super::Message;
 
 /// Passes them on to the run, for as long as the process lives.
 pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
+    let hangups_ignored = is_ignored(SIGHUP);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupts, mut terminations, mut hangups) = {
         let _entered = runtime.enter();
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
     };
+    // What `nohup` has had ignored stays ignored.
+    let hangups_count = !hangups_ignored;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             loop {
                 let name = tokio::select! {
                     _ = interrupts.recv() => "SIGINT",
                     _ = terminations.recv() => "SIGTERM",
-                    _ = hangups.recv() => "SIGHUP",
+                    _ = hangups.recv(), if hangups_count => "SIGHUP",
                 };
                 if sender.send(Message::Signal(name)).is_err() {
                     return;
@@ -29,4 +32,13 @@ pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
         });
     })?;
     Ok(())
+}
+
+const SIGHUP: u32 = 1;
+
+/// Whether a signal was ignored when this process began, as Linux' proc(5) tells of the process itself.
+fn is_ignored(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

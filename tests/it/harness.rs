@@ -552,23 +552,29 @@ fn closed_output() {
 
 fn full_disk() {
     let (scratch, sshd) = books();
-    // A report that cannot be written is a warning, and changes no verdict.
-    let ran = scratch.harness(&["killed@localhost", "--junit", "/dev/full/junit.xml"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
-    assert!(
-        ran.stderr.contains("pisaura: warning: cannot write the JUnit report /dev/full/junit.xml: "),
-        "{}",
-        ran.stderr
-    );
+    // A report that cannot be written changes no verdict, but whoever reads it would read an old one: so the run has not
+    // done what it was to do.
+    let ran = scratch.harness(&["killed@localhost", "--junit", "/dev/full"]);
+    assert_eq!(ran.line("b::leader is killed@localhost:PORT"), "ok");
+    assert_eq!(ran.code, Some(101));
+    let said =
+        "pisaura: warning: cannot write the JUnit report /dev/full: No space left on device (os error 28)\n";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
     assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
+    // A device is written to, not replaced by a file.
+    assert!(!std::fs::metadata("/dev/full").expect("a device").is_file());
+    assert_eq!(scratch.pisaura(&["run", "killed@localhost", "--junit", "/dev/full"]).code, Some(3));
 }
 
 fn read_only() {
     let (scratch, sshd) = books();
     scratch.write("reports", "a file where a folder should be");
     let ran = scratch.harness(&["killed@localhost", "--output", "reports"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
-    assert!(ran.stderr.contains("warning: cannot write the log reports/logs/"), "{}", ran.stderr);
+    assert_eq!(ran.line("b::leader is killed@localhost:PORT"), "ok");
+    assert_eq!(ran.code, Some(101), "{}", ran.stdout);
+    for file in ["JUnit report reports/junit.xml", "log reports/logs/", "journal reports/journal.jsonl"] {
+        assert!(ran.stderr.contains(&format!("warning: cannot write the {file}")), "{}", ran.stderr);
+    }
     assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
 }
 

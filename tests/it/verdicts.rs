@@ -288,7 +288,7 @@ fn botched_by_the_connection() {
     let held = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     setup.sshd.port = held.local_addr().expect("an address").port();
     drop(held);
-    let refused = "cannot reach 127.0.0.1:PORT at port PORT: connection refused: nothing listens there";
+    let refused = "cannot reach 127.0.0.1 at port PORT: connection refused: nothing listens there";
     let message = format!("botched: prepare: {refused}, tried 4 times in Ts");
     let ran = setup.run("");
     let port = setup.sshd.port.to_string();
@@ -298,7 +298,7 @@ fn botched_by_the_connection() {
         format!(
             "{}\n{}\nfatebooks/b/fatebook.yaml:6\nrepeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT",
             message,
-            table(&[("1 healthcheck before", "ok"), ("2 prepare", &format!("{refused}, tried 4 times"))])
+            table(&[("1 healthcheck before", "ok"), ("2 prepare", "ConnectionFailed, tried 4 times")])
         ),
         "{}",
         ran.stdout
