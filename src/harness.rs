@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, Trial};
 
-use crate::fatebook::show_duration;
+use crate::fatebook::{Reading, show_duration};
 use crate::machine::{CaseOutcome, Verdict};
 use crate::report::{
     Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline, success_text,
@@ -224,7 +224,8 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     let exact = options.exact.then_some(options.filters.as_slice()).filter(|names| !names.is_empty());
     let forced = options.ignored || options.include_ignored;
     let environment = |name: &str| std::env::var(name).ok();
-    let shelf = Shelf::open(&options.run.fatebooks, exact, options.run.strict, &environment, forced)?;
+    let reading = Reading { strict: options.run.strict, thorough: false };
+    let shelf = Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced)?;
     let chosen = run::select(&shelf, &options.selection())?.chosen;
     Ok((shelf, chosen))
 }
@@ -455,7 +456,8 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
 /// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
 pub fn check(options: &RunOptions) -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
-    let shelf = match Shelf::open(&options.fatebooks, None, options.strict, &environment, false) {
+    let reading = Reading { strict: options.strict, thorough: true };
+    let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
         Ok(shelf) => shelf,
         Err(message) => {
             eprintln!("error: {message}");

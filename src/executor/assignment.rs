@@ -18,6 +18,8 @@ pub struct Access {
     pub login: Login,
     /// Variables that come with the host.
     pub env: Vec<(String, String)>,
+    /// Whether the host is still there when the run is over: a demo host is not.
+    pub lasting: bool,
 }
 
 /// One case, ready to be carried out.

@@ -192,7 +192,8 @@ impl Performer<'_> {
                     Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
                 }
                 CaseAction::NoteDirty => {
-                    let heal = self.host.heal_command(&self.assignment.key).unwrap_or_default();
+                    let lasting = self.assignment.access.lasting.then_some(&self.assignment.key);
+                    let heal = lasting.and_then(|key| self.host.heal_command(key)).unwrap_or_default();
                     self.heal = Some(heal.clone());
                     (self.observer)(RunEvent::MayBeDirty { case: self.assignment.id, heal });
                     Some(CaseEvent::Noted)

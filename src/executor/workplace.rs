@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::fatebook::Fatebook;
+use crate::fatebook::{Fatebook, ends_like_windows};
 
 /// Where files of a book that lie outside of its folder are put.
 const OUTSIDE: &str = ".pisaura-outside";
@@ -44,6 +44,13 @@ impl Workplace {
                         fs::create_dir_all(parent)?;
                     }
                     copy(&book.folder.join(&file.source), &place, 0)?;
+                }
+                if ends_like_windows(&place) {
+                    let message = format!(
+                        "the first line of {} ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",
+                        book.folder.join(&file.source).display()
+                    );
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
                 fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
             }

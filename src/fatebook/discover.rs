@@ -17,6 +17,15 @@ use super::secrets::Redactor;
 /// Folders within folders within folders: a loop of links would go on for ever.
 const FOLDER_DEPTH_MAX: usize = 16;
 
+/// How closely a book is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// A variable without a value is a problem.
+    pub strict: bool,
+    /// The scripts are looked into as well, which takes longer than a listing should.
+    pub thorough: bool,
+}
+
 /// Where values of variables come from: the environment, in tests a table.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + Sync + 'a;
 
@@ -184,9 +193,9 @@ fn printable(text: &str) -> String {
 }
 
 impl BookFile {
-    /// Reads and checks the book. With `strict`, a variable without a value is a problem.
+    /// Reads and checks the book.
     /// Fails with everything that is wrong with it.
-    pub fn read(&self, environment: &Environment<'_>, strict: bool) -> Result<ReadBook, BrokenBook> {
+    pub fn read(&self, environment: &Environment<'_>, reading: Reading) -> Result<ReadBook, BrokenBook> {
         let broken = |problems: Vec<Problem>, source: String, secrets: &[String]| BrokenBook {
             name: self.name.clone(),
             path: self.path.clone(),
@@ -211,7 +220,6 @@ impl BookFile {
             folder: folder.clone(),
             depth: folder.strip_prefix(&self.root).map_or(0, |inside| inside.components().count()),
             known: RefCell::default(),
-            lines: RefCell::default(),
         };
         let plain = |name: &str| environment(name);
         let mut problems: Vec<Problem> =
@@ -219,7 +227,7 @@ impl BookFile {
         let Some(root) = node::parse(&bytes, &plain, &mut problems) else {
             return Err(broken(problems, source, &[]));
         };
-        let mut reader = Reader::new(&files, &plain, strict);
+        let mut reader = Reader::new(&files, &plain, reading);
         let book = reader.book(&root, self.name.clone(), self.path.clone(), folder);
         problems.append(&mut reader.findings.problems);
         problems.sort();
@@ -250,7 +258,6 @@ struct BookFolder {
     depth: usize,
     /// A book of many failures asks for the same scripts again and again.
     known: RefCell<HashMap<PathBuf, Option<bool>>>,
-    lines: RefCell<HashMap<PathBuf, bool>>,
 }
 
 impl BookFolder {
@@ -296,19 +303,19 @@ impl Files for BookFolder {
     }
 
     fn has_carriage_return(&self, path: &Path) -> bool {
-        if let Some(known) = self.lines.borrow().get(path) {
-            return *known;
-        }
-        let mut first = [0; 128];
-        let read = File::open(self.folder.join(path)).and_then(|mut file| file.read(&mut first)).unwrap_or(0);
-        let line = first[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let found = line.starts_with(b"#!") && line.ends_with(b"\r");
-        self.lines.borrow_mut().insert(path.to_owned(), found);
-        found
+        ends_like_windows(&self.folder.join(path))
     }
 
     fn in_path(&self, program: &str) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     }
+}
+
+/// Whether a script's first line names an interpreter and ends with a carriage return: then it cannot be run anywhere.
+pub fn ends_like_windows(path: &Path) -> bool {
+    let mut first = [0; 128];
+    let read = File::open(path).and_then(|mut file| file.read(&mut first)).unwrap_or(0);
+    let line = first[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.starts_with(b"#!") && line.ends_with(b"\r")
 }

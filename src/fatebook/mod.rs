@@ -13,7 +13,7 @@ mod schema;
 mod secrets;
 mod text;
 
-pub use discover::{BookFile, BrokenBook, Environment, ReadBook, find_books};
+pub use discover::{BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books};
 pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel,
     ScriptFile, SshOptions, show_duration,

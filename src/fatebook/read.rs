@@ -4,6 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::discover::Reading;
 use super::keys::{self, KeyRule, Shape};
 use super::model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel,
@@ -43,8 +44,7 @@ pub(super) struct Reader<'a> {
     pub(super) files: &'a dyn Files,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     pub(super) findings: Findings,
-    /// Unset variables are problems.
-    pub(super) strict: bool,
+    pub(super) reading: Reading,
     pub(super) unset: Vec<String>,
     secrets: Vec<String>,
     /// The values that are shown nowhere, the longest first.
@@ -83,13 +83,13 @@ impl<'a> Reader<'a> {
     pub(super) fn new(
         files: &'a dyn Files,
         environment: &'a dyn Fn(&str) -> Option<String>,
-        strict: bool,
+        reading: Reading,
     ) -> Self {
         Self {
             files,
             environment,
             findings: Findings::default(),
-            strict,
+            reading,
             unset: Vec::new(),
             secrets: Vec::new(),
             secret_values: Vec::new(),
@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
             return Some(scalar);
         }
         for name in scalar.unset.iter().filter(|name| !name.is_empty()) {
-            if self.strict {
+            if self.reading.strict {
                 self.problem(node.place, format!("the variable {name} is not set"));
             }
             if !self.unset.contains(name) {
@@ -850,7 +850,8 @@ impl<'a> Reader<'a> {
 
     /// A script whose first line names `/bin/sh\r` cannot be run anywhere.
     fn check_lines(&mut self, place: Place, file: Option<&ScriptFile>) {
-        if let Some(file) = file.filter(|file| self.files.has_carriage_return(&file.source)) {
+        let file = file.filter(|file| self.reading.thorough && self.files.has_carriage_return(&file.source));
+        if let Some(file) = file {
             self.problem(
                 place,
                 format!(

@@ -88,6 +88,7 @@ impl AccessMaker {
                         connect_timeout: book.ssh.connect_timeout,
                     },
                     env: vec![("PISAURA_SANDBOX".to_owned(), login.homes.display().to_string())],
+                    lasting: false,
                 });
             }
             return Err(format!("there is no demo host {host}"));
@@ -97,6 +98,7 @@ impl AccessMaker {
             target: Target { host: host.host.clone(), port, shown: host.to_string() },
             login: Login::new(&book.ssh, host.user.as_deref(), &book.folder),
             env: Vec::new(),
+            lasting: true,
         })
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::fatebook::{BookFile, BrokenBook, Environment, Fate, Fatebook, HostEntry, find_books, nearest};
+use crate::fatebook::{
+    BookFile, BrokenBook, Environment, Fate, Fatebook, HostEntry, Reading, find_books, nearest,
+};
 use crate::machine::{CaseId, CaseOutcome};
 use crate::report::CaseInfo;
 
@@ -138,7 +140,7 @@ impl Shelf {
     pub fn open(
         path: &Path,
         exact: Option<&[String]>,
-        strict: bool,
+        reading: Reading,
         environment: &Environment<'_>,
         forced: bool,
     ) -> Result<Self, String> {
@@ -165,7 +167,7 @@ impl Shelf {
             }
         };
         let books = wanted.len();
-        let read = read_all(&wanted, environment, strict);
+        let read = read_all(&wanted, environment, reading);
         let mut shelf = Self { cases: Vec::new(), notes: Vec::new(), books };
         for result in read {
             match result {
@@ -226,7 +228,7 @@ impl Shelf {
 fn read_all(
     files: &[BookFile],
     environment: &Environment<'_>,
-    strict: bool,
+    reading: Reading,
 ) -> Vec<Result<crate::fatebook::ReadBook, BrokenBook>> {
     const WORTH_A_THREAD: usize = 32;
     let threads =
@@ -236,7 +238,7 @@ fn read_all(
         let readers: Vec<_> = files
             .chunks(part)
             .map(|files| {
-                scope.spawn(|| files.iter().map(|file| file.read(environment, strict)).collect::<Vec<_>>())
+                scope.spawn(|| files.iter().map(|file| file.read(environment, reading)).collect::<Vec<_>>())
             })
             .collect();
         readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()

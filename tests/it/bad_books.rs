@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use libtest_mimic::Trial;
-use pisaura::fatebook::find_books;
+use pisaura::fatebook::{Reading, find_books};
 
 use crate::common::{Scratch, test};
 
@@ -32,7 +32,7 @@ fn each_gets_its_message() {
         let mut books = find_books(&path).expect("a book");
         let book = books.remove(0);
         // As it is shown where the file is named without a folder.
-        let got = match book.read(&|_| None, false) {
+        let got = match book.read(&|_| None, Reading { strict: false, thorough: true }) {
             Err(mut broken) => {
                 broken.path = Path::new(path.file_name().expect("a name")).to_owned();
                 broken.report()
@@ -158,7 +158,7 @@ fn any_bytes() {
     let read = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("a file");
         let book = find_books(&path).expect("a book").remove(0);
-        match book.read(&|_| None, false) {
+        match book.read(&|_| None, Reading { strict: false, thorough: true }) {
             Ok(read) => assert!(!read.book.fates.is_empty()),
             Err(broken) => assert!(broken.report().starts_with(&path.display().to_string())),
         }

@@ -235,6 +235,6 @@ fn full_disk() {
         wait_for("the host heals", || scratch.read("healed") == "healed\n");
         wait_for("the watcher ends", || watchers(&sshd) == 0);
         assert_eq!(scratch.read("healed"), "healed\n", "once");
-        let _ = std::fs::remove_file(scratch.join("stop"));
+        let _ = fs::remove_file(scratch.join("stop"));
     }
 }

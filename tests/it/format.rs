@@ -2,7 +2,7 @@
 //! 2016 run unchanged.
 
 use libtest_mimic::Trial;
-use pisaura::fatebook::{Deadman, Fatebook, find_books, schema};
+use pisaura::fatebook::{Deadman, Fatebook, Reading, find_books, schema};
 
 use crate::common::{Ran, Scratch, Sshd, program, test, write_scripts};
 
@@ -37,7 +37,7 @@ pub fn tests() -> Vec<Trial> {
 
 fn read(scratch: &Scratch, path: &str) -> Fatebook {
     let file = find_books(&scratch.join(path)).expect("a book").remove(0);
-    file.read(&|name| (name == "SET").then(|| "value".to_owned()), false)
+    file.read(&|name| (name == "SET").then(|| "value".to_owned()), Reading::default())
         .unwrap_or_else(|broken| panic!("{}", broken.report()))
         .book
 }
@@ -271,6 +271,14 @@ fn timeout() {
     let pid = scratch.read("pid");
     let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     assert!(status.is_empty() || status.contains(") Z "), "still there: {status}");
+    // Nor does a flood keep the limit from being seen.
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nyes & yes >&2 & yes & exec yes >&2\n");
+    let ran = run(&scratch, &sshd, "timeout: 500ms", "");
+    assert!(
+        ran.stdout.contains("botched: healthcheck before: took longer than its time limit of 500ms\n"),
+        "{}",
+        ran.stdout
+    );
     // One of a failure counts more than the book's.
     scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nsleep 0.4\n");
     passes(&run(&scratch, &sshd, "timeout: 100ms", "timeout: 20s"));

@@ -272,6 +272,8 @@ fn json() {
             .contains("succumbed: the healthcheck said no during the failure")
     );
     assert_eq!(ran.code, Some(101));
+    let shown = scratch.harness(&["--format=json", "--show-output", "killed@127"]);
+    assert!(shown.stdout.lines().all(|line| line.starts_with('{')), "{}", shown.stdout);
 }
 
 fn output_that_is_shown() {
@@ -419,6 +421,11 @@ fn locks_between_processes() {
         assert!((0..=1).contains(&inside), "two on one host at once: {}", scratch.read("times"));
     }
     assert_eq!(scratch.read("times").lines().count(), 12);
+    // Another user's runs can take the same locks.
+    for lock in std::fs::read_dir(scratch.join("locks")).expect("locks").flatten() {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&lock.metadata().expect("a lock").permissions());
+        assert_eq!(mode & 0o777, 0o666, "{:?}", lock.path());
+    }
     assert!(said.contains("waiting for the ") && said.contains(", which process "), "{said}");
 }
 

@@ -17,6 +17,8 @@ pub fn tests() -> Vec<Trial> {
         test("interrupts::while_a_reverter_is_tried_again", while_tried_again),
         test("interrupts::while_waiting_for_another_run", while_waiting),
         test("interrupts::while_connecting", while_connecting),
+        test("interrupts::a_terminal_that_is_closed", closed_terminal),
+        test("interrupts::nohup_is_respected", nohup),
         test("interrupts::twice", twice),
         test("interrupts::reports_tell_of_it", reports),
         test("interrupts::demo_hosts_leave_nothing", demo_hosts),
@@ -200,6 +202,41 @@ fn while_connecting() {
         "ignored (interrupted before the inducer)"
     );
     drop(client);
+}
+
+fn closed_terminal() {
+    // It sends SIGHUP more than once, and that is no wish to leave a broken host behind.
+    let stopped = stop_at("--step=2", &harness(), &[]);
+    for _ in 0..5 {
+        signal(&stopped.run, "HUP");
+    }
+    let (_, _, code, ran) = stopped.end_by("HUP");
+    assert_eq!((code, ran.as_str()), (Some(130), "break.sh\nheal.sh\n"));
+}
+
+fn nohup() {
+    let scratch = Scratch::new();
+    let sshd = Sshd::start();
+    scratch.write(
+        "fatebooks/b/check.sh",
+        "#!/bin/sh\n[ $1 != --step=2 ] || until [ -e go ]; do sleep 0.05; done\n"
+            .replace("-e go", &format!("-e '{}'", scratch.join("go").display())),
+    );
+    scratch.write(
+        "fatebooks/b/fatebook.yaml",
+        sshd.book("", "  - {name: f, inducer: ['true'], reverter: ['true'], healthcheck: [check.sh]}"),
+    );
+    let mut run = scratch
+        .command(std::path::Path::new("nohup"))
+        .arg(harness())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    wait_for("the second healthcheck", || scratch.read("target/pisaura/junit.xml").contains("may be dirty"));
+    signal(&run, "HUP");
+    scratch.write("go", "");
+    assert_eq!(run.wait().expect("an end").code(), Some(0));
 }
 
 fn twice() {

@@ -11,6 +11,7 @@ pub fn tests() -> Vec<Trial> {
     let installed = Command::new("cargo-nextest").arg("--version").output().is_ok();
     vec![
         test("nextest::failfast_holds_between_processes", failfast),
+        test("nextest::an_unreverted_host_is_not_broken_again", unreverted),
         test("nextest::one_report_for_each_case", reports),
         needing("nextest::nextest_itself", installed, "needs cargo-nextest", nextest_itself),
     ]
@@ -65,6 +66,35 @@ fn failfast() {
         .map(|entry| entry.expect("an entry").file_name())
         .collect();
     assert_eq!(marks, ["run-2"]);
+}
+
+fn unreverted() {
+    // A book whose name could be a word of our own; another service on the same host; and one elsewhere.
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    let book = |service: &str, reverter: &str| {
+        let failure = format!(
+            "  - {{name: f, inducer: ['true'], reverter: [{reverter}], healthcheck: ['true'], timeout: 300ms, deadman: 1s}}"
+        );
+        sshd.book("", &failure).replace("service: s", &format!("service: {service}"))
+    };
+    scratch.write("fatebooks/run.yaml", book("one", "'false'"));
+    scratch.write("fatebooks/same-host.yaml", book("two", "'true'"));
+    scratch.write(
+        "fatebooks/elsewhere.yaml",
+        book("three", "'true'")
+            .replace("['127.0.0.1:", "['localhost:")
+            .replace("ssh: {", "ssh: {host_key_check: off, "),
+    );
+    let run = |name: &str| {
+        let mut command = scratch.command(&harness());
+        command.args(["--exact", name, "--nocapture"]);
+        command.env("NEXTEST_EXECUTION_MODE", "process-per-test").env("NEXTEST_RUN_ID", "run");
+        Ran::of(&mut command, &scratch)
+    };
+    assert!(run("run::f").stderr.contains("Error: unreverted: "));
+    let same = run("same-host::f");
+    assert!(same.stderr.contains("is unreverted: its host may still be broken"), "{}", same.stderr);
+    assert_eq!(run("elsewhere::f").code, Some(0));
 }
 
 fn reports() {

@@ -24,6 +24,11 @@ pub fn tests() -> Vec<Trial> {
         test("ssh::host_key_forms", host_key_forms),
         test("ssh::arguments_arrive_byte_for_byte", arguments_arrive),
         test("ssh::shell_text", shell_text),
+        test("ssh::scripts_of_one_name_are_told_apart", scripts_of_one_name),
+        test("ssh::a_failed_install_is_not_forgotten", failed_install),
+        test("ssh::a_program_that_heals_has_to_be_there", program_that_heals),
+        test("ssh::the_heal_command_works_as_it_is_printed", heal_command),
+        test("ssh::silent_agent", silent_agent),
         test("ssh::files_arrive_whole", files_arrive_whole),
         test("ssh::files_without_sftp", files_without_sftp),
         test("ssh::absolute_paths_are_put_back", absolute_paths),
@@ -656,4 +661,80 @@ fn another_try() {
         ran.stderr
     );
     assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
+}
+
+fn scripts_of_one_name() {
+    let (scratch, sshd) = setup();
+    scratch.write("fatebooks/b/act.sh", "#!/bin/sh\necho breaks >>\"$HOME/log\"\n");
+    scratch.write("fatebooks/act.sh", "#!/bin/sh\necho heals >>\"$HOME/log\"\n");
+    let failure = "  - {name: f, inducer: [act.sh], reverter: [../act.sh], healthcheck: [check.sh]}";
+    assert_eq!(outcome(&run_case(&scratch, &sshd, failure)), "exit 0");
+    assert_eq!(sshd.read("log"), "breaks\nheals\n");
+    // Where the folder above is none of the fatebooks', no other file of that name is taken in its place.
+    let checked = scratch.pisaura(&["check", "--fatebooks", "fatebooks/b/fatebook.yaml"]);
+    assert!(checked.stderr.contains("there is no `../act.sh` in the book's folder"), "{}", checked.stderr);
+}
+
+fn failed_install() {
+    let (scratch, sshd) = setup();
+    let there = sshd.join("opt");
+    // What stands where the reverter should go is a folder; and an older inducer is there.
+    fs::create_dir_all(there.join("heal.sh")).expect("a folder");
+    scratch.write("old.sh", "#!/bin/sh\necho old inducer >>\"$HOME/log\"\n");
+    fs::copy(scratch.join("old.sh"), there.join("break.sh")).expect("a copy");
+    let failures = ["f", "g"].map(|name| {
+        format!("  - {{name: {name}, inducer: ['{0}/break.sh'], reverter: ['{0}/heal.sh'], healthcheck: [check.sh]}}", there.display())
+    });
+    let ran = run_case(&scratch, &sshd, &failures.join("\n"));
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("/opt/heal.sh is a folder").count(), 2, "{}", ran.stdout);
+    assert_eq!(sshd.read("log"), "", "nothing was broken");
+}
+
+fn program_that_heals() {
+    let (scratch, sshd) = setup();
+    let failure = "  - {name: f, inducer: [break.sh], reverter: [no-such-program], healthcheck: [check.sh], timeout: 1s, deadman: 4s}";
+    let ran = run_case(&scratch, &sshd, failure);
+    let told = outcome(&ran);
+    assert!(
+        ran.stdout.contains(
+            "so nothing was broken: the host has no program `no-such-program`, which is to heal it"
+        ),
+        "{told}"
+    );
+    assert_eq!(sshd.read("log"), "");
+}
+
+fn heal_command() {
+    let (scratch, sshd) = setup();
+    scratch.write(
+        "fatebooks/b/heal.sh",
+        "#!/bin/sh\n[ -e \"$HOME/may-heal\" ] && echo \"healed $1\" >>\"$HOME/log\"\n",
+    );
+    let failure = "  - {name: f, inducer: [break.sh], reverter: [heal.sh, 'by hand'], healthcheck: [check.sh], timeout: 500ms, deadman: 'off'}";
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", failure));
+    let output = scratch.command(&crate::common::program()).arg("run").output().expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let command =
+        stderr.lines().find_map(|line| line.strip_prefix("!!!     to heal it: ")).expect("a command");
+    fs::write(sshd.home().join("may-heal"), "").expect("a file");
+    let healed = scratch.command(std::path::Path::new("sh")).args(["-c", command]).output().expect("it runs");
+    assert!(healed.status.success(), "{command}: {}", String::from_utf8_lossy(&healed.stderr));
+    assert_eq!(sshd.read("log"), "break.sh\nhealed by hand\n");
+    assert!(!sshd.home().join(".pisaura").exists(), "nothing is left there");
+}
+
+fn silent_agent() {
+    let (scratch, sshd) = setup();
+    let socket = scratch.join("agent");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let book = format!(
+        "service: s\nhosts: ['127.0.0.1:{}']\nssh: {}\nfailures:\n{FAILURE}\n",
+        sshd.port,
+        ssh_keys(&sshd, "username: ''")
+    );
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    let program = crate::common::program();
+    let ran = Ran::of(scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", &socket), &scratch);
+    assert!(outcome(&ran).contains("tried the ssh-agent (it does not answer: "), "{}", ran.stdout);
 }
