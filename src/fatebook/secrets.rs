@@ -86,7 +86,7 @@ fn cover_keys(line: &str) -> String {
             }
             // A variable is no secret, only its value is.
             let value: String = covered[begin..end].iter().collect();
-            if !(value.trim().starts_with("${") && !value.contains(":-")) {
+            if !value.trim().starts_with("${") || value.contains(":-") {
                 covered[begin..end].fill('*');
             }
             from = end;
