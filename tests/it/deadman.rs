@@ -116,11 +116,11 @@ fn lets_finish() {
     wait_for("the reverter", || sshd.home().join("slow").exists());
     // As if its time were up now: the watcher's sleep is ended.
     let sleep = sshd.processes().into_iter().find(|process| {
-        fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default().starts_with(b"sleep\041")
+        fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default().starts_with(b"sleep\x0041")
     });
     let _ = Command::new("kill").arg(sleep.expect("a watcher that sleeps").to_string()).status();
     let waits =
-        |process: &u32| fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default() == b"sleep\01\0";
+        |process: &u32| fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default() == b"sleep\x001\x00";
     wait_for("the watcher waits for the reverter", || sshd.processes().iter().any(waits));
     fs::write(sshd.home().join("go"), "").expect("a file");
     assert_eq!(run.wait_with_output().expect("an end").status.code(), Some(0));
