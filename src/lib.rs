@@ -20,14 +20,15 @@
 //!
 //! | a behaviour | its room |
 //! |---|---|
-//! | a key of a fatebook, a message about one | `fatebook::keys`, `fatebook::read` |
+//! | a key of a fatebook, a message about one | `fatebook::keys`; `fatebook::read`, `values`, `commands` |
 //! | how `${NAME}` is filled in | `fatebook::text` |
 //! | which step comes next, what is tried again and for how long, what a verdict is called | `machine::case` |
 //! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |
 //! | filters, `--exact`, tags, ignored cases | `run::cases` |
 //! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run` |
-//! | logging in, host keys | `remote::login`, `remote::known_hosts` |
-//! | how a script is brought to a host and run there | `remote::ssh`, `remote::script` |
+//! | connecting, logging in, host keys | `remote::connection`, `remote::login`, `remote::known_hosts` |
+//! | how a script is brought to a host and run there | `remote::ssh`, `remote::script`, `remote::exchange` |
+//! | what heals a host when nobody else does | `remote::deadman` |
 //! | how a healthcheck is run and ended | `remote::child` |
 //! | what is told of a case that failed | `report::tell` |
 //!

@@ -3,6 +3,7 @@
 //! Everything about a book is decided here, before a host is touched: [`find_books`] names the files, [`BookFile::read`]
 //! turns one into a [`Fatebook`] or into everything that is wrong with it.
 
+mod commands;
 mod discover;
 mod keys;
 mod model;
@@ -12,6 +13,7 @@ mod read;
 mod schema;
 mod secrets;
 mod text;
+mod values;
 
 pub use discover::{BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books};
 pub use model::{

@@ -1,21 +1,19 @@
 //! From a tree to a book: each key read by its rule, everything wrong told at once. What needs a look at other files
 //! (are the scripts there?) is asked of a `Files`, so this stays pure.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::discover::Reading;
-use super::keys::{self, KeyRule, Shape};
+use super::keys;
 use super::model::{
-    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel,
-    ScriptFile, SshOptions, parse_duration, show_duration,
+    Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, SshOptions, parse_duration,
+    show_duration,
 };
-use super::node::{Node, Scalar, Value, as_bool};
-use super::problem::{Place, Problem, nearest};
+use super::node::{Node, Value, as_bool};
+use super::problem::{Place, Problem};
 use super::text::{Text, is_variable_name};
-
-/// A secret shorter than this stands in other texts by chance.
-const SECRET_BYTES_MIN: usize = 4;
+use super::values::Fields;
 
 /// What the reader asks about other files.
 pub(super) trait Files {
@@ -46,25 +44,9 @@ pub(super) struct Reader<'a> {
     pub(super) findings: Findings,
     pub(super) reading: Reading,
     pub(super) unset: Vec<String>,
-    secrets: Vec<String>,
+    pub(super) secrets: Vec<String>,
     /// The values that are shown nowhere, the longest first.
     pub(super) secret_values: Vec<String>,
-}
-
-/// A map whose keys were compared with the rules.
-struct Fields<'n> {
-    place: Place,
-    found: Vec<(&'static str, Place, &'n Node)>,
-}
-
-impl<'n> Fields<'n> {
-    fn get(&self, name: &str) -> Option<&'n Node> {
-        self.found.iter().find(|(found, ..)| *found == name).map(|(.., node)| *node)
-    }
-
-    fn key_place(&self, name: &str) -> Place {
-        self.found.iter().find(|(found, ..)| *found == name).map_or(self.place, |(_, place, _)| *place)
-    }
 }
 
 /// What the book says for all its failures.
@@ -96,11 +78,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn problem(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, place: Place, message: impl Into<String>) {
         self.findings.problems.push(Problem::at(place, message));
     }
 
-    fn note(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn note(&mut self, place: Place, message: impl Into<String>) {
         self.findings.notes.push(Problem::at(place, message));
     }
 
@@ -167,166 +149,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Compares a map's keys with the rules; `None` if it is no map.
-    fn fields<'n>(&mut self, node: &'n Node, rules: &'static [KeyRule], what: &str) -> Option<Fields<'n>> {
-        let Value::Map(entries) = &node.value else {
-            self.problem(node.place, format!("{what} is a map of keys and values, not {}", node.kind()));
-            return None;
-        };
-        let mut meant: Vec<&str> = Vec::new();
-        let mut found: Vec<(&'static str, Place, &Node)> = Vec::new();
-        for (key, value) in entries {
-            let rule =
-                rules.iter().find(|rule| rule.name == key.name || rule.alias == Some(key.name.as_str()));
-            let Some(rule) = rule else {
-                let names = rules.iter().flat_map(|rule| [Some(rule.name), rule.alias]).flatten();
-                let advice = match nearest(&key.name, names) {
-                    Some(name) => {
-                        meant.push(name);
-                        format!("did you mean `{name}`?")
-                    }
-                    None if key.name == "<<" => "merge keys are not read: write the keys out".to_owned(),
-                    None => {
-                        let names: Vec<&str> = rules.iter().map(|rule| rule.name).collect();
-                        format!("{what} has {}", names.join(", "))
-                    }
-                };
-                self.problem(key.place, format!("unknown key `{}`: {advice}", key.name));
-                continue;
-            };
-            if let Some((_, first, _)) = found.iter().find(|(name, ..)| *name == rule.name) {
-                // A key that stands twice by the same name was told of when the file was read.
-                if rule.alias == Some(key.name.as_str())
-                    || entries.iter().any(|(other, _)| rule.alias == Some(other.name.as_str()))
-                {
-                    let message = format!(
-                        "`{}` is another name of `{}`, and both are given (line {}): take one of them out",
-                        rule.alias.unwrap_or_default(),
-                        rule.name,
-                        first.line
-                    );
-                    self.problem(key.place, message);
-                }
-                continue;
-            }
-            if value.is_null() && (rule.required || rule.shape != Shape::Text) {
-                self.problem(
-                    key.place,
-                    format!("`{}` has no value: give it one, or take the line out", key.name),
-                );
-                // Told already: a required key without a value is not missing as well.
-            }
-            found.push((rule.name, key.place, value));
-        }
-        for rule in rules.iter().filter(|rule| rule.required) {
-            if !found.iter().any(|(name, ..)| *name == rule.name) && !meant.contains(&rule.name) {
-                self.problem(
-                    Place { length: 1, ..node.place },
-                    format!("`{}` is missing: {}", rule.name, rule.meaning),
-                );
-            }
-        }
-        found.retain(|(_, _, value)| !value.is_null());
-        Some(Fields { place: node.place, found })
-    }
-
-    fn is_set(&self, node: &Node) -> bool {
-        match &node.value {
-            Value::Scalar(scalar) => scalar.unset.is_empty(),
-            _ => true,
-        }
-    }
-
-    /// The scalar of a node, with its unset variables noted; `None` if nothing can be said of it.
-    fn scalar<'n>(&mut self, node: &'n Node, wanted: &str) -> Option<&'n Scalar> {
-        let Value::Scalar(scalar) = &node.value else {
-            self.problem(node.place, format!("{wanted}, not {}", node.kind()));
-            return None;
-        };
-        if scalar.unset.is_empty() {
-            return Some(scalar);
-        }
-        for name in scalar.unset.iter().filter(|name| !name.is_empty()) {
-            if self.reading.strict {
-                self.problem(node.place, format!("the variable {name} is not set"));
-            }
-            if !self.unset.contains(name) {
-                self.unset.push(name.clone());
-            }
-        }
-        None
-    }
-
-    /// A text without a case's variables.
-    fn plain(&mut self, node: &Node, wanted: &str) -> Option<String> {
-        let text = self.scalar(node, wanted)?.text.clone();
-        match text.as_literal() {
-            Some(text) => Some(text.to_owned()),
-            None => {
-                self.problem(
-                    node.place,
-                    "`${host}`, `${service}` and `${failure}` differ from case to case: they can stand in commands and in `env`",
-                );
-                None
-            }
-        }
-    }
-
-    fn text(&mut self, node: Option<&Node>, name: &str) -> Option<String> {
-        self.plain(node?, &format!("`{name}` is a text"))
-    }
-
-    fn number(&mut self, node: Option<&Node>, name: &str) -> Option<f64> {
-        let node = node?;
-        let wanted = format!("`{name}` is a number above zero");
-        let scalar = self.scalar(node, &wanted)?;
-        let number = scalar
-            .text
-            .as_literal()
-            .filter(|_| scalar.untyped)
-            .and_then(|text| text.trim().parse::<f64>().ok())
-            .filter(|number| number.is_finite() && *number > 0.0 && *number <= 1e6);
-        if number.is_none() {
-            let (written, quoted) = (scalar.text.as_literal().unwrap_or("").to_owned(), !scalar.untyped);
-            let advice = if quoted && written.trim().parse::<f64>().is_ok() {
-                format!(": write {written} without the quotes")
-            } else {
-                String::new()
-            };
-            self.problem(node.place, format!("{wanted}, not `{written}`{advice}"));
-        }
-        number
-    }
-
-    fn truth(&mut self, node: Option<&Node>, name: &str) -> Option<bool> {
-        let node = node?;
-        let wanted = format!("`{name}` is true or false");
-        let scalar = self.scalar(node, &wanted)?;
-        let written = scalar.text.as_literal().unwrap_or("").to_owned();
-        let truth = as_bool(&written).filter(|_| scalar.untyped);
-        if truth.is_none() {
-            let advice = match written.to_lowercase().as_str() {
-                "true" | "false" => ": take the quotes away",
-                "yes" | "y" | "on" | "1" => ": write true",
-                "no" | "n" | "off" | "0" => ": write false",
-                _ => "",
-            };
-            self.problem(node.place, format!("{wanted}, not `{written}`{advice}"));
-        }
-        truth
-    }
-
-    fn duration(&mut self, node: Option<&Node>, name: &str) -> Option<Duration> {
-        let node = node?;
-        let wanted = format!("`{name}` is a time such as 90s, 2m or 500ms");
-        let written = self.plain(node, &wanted)?;
-        let time = parse_duration(&written);
-        if time.is_none() {
-            self.problem(node.place, format!("{wanted}, not `{written}`"));
-        }
-        time
-    }
-
     fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {
         let time = self.duration(node, "timeout")?;
         if time.is_zero() {
@@ -349,55 +171,6 @@ impl<'a> Reader<'a> {
             self.problem(given.place, format!("{wanted}, not `{written}`"));
         }
         time.map(Deadman::After)
-    }
-
-    fn one_of(
-        &mut self,
-        node: Option<&Node>,
-        name: &str,
-        choices: &'static [&'static str],
-    ) -> Option<&'static str> {
-        let node = node?;
-        let wanted = format!("`{name}` is one of {}", choices.join(", "));
-        let written = self.plain(node, &wanted)?;
-        let found = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&written)).copied();
-        if found.is_none() {
-            let advice = match nearest(&written, choices.iter().copied()) {
-                Some(choice) => format!(": did you mean `{choice}`?"),
-                None => String::new(),
-            };
-            self.problem(node.place, format!("{wanted}, not `{written}`{advice}"));
-        }
-        found
-    }
-
-    fn list<'n>(&mut self, node: &'n Node, wanted: &str) -> Option<&'n [Node]> {
-        match &node.value {
-            Value::List(items) => Some(items),
-            _ => {
-                self.problem(node.place, format!("{wanted}, not {}", node.kind()));
-                None
-            }
-        }
-    }
-
-    fn texts(&mut self, node: Option<&Node>, name: &str) -> Vec<String> {
-        let Some(node) = node else { return Vec::new() };
-        let wanted = format!("`{name}` is a list of texts");
-        let Some(items) = self.list(node, &wanted) else {
-            return Vec::new();
-        };
-        let mut texts = Vec::new();
-        for item in items {
-            match self.plain(item, &wanted) {
-                Some(text) if text.trim().is_empty() => {
-                    self.problem(item.place, format!("an empty text in `{name}`: take it out"));
-                }
-                Some(text) => texts.push(text),
-                None => {}
-            }
-        }
-        texts
     }
 
     fn names(&mut self, fields: &Fields<'_>) -> Vec<String> {
@@ -741,186 +514,4 @@ impl<'a> Reader<'a> {
         }
         Some(fate)
     }
-
-    fn command_words(&mut self, node: Option<&Node>, name: &str) -> Option<(Vec<Text>, Place)> {
-        let node = node?;
-        let wanted = format!("`{name}` is a list of texts, the script first");
-        let items = self.list(node, &wanted)?;
-        if items.is_empty() {
-            self.problem(node.place, format!("`{name}` is empty: name a script"));
-            return None;
-        }
-        let mut words = Vec::new();
-        let mut complete = true;
-        for item in items {
-            let Some(scalar) = self.scalar(item, &wanted) else {
-                complete = false;
-                continue;
-            };
-            if let Some(secret) = scalar.used.iter().find(|used| self.secrets.contains(used)) {
-                let message = format!(
-                    "the secret `{secret}` would stand in an argument list, where everybody on the host can read it: pass it in `env`"
-                );
-                self.problem(item.place, message);
-            }
-            if scalar.text.as_literal().is_some_and(|text| text.contains('\0')) {
-                self.problem(item.place, "an argument cannot hold a NUL");
-            }
-            let literal = scalar.text.as_literal().unwrap_or_default();
-            if self
-                .secret_values
-                .iter()
-                .any(|secret| secret.len() >= SECRET_BYTES_MIN && literal.contains(secret))
-            {
-                let message = "a secret of this book would stand in an argument list, where everybody on the host can read it: pass it in `env`";
-                self.problem(item.place, message);
-            }
-            words.push(scalar.text.clone());
-        }
-        if !complete {
-            // An unset variable: the case is not run, and nothing more can be said of the command.
-            return Some((vec![Text::default()], node.place));
-        }
-        if words[0].as_literal() == Some("") {
-            self.problem(items[0].place, format!("the script of `{name}` is empty: name one"));
-            return None;
-        }
-        Some((words, items[0].place))
-    }
-
-    /// A command that is copied to the host and run there.
-    fn host_command(&mut self, node: Option<&Node>, name: &str, resources: &[PathBuf]) -> Option<Command> {
-        let (words, place) = self.command_words(node, name)?;
-        let Some(first) = words[0].as_literal().map(str::to_owned) else {
-            self.problem(place, "the script's path cannot hold `${host}`, `${service}` or `${failure}`: pass them as arguments");
-            return None;
-        };
-        if first.is_empty() {
-            return Some(Command { words, style: CommandStyle::Program, file: None });
-        }
-        let (style, offset, script) = first_word(&first);
-        let mut file = None;
-        if let Some(source) = self.find(script, resources) {
-            file = Some(ScriptFile { source, named: script.to_owned(), offset });
-        } else if script.contains('/') && style == CommandStyle::Program && !is_system_program(script) {
-            self.problem(place, missing_script(script, base_name(script)));
-        } else if style == CommandStyle::Program
-            && script.contains('.')
-            && let Some(meant) = nearest(script, self.files.names().iter().map(String::as_str))
-        {
-            self.problem(
-                place,
-                format!("there is no `{script}` in the book's folder: did you mean `{meant}`?"),
-            );
-        } else {
-            let what = if style == CommandStyle::Shell { "shell text for" } else { "a program of" };
-            self.note(
-                place,
-                format!("`{script}` is no file of the book: taken as {what} the host; nothing is copied"),
-            );
-        }
-        self.check_lines(place, file.as_ref());
-        Some(Command { words, style, file })
-    }
-
-    /// A command that runs where the executor runs.
-    fn healthcheck(&mut self, node: Option<&Node>, resources: &[PathBuf]) -> Option<Command> {
-        let (words, place) = self.command_words(node, "healthcheck")?;
-        let first = words[0].as_literal().unwrap_or("").to_owned();
-        let (style, offset, script) = first_word(&first);
-        let mut file = None;
-        if style == CommandStyle::Program && !first.is_empty() {
-            let path = Path::new(script);
-            if path.is_absolute() && self.files.is_file(path) {
-                // It is taken as it stands.
-            } else if let Some(source) = self.find(script, resources) {
-                file = Some(ScriptFile { source, named: script.to_owned(), offset });
-            } else if script.contains('/') {
-                self.problem(place, missing_script(script, base_name(script)));
-            } else if !self.files.in_path(script) {
-                self.problem(
-                    place,
-                    format!("there is no program `{script}` in PATH, and no such file in the book's folder"),
-                );
-            }
-        }
-        self.check_lines(place, file.as_ref());
-        Some(Command { words, style, file })
-    }
-
-    /// A script whose first line names `/bin/sh\r` cannot be run anywhere.
-    fn check_lines(&mut self, place: Place, file: Option<&ScriptFile>) {
-        let file = file.filter(|file| self.reading.thorough && self.files.has_carriage_return(&file.source));
-        if let Some(file) = file {
-            self.problem(
-                place,
-                format!(
-                    "the first line of `{}` ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",
-                    file.source.display()
-                ),
-            );
-        }
-    }
-
-    /// The file of the book that a script's path means: at that path from the book's folder, else of that base name in the
-    /// folder, in `resources`, or at the absolute path itself.
-    fn find(&self, script: &str, resources: &[PathBuf]) -> Option<PathBuf> {
-        let path = Path::new(script);
-        let base = PathBuf::from(path.file_name()?);
-        if path.is_relative() && self.files.stays_inside(path) && self.files.is_file(path) {
-            return Some(path.to_owned());
-        }
-        // A path that leads out of the folder means that one file, and no other of its name.
-        if path.components().any(|part| part == Component::ParentDir) {
-            return None;
-        }
-        if self.files.is_file(&base) {
-            return Some(base);
-        }
-        for resource in resources {
-            if resource.file_name() == path.file_name() && self.files.is_file(resource) {
-                return Some(resource.clone());
-            }
-            let inside = resource.join(&base);
-            if self.files.is_file(&inside) {
-                return Some(inside);
-            }
-        }
-        (path.is_absolute() && !is_system_program(script) && self.files.is_file(path))
-            .then(|| path.to_owned())
-    }
-}
-
-/// A program that the host's system brings along: copying this machine's over it would be a failure of its own.
-fn is_system_program(script: &str) -> bool {
-    ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"].iter().any(|folder| script.starts_with(folder))
-}
-
-fn base_name(script: &str) -> &str {
-    script.rsplit('/').next().unwrap_or(script)
-}
-
-fn missing_script(script: &str, base: &str) -> String {
-    if script.starts_with('/') {
-        format!("there is no `{base}` in the book's folder or in `resources`, nor anything at `{script}`")
-    } else {
-        format!("there is no `{script}` in the book's folder, and no `{base}` there or in `resources`")
-    }
-}
-
-/// How a command's first text is taken, and the word in it that names a program, with its place in bytes: for shell text
-/// the first word that is no assignment.
-fn first_word(first: &str) -> (CommandStyle, usize, &str) {
-    if !first.contains(char::is_whitespace) {
-        return (CommandStyle::Program, 0, first);
-    }
-    let mut offset = 0;
-    for word in first.split(char::is_whitespace) {
-        let assignment = word.split_once('=').is_some_and(|(name, _)| is_variable_name(name));
-        if !word.is_empty() && !assignment {
-            return (CommandStyle::Shell, offset, word);
-        }
-        offset += word.len() + first[offset + word.len()..].chars().next().map_or(0, char::len_utf8);
-    }
-    (CommandStyle::Shell, 0, "")
 }

@@ -10,7 +10,7 @@ use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use crate::fatebook::{HostKeyCheck, SshOptions};
 use crate::machine::{Trouble, TroubleKind};
 
-use super::ssh::Waiter;
+use super::connection::Waiter;
 
 /// A server's usual `MaxAuthTries` is 6, and a try too much loses the connection.
 const KEYS_TRIED_MAX: usize = 5;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use crate::machine::{Captured, StepEnd, Stream, Trouble};
 
 pub mod child;
+mod connection;
 mod deadman;
+mod exchange;
 mod interrupt;
 mod known_hosts;
 mod login;

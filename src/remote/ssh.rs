@@ -1,37 +1,23 @@
-//! A host over SSH, with libssh2: one connection, scripts brought over it, commands run on it one after the other.
-//!
-//! libssh2 is used without blocking, and every wait is a poll on the socket together with the interrupt and the time
-//! limit; so nothing here can hang, and an interrupt is heard at once. One thread owns a connection and all its
-//! channels, and every channel is closed before it is dropped: a drop would do so without the session's lock.
+//! A host over SSH, with libssh2: one connection, scripts brought over it, commands run on it one after the other. One thread
+//! owns it.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, OpenFlags, OpenType, Session, Sftp};
+use ssh2::{ErrorCode, OpenFlags, OpenType};
 
-use crate::fatebook::{HostKeyCheck, Redactor};
-use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
+use crate::fatebook::Redactor;
+use crate::machine::{Exit, StepEnd, Trouble, TroubleKind};
 
+use super::connection::{Connection, TIME_LIMIT, Waiter, is_lost};
 use super::deadman;
-use super::known_hosts::KnownHost;
-use super::login::{Login, Target, log_in};
+use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
+use super::login::{Login, Target};
 use super::quote::quote;
 use super::script::{HostScript, Marks, Role};
-use super::{Interrupt, Limit, Parcel, Ran, Remote, Watcher};
+use super::{Limit, Parcel, Ran, Remote, Watcher};
 
-/// How long a silence ends a command's output after its own end: a child that it left may hold the channel for ever.
-const OUTPUT_GRACE: Duration = Duration::from_millis(300);
-/// How long the small things may take that are done on the way: closing a channel, ending a process.
-const ASIDE: Duration = Duration::from_secs(5);
-/// The message of errors that our own limits make.
-const TIME_LIMIT: &str = "time limit";
-/// LIBSSH2_ERROR_EAGAIN: not now.
-const EAGAIN: ErrorCode = ErrorCode::Session(-37);
 /// The status of our own text when it could not leave what heals the host.
 const CANNOT_LEAVE: i32 = 125;
 /// The folder of ours in the user's home; each connection's own lies in it.
@@ -57,126 +43,6 @@ pub struct SshHost {
     installed: bool,
 }
 
-struct Connection {
-    session: Session,
-    stream: TcpStream,
-    sftp: Option<Sftp>,
-    /// The host has no SFTP, or one that sees other folders than its shell.
-    without_sftp: bool,
-}
-
-/// Waits for what libssh2 waits for.
-pub(super) struct Waiter<'a> {
-    session: &'a Session,
-    stream: &'a TcpStream,
-    limit: Limit<'a>,
-    shown: &'a str,
-}
-
-impl Waiter<'_> {
-    /// Repeats a call for as long as libssh2 says that it would block. Fails like it, or with LIBSSH2_ERROR_TIMEOUT at
-    /// the limit or an interrupt.
-    pub(super) fn until_done<T>(
-        &self,
-        mut call: impl FnMut() -> Result<T, ssh2::Error>,
-    ) -> Result<T, ssh2::Error> {
-        loop {
-            match call() {
-                Err(error) if error.code() == EAGAIN => {
-                    if self.wait(self.limit.until) != Woken::Socket {
-                        return Err(ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT));
-                    }
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// The same for calls with the errors of [`std::io`].
-    fn until_done_io<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        loop {
-            match call() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.wait(self.limit.until) != Woken::Socket {
-                        return Err(ErrorKind::TimedOut.into());
-                    }
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Whether libssh2 waits to send.
-    fn must_send(&self) -> bool {
-        matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
-    }
-
-    /// What is left of the time.
-    pub(super) fn left(&self) -> Duration {
-        self.limit.left()
-    }
-
-    fn wait_to_send(&self) -> Woken {
-        wait_for(self.stream, PollFlags::OUT, self.limit.until, self.limit.interrupt)
-    }
-
-    fn wait(&self, until: Instant) -> Woken {
-        wait(self.session, self.stream, until.min(self.limit.until), self.limit.interrupt)
-    }
-
-    /// What an error of libssh2 says to a person.
-    pub(super) fn trouble(&self, error: &ssh2::Error, doing: &str) -> Trouble {
-        let what = if error.code() == ErrorCode::Session(-9) {
-            if self.limit.is_interrupted() {
-                "interrupted".to_owned()
-            } else {
-                "no answer in time".to_owned()
-            }
-        } else {
-            error.message().to_lowercase()
-        };
-        Trouble { kind: TroubleKind::Connection, message: format!("{}: {what}, {doing}", self.shown) }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Woken {
-    Socket,
-    Interrupted,
-    TimedOut,
-}
-
-fn wait(session: &Session, stream: &TcpStream, until: Instant, interrupt: Option<&Interrupt>) -> Woken {
-    let events = match session.block_directions() {
-        BlockDirections::Outbound => PollFlags::OUT,
-        BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
-        BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
-    };
-    wait_for(stream, events, until, interrupt)
-}
-
-fn wait_for(stream: &TcpStream, events: PollFlags, until: Instant, interrupt: Option<&Interrupt>) -> Woken {
-    // An acknowledgement that is held back would hold back a server that waits for it before it sends more (sshd after
-    // a login). Sending undoes this, so it is asked for each time.
-    let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
-    let mut descriptors = vec![PollFd::new(stream, events)];
-    descriptors.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut descriptors, Some(&timeout)) {
-            Err(rustix::io::Errno::INTR) => {}
-            Ok(0) if left.is_zero() => return Woken::TimedOut,
-            Ok(0) => {}
-            Err(_) => return Woken::TimedOut,
-            Ok(_) if descriptors.get(1).is_some_and(|interrupt| !interrupt.revents().is_empty()) => {
-                return Woken::Interrupted;
-            }
-            Ok(_) => return Woken::Socket,
-        }
-    }
-}
-
 impl SshHost {
     /// A host that is not connected to yet. Fails if there is no randomness for the name of our folder there.
     pub fn new(target: Target, login: Login, redactor: Redactor) -> Result<Self, Trouble> {
@@ -195,50 +61,9 @@ impl SshHost {
     }
 
     fn connect(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
-        if self.connection.is_some() {
-            return Ok(());
+        if self.connection.is_none() {
+            self.connection = Some(Connection::open(&self.target, &self.login, limit)?);
         }
-        let limit = limit.at_most(self.login.connect_timeout);
-        let began = Instant::now();
-        let stream = reach(&self.target, limit)?;
-        let lost = |error: &dyn std::fmt::Display| Trouble {
-            kind: TroubleKind::Connection,
-            message: format!("{}: {error}", self.target.shown),
-        };
-        // Each request is small and waited for: held back to be sent with the next one, it would only be late.
-        stream.set_nodelay(true).map_err(|error| lost(&error))?;
-        // A cut connection is noticed by what is not acknowledged.
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(
-            &stream,
-            self.login.connect_timeout.as_millis() as u32,
-        );
-        let mut session = Session::new().map_err(|error| lost(&error))?;
-        session.set_blocking(false);
-        session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
-        let known = match self.login.host_key_check {
-            HostKeyCheck::Off => None,
-            _ => {
-                Some(KnownHost::read(&session, &self.login.known_hosts, &self.target.host, self.target.port)?)
-            }
-        };
-        if let Some(known) = &known {
-            session
-                .method_pref(MethodType::HostKey, &known.preferred_key_types())
-                .map_err(|error| lost(&error))?;
-        }
-        handshake(&mut session, &stream, limit, &self.target.shown)?;
-        if let Some(known) = &known {
-            known.check(&session, self.login.host_key_check)?;
-        }
-        let waiter = Waiter { session: &session, stream: &stream, limit, shown: &self.target.shown };
-        log_in(&session, &self.target, &self.login, &waiter)?;
-        tracing::debug!(
-            host = self.target.shown,
-            user = self.login.user,
-            millis = began.elapsed().as_millis() as u64,
-            "connected"
-        );
-        self.connection = Some(Connection { session, stream, sftp: None, without_sftp: false });
         Ok(())
     }
 
@@ -707,16 +532,6 @@ fn last_line(stderr: &str, end: &Exit) -> String {
     stderr.lines().rev().find(|line| !line.trim().is_empty()).map_or_else(|| end.to_string(), str::to_owned)
 }
 
-/// Whether an error says something of the connection, and so nothing of what was tried on it.
-fn is_lost(error: &ssh2::Error) -> bool {
-    match error.code() {
-        // Our own limit.
-        ErrorCode::Session(-9) => error.message() == TIME_LIMIT,
-        ErrorCode::Session(-7 | -13 | -43 | -45) => true,
-        _ => false,
-    }
-}
-
 /// A name that nobody can guess or meet by chance.
 fn random_hex() -> Result<String, Trouble> {
     let mut bytes = [0; 8];
@@ -725,276 +540,4 @@ fn random_hex() -> Result<String, Trouble> {
         message: format!("this machine gives no random bytes: {error}"),
     })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Finds the host's address and connects to it. The name is looked up on a thread of its own, for that cannot be given a
-/// time limit.
-fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
-    let trouble = |message: String| Trouble { kind: TroubleKind::Connection, message };
-    let shown = &target.shown;
-    let done = Interrupt::new().map_err(|error| trouble(format!("{shown}: {error}")))?;
-    let answer: Arc<Mutex<Option<io::Result<TcpStream>>>> = Arc::default();
-    {
-        let (done, answer, target) = (done.clone(), Arc::clone(&answer), target.clone());
-        let until = limit.until;
-        std::thread::spawn(move || {
-            let result = connect_any(&target, until);
-            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            done.raise();
-        });
-    }
-    let mut descriptors = vec![PollFd::new(&done, PollFlags::IN)];
-    descriptors.extend(limit.interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
-    loop {
-        let left = limit.left();
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut descriptors, Some(&timeout)) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Ok(0) if !left.is_zero() => continue,
-            _ => {}
-        }
-        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        return match answer {
-            Some(Ok(stream)) => Ok(stream),
-            Some(Err(error)) => Err(trouble(format!(
-                "cannot reach {} at port {}: {}",
-                target.host,
-                target.port,
-                explain(&error)
-            ))),
-            None if limit.is_interrupted() => Err(trouble(format!("{shown}: interrupted while connecting"))),
-            None => Err(trouble(format!(
-                "cannot reach {} at port {}: no answer in time",
-                target.host, target.port
-            ))),
-        };
-    }
-}
-
-fn connect_any(target: &Target, until: Instant) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
-        ErrorKind::TimedOut => "no answer in time".to_owned(),
-        _ => error.to_string().trim_start_matches("failed to lookup address information: ").to_lowercase(),
-    }
-}
-
-fn handshake(
-    session: &mut Session,
-    stream: &TcpStream,
-    limit: Limit<'_>,
-    shown: &str,
-) -> Result<(), Trouble> {
-    loop {
-        match session.handshake() {
-            Ok(()) => return Ok(()),
-            Err(error) if error.code() == EAGAIN => {
-                if wait(session, stream, limit.until, limit.interrupt) == Woken::Socket {
-                    continue;
-                }
-                let what = if limit.is_interrupted() { "interrupted" } else { "no answer in time" };
-                return Err(Trouble {
-                    kind: TroubleKind::Connection,
-                    message: format!("{shown}: {what}, beginning to speak SSH"),
-                });
-            }
-            Err(error) => {
-                return Err(Trouble {
-                    kind: TroubleKind::Connection,
-                    message: format!(
-                        "{shown}: cannot begin to speak SSH: {}",
-                        error.message().to_lowercase()
-                    ),
-                });
-            }
-        }
-    }
-}
-
-/// Closes a channel as far as the host lets us; what is left of it goes with the session.
-fn close(channel: &mut Channel, waiter: &Waiter<'_>) {
-    let limit = Limit { until: Instant::now() + ASIDE, interrupt: None };
-    let waiter = Waiter { limit, ..*waiter };
-    let _ = waiter.until_done(|| channel.close());
-}
-
-/// How the process behind a channel that has ended did end, by the SSH server's word.
-fn channel_exit(channel: &mut Channel, waiter: &Waiter<'_>) -> Result<Exit, Trouble> {
-    let failed = |error: &ssh2::Error| waiter.trouble(error, "waiting for the end of a command");
-    waiter.until_done(|| channel.wait_close()).map_err(|error| failed(&error))?;
-    let signal = channel.exit_signal().map_err(|error| failed(&error))?;
-    if let Some(name) = signal.exit_signal {
-        return Ok(Exit::Signal(name));
-    }
-    channel.exit_status().map(Exit::Status).map_err(|error| failed(&error))
-}
-
-/// Feeds a command and takes in what it prints, both streams at once, for either could stop the other.
-struct Exchange<'a> {
-    input: &'a [u8],
-    sent: usize,
-    input_closed: bool,
-    stdout: Recorder,
-    stderr: Recorder,
-    marks: Option<Marks>,
-    /// Once the command's own end is known: when there was last anything to hear of it.
-    heard_at: Option<Instant>,
-}
-
-/// How the end of a command came to be known.
-enum Over {
-    Marked(i32),
-    Closed,
-}
-
-impl<'a> Exchange<'a> {
-    fn new(input: &'a [u8], margin: usize) -> Self {
-        Self {
-            input,
-            sent: 0,
-            input_closed: false,
-            stdout: Recorder::new(margin),
-            stderr: Recorder::new(margin),
-            marks: None,
-            heard_at: None,
-        }
-    }
-
-    fn is_over(&self, channel: &Channel) -> bool {
-        channel.eof() && self.input_closed
-    }
-
-    fn command_is_over(&mut self, channel: &Channel) -> Option<Over> {
-        let status = self.marks.as_ref().and_then(|marks| marks.status);
-        if let Some(status) = status {
-            let heard_at = *self.heard_at.get_or_insert_with(Instant::now);
-            if channel.eof() || heard_at.elapsed() >= OUTPUT_GRACE {
-                return Some(Over::Marked(status));
-            }
-        } else if channel.eof() {
-            return Some(Over::Closed);
-        }
-        None
-    }
-
-    /// Goes on until `over` says so; `None` at the limit or an interrupt. Fails if the connection is lost.
-    fn go_on<T>(
-        &mut self,
-        channel: &mut Channel,
-        waiter: &Waiter<'_>,
-        watcher: Watcher<'_>,
-        mut over: impl FnMut(&mut Self, &Channel) -> Option<T>,
-    ) -> Result<Option<T>, Trouble> {
-        let mut buffer = vec![0; 32 * 1024];
-        loop {
-            let mut progress = self.feed(channel, waiter)?;
-            if !progress && !self.input_closed && waiter.must_send() {
-                // A packet has gone out in part, and libssh2 takes no other before the rest of it has gone, too.
-                match waiter.wait_to_send() {
-                    Woken::Socket => continue,
-                    Woken::TimedOut | Woken::Interrupted => return Ok(None),
-                }
-            }
-            progress |= self.take(channel, 0, &mut buffer, waiter, watcher)?;
-            progress |= self.take(channel, 1, &mut buffer, waiter, watcher)?;
-            if let Some(end) = over(self, channel) {
-                return Ok(Some(end));
-            }
-            if progress {
-                self.heard_at = self.heard_at.map(|_| Instant::now());
-                if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
-                    // A command that has ended is one that ended, whatever it left still prints.
-                    self.heard_at = self.heard_at.and_then(|_| Instant::now().checked_sub(OUTPUT_GRACE));
-                    return Ok(over(self, channel));
-                }
-                continue;
-            }
-            let until = self.heard_at.map_or(waiter.limit.until, |heard_at| heard_at + OUTPUT_GRACE);
-            match waiter.wait(until) {
-                Woken::Socket => {}
-                Woken::TimedOut if Instant::now() < waiter.limit.until => {}
-                Woken::TimedOut | Woken::Interrupted => return Ok(over(self, channel)),
-            }
-        }
-    }
-
-    fn feed(&mut self, channel: &mut Channel, waiter: &Waiter<'_>) -> Result<bool, Trouble> {
-        if self.input_closed {
-            return Ok(false);
-        }
-        if self.sent < self.input.len() {
-            return match channel.write(&self.input[self.sent..]) {
-                Ok(count) => {
-                    self.sent += count;
-                    Ok(true)
-                }
-                // A command that reads no more has ended, or soon will; how, its status tells.
-                Err(_) if channel.eof() => {
-                    self.input_closed = true;
-                    Ok(true)
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-                Err(error) => Err(lost(waiter, &error)),
-            };
-        }
-        match channel.send_eof() {
-            Ok(()) => {
-                self.input_closed = true;
-                Ok(true)
-            }
-            Err(error) if error.code() == EAGAIN => Ok(false),
-            Err(error) => Err(waiter.trouble(&error, "running a command")),
-        }
-    }
-
-    fn take(
-        &mut self,
-        channel: &mut Channel,
-        stream: i32,
-        buffer: &mut [u8],
-        waiter: &Waiter<'_>,
-        watcher: Watcher<'_>,
-    ) -> Result<bool, Trouble> {
-        match channel.stream(stream).read(buffer) {
-            Ok(0) => Ok(false),
-            Ok(count) if stream == 0 => {
-                self.stdout.push(&buffer[..count]);
-                watcher(Stream::Stdout, &buffer[..count]);
-                Ok(true)
-            }
-            Ok(count) => {
-                let own = match &mut self.marks {
-                    Some(marks) => marks.push(&buffer[..count]),
-                    None => buffer[..count].to_vec(),
-                };
-                self.stderr.push(&own);
-                watcher(Stream::Stderr, &own);
-                Ok(true)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(lost(waiter, &error)),
-        }
-    }
-}
-
-fn lost(waiter: &Waiter<'_>, error: &io::Error) -> Trouble {
-    Trouble {
-        kind: TroubleKind::Connection,
-        message: format!("{}: the connection was lost while a command ran: {error}", waiter.shown),
-    }
 }

@@ -1,0 +1,297 @@
+//! A connection to an SSH server: reached, greeted, known, logged in; and the waiting for whatever libssh2 waits for.
+//!
+//! libssh2 is used without blocking, and every wait is a poll on the socket together with the interrupt and the time limit;
+//! so nothing can hang, and an interrupt is heard at once.
+
+use std::io::{self, ErrorKind};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::{BlockDirections, ErrorCode, MethodType, Session, Sftp};
+
+use crate::fatebook::HostKeyCheck;
+use crate::machine::{Trouble, TroubleKind};
+
+use super::known_hosts::KnownHost;
+use super::login::{Login, Target, log_in};
+use super::{Interrupt, Limit};
+
+/// The message of errors that our own limits make.
+pub(super) const TIME_LIMIT: &str = "time limit";
+/// LIBSSH2_ERROR_EAGAIN: not now.
+pub(super) const EAGAIN: ErrorCode = ErrorCode::Session(-37);
+
+/// A connection that is logged in.
+pub(super) struct Connection {
+    pub(super) session: Session,
+    pub(super) stream: TcpStream,
+    pub(super) sftp: Option<Sftp>,
+    /// The host has no SFTP, or one that sees other folders than its shell.
+    pub(super) without_sftp: bool,
+}
+
+impl Connection {
+    /// Connects and logs in, within the login's time limit. Fails with `Connection`, `HostKey` or `Login`.
+    pub(super) fn open(target: &Target, login: &Login, limit: Limit<'_>) -> Result<Self, Trouble> {
+        let limit = limit.at_most(login.connect_timeout);
+        let began = Instant::now();
+        let stream = reach(target, limit)?;
+        let lost = |error: &dyn std::fmt::Display| Trouble {
+            kind: TroubleKind::Connection,
+            message: format!("{}: {error}", target.shown),
+        };
+        // Each request is small and waited for: held back to be sent with the next one, it would only be late.
+        stream.set_nodelay(true).map_err(|error| lost(&error))?;
+        // A cut connection is noticed by what is not acknowledged.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, login.connect_timeout.as_millis() as u32);
+        let mut session = Session::new().map_err(|error| lost(&error))?;
+        session.set_blocking(false);
+        session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
+        let known = match login.host_key_check {
+            HostKeyCheck::Off => None,
+            _ => Some(KnownHost::read(&session, &login.known_hosts, &target.host, target.port)?),
+        };
+        if let Some(known) = &known {
+            session
+                .method_pref(MethodType::HostKey, &known.preferred_key_types())
+                .map_err(|error| lost(&error))?;
+        }
+        handshake(&mut session, &stream, limit, &target.shown)?;
+        if let Some(known) = &known {
+            known.check(&session, login.host_key_check)?;
+        }
+        let waiter = Waiter { session: &session, stream: &stream, limit, shown: &target.shown };
+        log_in(&session, target, login, &waiter)?;
+        tracing::debug!(
+            host = target.shown,
+            user = login.user,
+            millis = began.elapsed().as_millis() as u64,
+            "connected"
+        );
+        Ok(Self { session, stream, sftp: None, without_sftp: false })
+    }
+}
+
+/// Waits for what libssh2 waits for.
+#[derive(Clone, Copy)]
+pub(super) struct Waiter<'a> {
+    pub(super) session: &'a Session,
+    pub(super) stream: &'a TcpStream,
+    pub(super) limit: Limit<'a>,
+    pub(super) shown: &'a str,
+}
+
+impl Waiter<'_> {
+    /// Repeats a call for as long as libssh2 says that it would block. Fails like it, or with LIBSSH2_ERROR_TIMEOUT at
+    /// the limit or an interrupt.
+    pub(super) fn until_done<T>(
+        &self,
+        mut call: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, ssh2::Error> {
+        loop {
+            match call() {
+                Err(error) if error.code() == EAGAIN => {
+                    if self.wait(self.limit.until) != Woken::Socket {
+                        return Err(ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT));
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The same for calls with the errors of [`std::io`].
+    pub(super) fn until_done_io<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.wait(self.limit.until) != Woken::Socket {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether libssh2 waits to send.
+    pub(super) fn must_send(&self) -> bool {
+        matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+    }
+
+    /// What is left of the time.
+    pub(super) fn left(&self) -> Duration {
+        self.limit.left()
+    }
+
+    pub(super) fn wait_to_send(&self) -> Woken {
+        wait_for(self.stream, PollFlags::OUT, self.limit.until, self.limit.interrupt)
+    }
+
+    pub(super) fn wait(&self, until: Instant) -> Woken {
+        wait(self.session, self.stream, until.min(self.limit.until), self.limit.interrupt)
+    }
+
+    /// What an error of libssh2 says to a person.
+    pub(super) fn trouble(&self, error: &ssh2::Error, doing: &str) -> Trouble {
+        let what = if error.code() == ErrorCode::Session(-9) {
+            if self.limit.is_interrupted() {
+                "interrupted".to_owned()
+            } else {
+                "no answer in time".to_owned()
+            }
+        } else {
+            error.message().to_lowercase()
+        };
+        Trouble { kind: TroubleKind::Connection, message: format!("{}: {what}, {doing}", self.shown) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    Socket,
+    Interrupted,
+    TimedOut,
+}
+
+fn wait(session: &Session, stream: &TcpStream, until: Instant, interrupt: Option<&Interrupt>) -> Woken {
+    let events = match session.block_directions() {
+        BlockDirections::Outbound => PollFlags::OUT,
+        BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+        BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
+    };
+    wait_for(stream, events, until, interrupt)
+}
+
+fn wait_for(stream: &TcpStream, events: PollFlags, until: Instant, interrupt: Option<&Interrupt>) -> Woken {
+    // An acknowledgement that is held back would hold back a server that waits for it before it sends more (sshd after
+    // a login). Sending undoes this, so it is asked for each time.
+    let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+    let mut descriptors = vec![PollFd::new(stream, events)];
+    descriptors.extend(interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut descriptors, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) if left.is_zero() => return Woken::TimedOut,
+            Ok(0) => {}
+            Err(_) => return Woken::TimedOut,
+            Ok(_) if descriptors.get(1).is_some_and(|interrupt| !interrupt.revents().is_empty()) => {
+                return Woken::Interrupted;
+            }
+            Ok(_) => return Woken::Socket,
+        }
+    }
+}
+
+/// Whether an error says something of the connection, and so nothing of what was tried on it.
+pub(super) fn is_lost(error: &ssh2::Error) -> bool {
+    match error.code() {
+        // Our own limit.
+        ErrorCode::Session(-9) => error.message() == TIME_LIMIT,
+        ErrorCode::Session(-7 | -13 | -43 | -45) => true,
+        _ => false,
+    }
+}
+
+/// Finds the host's address and connects to it. The name is looked up on a thread of its own, for that cannot be given a
+/// time limit.
+fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
+    let trouble = |message: String| Trouble { kind: TroubleKind::Connection, message };
+    let shown = &target.shown;
+    let done = Interrupt::new().map_err(|error| trouble(format!("{shown}: {error}")))?;
+    let answer: Arc<Mutex<Option<io::Result<TcpStream>>>> = Arc::default();
+    {
+        let (done, answer, target) = (done.clone(), Arc::clone(&answer), target.clone());
+        let until = limit.until;
+        std::thread::spawn(move || {
+            let result = connect_any(&target, until);
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            done.raise();
+        });
+    }
+    let mut descriptors = vec![PollFd::new(&done, PollFlags::IN)];
+    descriptors.extend(limit.interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
+    loop {
+        let left = limit.left();
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut descriptors, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Ok(0) if !left.is_zero() => continue,
+            _ => {}
+        }
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        return match answer {
+            Some(Ok(stream)) => Ok(stream),
+            Some(Err(error)) => Err(trouble(format!(
+                "cannot reach {} at port {}: {}",
+                target.host,
+                target.port,
+                explain(&error)
+            ))),
+            None if limit.is_interrupted() => Err(trouble(format!("{shown}: interrupted while connecting"))),
+            None => Err(trouble(format!(
+                "cannot reach {} at port {}: no answer in time",
+                target.host, target.port
+            ))),
+        };
+    }
+}
+
+fn connect_any(target: &Target, until: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
+        ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error.to_string().trim_start_matches("failed to lookup address information: ").to_lowercase(),
+    }
+}
+
+fn handshake(
+    session: &mut Session,
+    stream: &TcpStream,
+    limit: Limit<'_>,
+    shown: &str,
+) -> Result<(), Trouble> {
+    loop {
+        match session.handshake() {
+            Ok(()) => return Ok(()),
+            Err(error) if error.code() == EAGAIN => {
+                if wait(session, stream, limit.until, limit.interrupt) == Woken::Socket {
+                    continue;
+                }
+                let what = if limit.is_interrupted() { "interrupted" } else { "no answer in time" };
+                return Err(Trouble {
+                    kind: TroubleKind::Connection,
+                    message: format!("{shown}: {what}, beginning to speak SSH"),
+                });
+            }
+            Err(error) => {
+                return Err(Trouble {
+                    kind: TroubleKind::Connection,
+                    message: format!(
+                        "{shown}: cannot begin to speak SSH: {}",
+                        error.message().to_lowercase()
+                    ),
+                });
+            }
+        }
+    }
+}
