@@ -118,10 +118,10 @@ fn aborted() {
         .expect("it runs");
     wait_for("the second inducer", || sshd.read("log").matches("break.sh").count() == 2);
     wait_for("its report", || scratch.read("target/pisaura/junit.xml").contains("g@127"));
+    wait_for("its healthcheck", || !scratch.read("pid").is_empty());
     run.kill().expect("a kill");
     run.wait().expect("an end");
     // The healthcheck that was waited for is nobody's child now.
-    wait_for("its process", || !scratch.read("pid").is_empty());
     let _ = Command::new("kill").args(["-KILL", scratch.read("pid").trim()]).status();
     let xml = scratch.read("target/pisaura/junit.xml");
     assert!(xml.ends_with("</testsuites>\n"));
