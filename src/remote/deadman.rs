@@ -51,11 +51,10 @@ pub(super) fn arm(arming: &Arming, folder: &str, setsid: bool) -> String {
         ),
         None => String::new(),
     };
-    // No subshell and one `mkdir`, for each process costs a millisecond; what is changed for it is put back.
+    // No subshell and one `mkdir`, for each process costs a millisecond. Our folder is its user's alone, so nobody else can
+    // read what is in it, whatever the umask there says.
     format!(
-        "{there}_pisaura_u=$(umask)\numask 077\n\
-         mkdir -p {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || exit 125\n\
-         {start}umask $_pisaura_u\n",
+        "{there}mkdir -p {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || exit 125\n{start}",
         quote(&arming.reverter.text(folder)),
         quote(&heal(&arming.reverter, folder, &arming.case)),
         quote(&watch),
@@ -70,6 +69,7 @@ fn heal(reverter: &HostScript, folder: &str, case: &str) -> String {
     }
     let revert = format!("{}/revert", case_folder(folder, case));
     heal.push_str(&guarded(&format!("/bin/sh {}", quote(&revert)), ":", folder, case));
+    heal.push_str("wait\n");
     // Whoever heals by hand is the last one here: what no other case needs goes as well.
     let ours = quote(folder);
     heal.push_str(&format!(
@@ -112,8 +112,10 @@ fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
     )
 }
 
-/// A reverter's command with the protocol around it: if the watcher has fired, its word is waited for; if that is good, there
-/// is nothing left to do but to run `watched`. The status is in `_pisaura_s`; after a success the case's folder is gone.
+/// A reverter's command with the protocol around it. If the watcher has fired, its word is waited for; if that is good, there
+/// is nothing left to do but to run `watched`. While `reverting` names this shell the watcher does not fire, so after a
+/// success it is enough to end it; only where that file could not be written, the token is taken first. The status is in
+/// `_pisaura_s`; after a success the case's folder goes, which nobody has to wait for.
 pub(super) fn guarded(command: &str, watched: &str, folder: &str, case: &str) -> String {
     let case = quote(&case_folder(folder, case));
     format!(
@@ -132,9 +134,9 @@ pub(super) fn guarded(command: &str, watched: &str, folder: &str, case: &str) ->
          _pisaura_s=$?\n\
          fi\n\
          if [ $_pisaura_s = 0 ]; then\n\
-         rmdir \"$_pisaura_c/armed\" 2>/dev/null\n\
+         [ -s \"$_pisaura_c/reverting\" ] || rmdir \"$_pisaura_c/armed\" 2>/dev/null\n\
          {{ read -r _pisaura_w <\"$_pisaura_c/watcher\" || [ -n \"$_pisaura_w\" ]; }} 2>/dev/null && kill \"$_pisaura_w\" 2>/dev/null\n\
-         rm -rf \"$_pisaura_c\"\n\
+         rm -rf \"$_pisaura_c\" </dev/null >/dev/null 2>&1 &\n\
          else\n\
          rm -f \"$_pisaura_c/reverting\"\n\
          fi\n"

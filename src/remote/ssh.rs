@@ -89,11 +89,15 @@ impl SshHost {
             return Ok(folder.clone());
         }
         let name = &self.folder_name;
-        // A home that cannot be written to is no reason to do without a folder.
+        // A home that cannot be written to is no reason to do without a folder; but in /tmp, one that bears our name may be
+        // somebody else's.
         let text = format!(
-            "umask 077\nfor base in \"$HOME/{FOLDER}\" \"${{TMPDIR:-/tmp}}/{FOLDER}-${{USER:-$LOGNAME}}\"; do\n\
-             if mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" 2>/dev/null && cd \"$base/{name}\"; then pwd; command -v setsid >/dev/null 2>&1 && echo setsid; exit 0; fi\n\
-             done\necho 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
+            "umask 077\n\
+             found() {{ cd \"$1\" && pwd && {{ ! command -v setsid >/dev/null 2>&1 || echo setsid; }}; exit 0; }}\n\
+             mkdir -p \"$HOME/{FOLDER}/{name}\" 2>/dev/null && found \"$HOME/{FOLDER}/{name}\"\n\
+             base=${{TMPDIR:-/tmp}}/{FOLDER}-${{USER:-$LOGNAME}}\n\
+             mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" && found \"$base/{name}\"\n\
+             echo 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
         );
         let (end, stdout, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
         // What a shell's own settings print comes before.
