@@ -139,6 +139,7 @@ pub fn main() -> ExitCode {
 }
 
 fn parse(command: clap::Command) -> Result<Options, ExitCode> {
+    let command = run::without_empty_variables(command);
     let parsed = command.try_get_matches().and_then(|matches| Options::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let _ = error.print();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use pisaura::harness::{self, Face, Options};
 use pisaura::run::RunOptions;
 
@@ -32,7 +32,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Pisaura::parse().command {
+    let matches = pisaura::run::without_empty_variables(Pisaura::command()).get_matches();
+    let pisaura = match Pisaura::from_arg_matches(&matches) {
+        Ok(pisaura) => pisaura,
+        Err(error) => error.exit(),
+    };
+    match pisaura.command {
         Command::Run(options) => harness::go(*options, Face::Program),
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => harness::check(&options),

@@ -187,7 +187,8 @@ impl Terminal {
         }
         let columns =
             rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
-        let taken = self.shown.map_or(0, |(_, columns)| columns);
+        // A name that is longer than a line goes on in the next one.
+        let taken = self.shown.map_or(0, |(_, taken)| taken % columns.max(1));
         let room = columns.saturating_sub(taken + 1);
         if room < 12 {
             return;

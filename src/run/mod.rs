@@ -24,7 +24,7 @@ mod options;
 mod signals;
 
 pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
-pub use options::{JunitFlavor, RunOptions};
+pub use options::{JunitFlavor, RunOptions, without_empty_variables};
 
 use access::AccessMaker;
 use locks::{Locked, Locks};

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::{Arg, Args, Command, ValueEnum};
 
 /// Pisaura's own flags.
 #[derive(Args, Clone, Debug)]
@@ -66,6 +66,14 @@ pub enum JunitFlavor {
     Jenkins,
     /// With the book's file as attribute of each case
     Gitlab,
+}
+
+/// A command line that takes a variable that is set but empty for one that is not set, as a CI has many of.
+pub fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 impl RunOptions {

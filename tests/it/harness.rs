@@ -507,6 +507,26 @@ fn each_flag_has_a_variable() {
         "{}",
         strict.stdout
     );
+    // Set but empty is not set.
+    let mut empty = scratch.command(&harness());
+    for name in [
+        "MASTER",
+        "FATEBOOKS",
+        "OUTPUT",
+        "JUNIT",
+        "JUNIT_FOR",
+        "TAG",
+        "FAIL_FAST",
+        "DRY_RUN",
+        "STRICT",
+        "TEST_THREADS",
+        "NOCAPTURE",
+        "SHOW_OUTPUT",
+    ] {
+        empty.env(format!("PISAURA_{name}"), "");
+    }
+    let ran = Ran::of(empty.arg("--list"), &scratch);
+    assert!(ran.stdout.ends_with("5 tests, 0 benchmarks\n"), "{}", ran.stderr);
     drop(sshd);
 }
 
