@@ -59,11 +59,23 @@ impl Setup {
         self.scratch.harness(&[])
     }
 
+    /// Compares the JUnit element, whole; `TOLD` in it stands for what the terminal tells.
+    #[track_caller]
+    fn check_element(&self, told: &str, junit: &str) {
+        let port = self.sshd.port.to_string();
+        let xml =
+            steady(&self.scratch.read("target/pisaura/junit.xml"), &self.scratch).replace(&port, "PORT");
+        let (_, element) = xml.split_once("<testcase ").unwrap_or_else(|| panic!("no case in {xml}"));
+        let (element, _) = element.split_once("</testcase>").expect("an end");
+        let junit = junit.replace("TOLD", &told.replace(&port, "PORT"));
+        let head = "name=\"f@127.0.0.1:PORT\" time=\"T\" classname=\"pisaura.b.127_0_0_1:PORT\">";
+        assert_eq!(element, format!("{head}{junit}"), "{xml}");
+    }
+
     /// Runs it, and compares exit code, libtest's line, the failure's text, the JUnit element's beginning and what ran.
     #[track_caller]
     fn check(&self, keys: &str, code: i32, line: &str, told: &str, junit: &str, log: &str) {
         let ran = self.run(keys);
-        let name = format!("b::f@127.0.0.1:{}", self.sshd.port);
         let shown = "b::f@127.0.0.1:PORT";
         assert_eq!(ran.line(shown), line, "{}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.code, Some(code));
@@ -75,14 +87,7 @@ impl Setup {
             )
         };
         assert_eq!(ran.failure(shown), told, "{}", ran.stdout);
-        let xml = self.scratch.read("target/pisaura/junit.xml");
-        let element = steady(&xml, &self.scratch).replace(&self.sshd.port.to_string(), "PORT");
-        let (_, element) =
-            element.split_once("<testcase ").unwrap_or_else(|| panic!("no case {name} in {xml}"));
-        let (element, _) = element.split_once("</testcase>").expect("an end");
-        let junit = junit.replace("TOLD", &told);
-        let head = "name=\"f@127.0.0.1:PORT\" time=\"T\" classname=\"pisaura.b.127_0_0_1:PORT\">";
-        assert_eq!(element, format!("{head}{junit}"), "{xml}");
+        self.check_element(&told, junit);
         assert_eq!(self.sshd.read("log"), log);
         let left: Vec<_> = std::fs::read_dir(self.sshd.home())
             .expect("a home")
@@ -303,7 +308,8 @@ fn botched_by_the_connection() {
         "{}",
         ran.stdout
     );
-    assert_eq!(ran.code, Some(101));
+    assert_eq!((ran.code, ran.line("b::f@127.0.0.1:PORT").as_str()), (Some(101), "FAILED"));
+    setup.check_element(&told, &element("error", "ConnectionFailed", &message));
 }
 
 fn botched_by_no_answer() {
@@ -332,27 +338,35 @@ fn unreverted() {
     let shown = "b::f@127.0.0.1:PORT";
     assert_eq!((ran.code, ran.line(shown).as_str()), (Some(101), "FAILED"));
     let told = ran.failure(shown);
-    let findings: Vec<&str> = told.lines().take(2).collect();
-    assert_eq!(
-        findings,
-        [
-            format!("unreverted: the reverter did not succeed, tried {tried} times: exit status 9: the host may still be broken").as_str(),
-            "succumbed: the healthcheck said no during the failure (exit status 3)",
-        ]
+    let heal =
+        told.lines().find_map(|line| line.strip_prefix("heal the host: ")).expect("a command").to_owned();
+    let message = format!(
+        "unreverted: the reverter did not succeed, tried {tried} times: exit status 9: the host may still be broken"
     );
+    let rows = table(&[
+        ("1 healthcheck before", "ok"),
+        ("2 prepare", "ok"),
+        ("2 inducer", "ok"),
+        ("3 healthcheck during", "exit status 3"),
+        ("4 reverter", &format!("exit status 9, tried {tried} times")),
+    ]);
+    assert_eq!(
+        told,
+        format!(
+            "{message}\nsuccumbed: the healthcheck said no during the failure (exit status 3)\n{rows}\n  \
+             3 healthcheck during, stderr:\n    | no at --step=2\n\n  4 reverter, stderr:\n    | cannot\n\n\
+             heal the host: {heal}\n\nfatebooks/b/fatebook.yaml:6\n\
+             repeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT"
+        )
+    );
+    setup.check_element(&told, &element("error", "Unreverted", &message));
     // The end of the run shouts it, and the command that it names heals the host.
     assert!(ran.stderr.contains("!!! A HOST IS LEFT UNREVERTED, and may still be broken:\n!!!   127.0.0.1:PORT by b::f@127.0.0.1:PORT\n!!!     to heal it: ssh -p "), "{}", ran.stderr);
-    let heal = told.lines().find_map(|line| line.strip_prefix("heal the host: ")).expect("a command");
     let script = heal.rsplit(' ').next().expect("a script");
     std::fs::write(setup.sshd.home().join("log"), "").expect("a log");
     let script = script.replace("DIR", &setup.scratch.path().display().to_string());
     std::process::Command::new("sh").arg(script).env("HOME", setup.sshd.home()).status().expect("sh runs");
     assert_eq!(setup.sshd.read("log"), "tried\n");
-    let xml = setup.scratch.read("target/pisaura/junit.xml");
-    assert!(
-        xml.contains("<error type=\"Unreverted\" message=\"unreverted: the reverter did not succeed"),
-        "{xml}"
-    );
 }
 
 fn skipped() {
