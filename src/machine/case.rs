@@ -200,6 +200,9 @@ impl CaseMachine {
         if self.step == Step::Revert {
             return self.revert_ended(now, &end);
         }
+        if matches!(&end, StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Arming) {
+            return self.not_begun(now, &end);
+        }
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
             let is_last = !self.step.is_healthcheck()
@@ -238,6 +241,18 @@ impl CaseMachine {
                 self.begin(now, Step::Revert)
             }
         }
+    }
+
+    /// The inducer was not begun, so there is nothing to heal, and nobody is told of a host that may be broken.
+    fn not_begun(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
+        self.judge(now, end);
+        if self.interrupted {
+            self.note_interrupt("before the inducer");
+        }
+        self.clean = true;
+        let mut actions = vec![CaseAction::NoteReverted];
+        actions.extend(self.settle());
+        actions
     }
 
     fn healthcheck_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {

@@ -93,7 +93,10 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
         CaseAction::Perform { step, .. } => {
             for end in ends(step) {
                 let mut path = path.clone();
-                path.performed.push((step, end.is_success()));
+                // An inducer for which nothing could be left on the host was not begun.
+                if end != failed(TroubleKind::Arming) {
+                    path.performed.push((step, end.is_success()));
+                }
                 path.told.push_str(&format!("{step}: "));
                 let later = now + Duration::from_millis(300);
                 if end == StepEnd::Interrupted && path.interrupted {
@@ -137,6 +140,9 @@ fn ends(step: Step) -> Vec<StepEnd> {
     ];
     if step.is_healthcheck() {
         ends.extend([exited(127), StepEnd::Exited(Exit::Signal("KILL".to_owned()))]);
+    }
+    if step == Step::Induce {
+        ends.push(failed(TroubleKind::Arming));
     }
     // A reverter is never interrupted.
     ends.push(if step == Step::Revert { StepEnd::HealedByItself } else { StepEnd::Interrupted });

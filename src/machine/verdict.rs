@@ -132,6 +132,8 @@ pub enum TroubleKind {
     Login,
     /// A script could not be brought to the host.
     Upload,
+    /// What heals the host could not be left there, so the inducer was not begun.
+    Arming,
     /// A process could not be started.
     Start,
     /// A step took longer than its time limit.
@@ -160,6 +162,7 @@ impl fmt::Display for TroubleKind {
             Self::HostKey => "HostKeyRefused",
             Self::Login => "LoginFailed",
             Self::Upload => "UploadFailed",
+            Self::Arming => "ArmingFailed",
             Self::Start => "StartFailed",
             Self::Timeout => "TimeLimit",
             Self::Inducer => "InducerFailed",
