@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry};
-use crate::machine::{CaseId, CasePlan};
+use crate::machine::{CaseId, CasePlan, digits_of};
 use crate::remote::{Arming, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
 
 use super::workplace::place_in_workplace;
@@ -91,7 +91,7 @@ impl Assignment {
         workplace: &Path,
     ) -> Self {
         let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
-        let key = case_key(name);
+        let key = digits_of(name);
         let hosts: Vec<&str> = book.hosts.iter().map(|host| host.host.as_str()).collect();
         let mut env: Vec<(String, String)> =
             fate.env.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
@@ -210,19 +210,6 @@ fn folder_name(source: &Path) -> String {
     let plain = source.strip_prefix(".").unwrap_or(source);
     match plain.components().count() {
         1 => name,
-        _ => format!("{}-{name}", hash(&source.to_string_lossy())),
+        _ => format!("{}-{name}", digits_of(&source.to_string_lossy())),
     }
-}
-
-/// Short, the same in every run, and of no meaning.
-fn case_key(name: &str) -> String {
-    hash(name)
-}
-
-/// FNV-1a.
-fn hash(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }

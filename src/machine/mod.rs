@@ -6,11 +6,13 @@
 mod case;
 mod event;
 mod gate;
+mod names;
 mod output;
 mod verdict;
 
 pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan};
 pub use event::{CaseId, CaseOutcome, CaseReport, RunEvent, StepRecord};
 pub use gate::{Gate, GateCase, Skipped};
+pub use names::{digits_of, file_name};
 pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
 pub use verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst};

@@ -37,10 +37,8 @@ pub struct SshHost {
     brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
     /// Whether the host has `setsid`, by which the dead man's switch gets a session of its own without a channel of its own.
     setsid: bool,
-    /// How many files were put outside of our folder.
+    /// How many files were to be put outside of our folder.
     staged: usize,
-    /// Whether any were.
-    installed: bool,
 }
 
 impl SshHost {
@@ -56,7 +54,6 @@ impl SshHost {
             brought: HashMap::new(),
             setsid: false,
             staged: 0,
-            installed: false,
         })
     }
 
@@ -278,7 +275,6 @@ impl SshHost {
                 quote(staged)
             ));
         }
-        self.installed = true;
         let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
         if end.is_success() {
             return Ok(());
@@ -367,7 +363,7 @@ impl SshHost {
 
     fn cannot_arm(&self, folder: &str, why: &str) -> Trouble {
         Trouble {
-            kind: TroubleKind::Upload,
+            kind: TroubleKind::Arming,
             message: format!(
                 "{}: cannot leave what heals the host in {folder}, so nothing was broken: {why}",
                 self.target.shown
@@ -484,7 +480,7 @@ impl Remote for SshHost {
         };
         self.connect(limit)?;
         let mut text = format!("F={}\ncd / || exit 1\n", quote(&folder));
-        if self.installed {
+        if self.staged > 0 {
             text.push_str(
                 "for p in \"$F\"/.put-*; do [ -e \"$p\" ] || continue; n=${p##*/.put-}; path=$(cat \"$p\")\n\
                  if [ -e \"$F/.was-$n\" ] || [ -L \"$F/.was-$n\" ]; then mv -f -- \"$F/.was-$n\" \"$path\"; else rm -f -- \"$path\"; fi; done\n\
@@ -505,7 +501,7 @@ impl Remote for SshHost {
         }
         self.folder = None;
         self.brought.clear();
-        self.installed = false;
+        self.staged = 0;
         Ok(())
     }
 

@@ -11,10 +11,10 @@ use junit_report::{
     Duration as JunitDuration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuiteBuilder,
 };
 
-use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict};
+use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict, file_name};
 
+use super::CaseInfo;
 use super::tell::{Repeat, failure_text, headline, strip_escapes, success_text};
-use super::{CaseInfo, file_name};
 
 /// A report that takes longer than this to write is not written each time, …
 const WRITING_QUICK: Duration = Duration::from_millis(20);

@@ -7,9 +7,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::machine::{CaseId, RunEvent};
+use crate::machine::{CaseId, RunEvent, file_name};
 
-use super::{CaseInfo, file_name};
+use super::CaseInfo;
 
 /// The logs of the cases that run.
 #[derive(Debug)]

@@ -167,16 +167,3 @@ impl Reporters {
         self.terminal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// A name as part of a file's name: short, and different for different names.
-fn file_name(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || "-_@.".contains(c) { c } else { '_' })
-        .take(60)
-        .collect();
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{plain}-{:08x}", hash as u32)
-}

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
+use crate::machine::file_name;
+
 /// Names another folder for the locks, where the machine's temporary one will not do.
 const VARIABLE: &str = "PISAURA_LOCKS";
 
@@ -67,15 +69,7 @@ impl Locks {
     }
 
     fn open(&self, key: &str) -> Result<File, String> {
-        let mut name: String = key
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .take(80)
-            .collect();
-        // What was replaced or cut off still tells two keys apart.
-        let hash = key.bytes().fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte));
-        name.push_str(&format!("-{hash:016x}"));
-        let path = self.folder.join(name);
+        let path = self.folder.join(file_name(key));
         let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32;
         let open = |create: bool, write: bool| {
             OpenOptions::new()

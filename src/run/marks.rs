@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::machine::Verdict;
+use crate::machine::{Verdict, file_name};
 
 use super::cases::Case;
 use super::options::RunOptions;
@@ -68,11 +68,7 @@ impl Marks {
 }
 
 fn mark(folder: &Path, scope: &str, what: &str) -> PathBuf {
-    let name: String =
-        what.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(80).collect();
-    // What was replaced or cut off still tells two of them apart.
-    let hash = what.bytes().fold(5381u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte));
-    folder.join(format!("closed-{scope}-{name}-{hash:016x}"))
+    folder.join(format!("closed-{scope}-{}", file_name(what)))
 }
 
 fn remove_other_runs(all: &Path, run: &str) {
