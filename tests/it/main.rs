@@ -9,7 +9,9 @@ mod bad_books;
 mod common;
 mod deadman;
 mod format;
+mod gate;
 mod harness;
+mod host_keys;
 mod house;
 mod interrupts;
 mod junit;
@@ -25,7 +27,9 @@ fn main() -> std::process::ExitCode {
         bad_books::tests(),
         deadman::tests(),
         format::tests(),
+        gate::tests(),
         harness::tests(),
+        host_keys::tests(),
         house::tests(),
         interrupts::tests(),
         junit::tests(),

@@ -16,12 +16,6 @@ pub fn tests() -> Vec<Trial> {
         test("ssh::user_from_the_host_entry", user_from_the_host_entry),
         needing("ssh::password", is_root(), "needs to be root, to make a user with a password", password),
         test("ssh::nothing_to_log_in_with", nothing_to_log_in_with),
-        test("ssh::host_key_unknown", host_key_unknown),
-        test("ssh::host_key_changed", host_key_changed),
-        test("ssh::host_key_revoked", host_key_revoked),
-        test("ssh::host_key_accepted_when_new", host_key_accepted_when_new),
-        test("ssh::host_key_not_checked", host_key_not_checked),
-        test("ssh::host_key_forms", host_key_forms),
         test("ssh::arguments_arrive_byte_for_byte", arguments_arrive),
         test("ssh::shell_text", shell_text),
         test("ssh::scripts_of_one_name_are_told_apart", scripts_of_one_name),
@@ -45,7 +39,7 @@ pub fn tests() -> Vec<Trial> {
 const FAILURE: &str =
     "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], timeout: 20s}";
 
-fn setup() -> (Scratch, Sshd) {
+pub fn setup() -> (Scratch, Sshd) {
     setup_with("")
 }
 
@@ -56,7 +50,7 @@ fn setup_with(config: &str) -> (Scratch, Sshd) {
 }
 
 /// Runs a case with these keys of `ssh`, and says how it went, in a line.
-fn run_with(scratch: &Scratch, sshd: &Sshd, ssh: &str, host: &str) -> String {
+pub fn run_with(scratch: &Scratch, sshd: &Sshd, ssh: &str, host: &str) -> String {
     let book = format!("service: s\nhosts: ['{host}:{}']\nssh: {ssh}\nfailures:\n{FAILURE}\n", sshd.port);
     scratch.write("fatebooks/b/fatebook.yaml", book);
     outcome(&scratch.pisaura(&["run"]))
@@ -127,6 +121,15 @@ fn passphrases() {
     }
 }
 
+/// Runs a case with nothing to log in with but an ssh-agent.
+fn run_with_agent(scratch: &Scratch, sshd: &Sshd, socket: &std::path::Path) -> Ran {
+    let ssh = ssh_keys(sshd, "username: ''");
+    let book = format!("service: s\nhosts: ['127.0.0.1:{}']\nssh: {ssh}\nfailures:\n{FAILURE}\n", sshd.port);
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    let program = crate::common::program();
+    Ran::of(scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", socket), scratch)
+}
+
 fn agent() {
     let (scratch, sshd) = setup();
     let socket = sshd.join("agent");
@@ -144,14 +147,7 @@ fn agent() {
             Command::new("ssh-add").arg("-q").arg(sshd.join(key)).env("SSH_AUTH_SOCK", &socket).status();
         assert!(status.expect("ssh-add runs").success());
     }
-    let book = format!(
-        "service: s\nhosts: ['127.0.0.1:{}']\nssh: {}\nfailures:\n{FAILURE}\n",
-        sshd.port,
-        ssh_keys(&sshd, "username: ''")
-    );
-    scratch.write("fatebooks/b/fatebook.yaml", book);
-    let program = crate::common::program();
-    let ran = Ran::of(scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", &socket), &scratch);
+    let ran = run_with_agent(&scratch, &sshd, &socket);
     let _ = agent.kill();
     let _ = agent.wait();
     assert_eq!(outcome(&ran), "exit 0", "{}", ran.stdout);
@@ -253,115 +249,6 @@ fn nothing_to_log_in_with() {
             "botched: prepare: 127.0.0.1:PORT does not let `{user}` in: tried the password (the host takes none). It takes publickey"
         )
     );
-}
-
-/// Runs a case with this file of known hosts.
-fn run_knowing(scratch: &Scratch, sshd: &Sshd, known: &str, more: &str) -> String {
-    scratch.write("known", known);
-    let ssh = format!(
-        "{{identity_file: '{}/identity', known_hosts: '{}/known'{more}}}",
-        sshd.path().display(),
-        scratch.path().display()
-    );
-    let outcome = run_with(scratch, sshd, &ssh, "127.0.0.1");
-    // Fingerprints differ from run to run.
-    let mut steady = String::new();
-    for word in outcome.split_inclusive(' ') {
-        steady.push_str(if word.starts_with("SHA256:") { "SHA256:X, " } else { word });
-    }
-    steady.replace(&sshd.port.to_string(), "PORT").replace(&scratch.path().display().to_string(), "DIR")
-}
-
-fn public_key(sshd: &Sshd, name: &str) -> String {
-    let line = fs::read_to_string(sshd.join(&format!("{name}.pub"))).expect("a key");
-    line.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-fn host_key_unknown() {
-    let (scratch, sshd) = setup();
-    let other = format!("other.host {}\n\n# a comment\n", public_key(&sshd, "host_ed25519"));
-    for known in ["", "garbage\n", &other] {
-        assert_eq!(
-            run_knowing(&scratch, &sshd, known, ""),
-            "botched: prepare: the host key of [127.0.0.1]:PORT is not known: it shows ssh-ed25519 SHA256:X, and DIR/known \
-             has none for it. If that is the right one, `ssh-keyscan -p PORT 127.0.0.1 >> DIR/known` adds it, and \
-             `host_key_check: accept-new` would"
-        );
-    }
-}
-
-fn host_key_changed() {
-    let (scratch, sshd) = setup();
-    let line = format!("# first\n[127.0.0.1]:{} {}\n", sshd.port, public_key(&sshd, "identity"));
-    for policy in ["", ", host_key_check: accept-new"] {
-        assert_eq!(
-            run_knowing(&scratch, &sshd, &line, policy),
-            "botched: prepare: the host key of [127.0.0.1]:PORT is not the known one: it shows ssh-ed25519 SHA256:X, and \
-             DIR/known has another in line 2 (ssh-ed25519). Either the host was set up anew, or this is another host. If \
-             you know which, `ssh-keygen -R '[127.0.0.1]:PORT' -f DIR/known` forgets the old key"
-        );
-    }
-}
-
-fn host_key_revoked() {
-    let (scratch, sshd) = setup();
-    let key = public_key(&sshd, "host_ed25519");
-    let known = format!("[127.0.0.1]:{0} {key}\n@revoked * {key}\n", sshd.port);
-    assert_eq!(
-        run_knowing(&scratch, &sshd, &known, ", host_key_check: accept-new"),
-        "botched: prepare: [127.0.0.1]:PORT shows the host key ssh-ed25519 SHA256:X, which is revoked in line 2 of DIR/known"
-    );
-}
-
-fn host_key_accepted_when_new() {
-    let (scratch, sshd) = setup();
-    assert_eq!(
-        run_knowing(&scratch, &sshd, "other.host ssh-ed25519 AAAA\n", ", host_key_check: accept-new"),
-        "exit 0"
-    );
-    let known = scratch.read("known");
-    assert_eq!(
-        known,
-        format!(
-            "other.host ssh-ed25519 AAAA\n[127.0.0.1]:{} {}\n",
-            sshd.port,
-            public_key(&sshd, "host_ed25519")
-        )
-    );
-    // From now on it is known.
-    assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0");
-}
-
-fn host_key_not_checked() {
-    let (scratch, sshd) = setup();
-    assert_eq!(run_knowing(&scratch, &sshd, "", ", host_key_check: off"), "exit 0");
-    assert_eq!(scratch.read("known"), "");
-}
-
-fn host_key_forms() {
-    let (scratch, sshd) = setup();
-    let port = sshd.port;
-    for (what, line) in [
-        ("a list", format!("a,[127.0.0.1]:{port},b {}", public_key(&sshd, "host_ed25519"))),
-        ("a pattern", format!("[127.*]:{port} {}", public_key(&sshd, "host_ed25519"))),
-        ("another type of key only", format!("[127.0.0.1]:{port} {}", public_key(&sshd, "host_ecdsa"))),
-        ("RSA only", format!("[127.0.0.1]:{port} {} a comment", public_key(&sshd, "host_rsa"))),
-    ] {
-        assert_eq!(run_knowing(&scratch, &sshd, &format!("{line}\n"), ""), "exit 0", "{what}");
-    }
-    scratch.write("known", format!("[127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519")));
-    let hashed = Command::new("ssh-keygen")
-        .args(["-q", "-H", "-f"])
-        .arg(scratch.join("known"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(hashed.expect("ssh-keygen runs").success());
-    let known = scratch.read("known");
-    assert!(known.starts_with("|1|"), "{known}");
-    assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0", "hashed");
-    let negated = format!("[127.*]:{port},![127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519"));
-    assert!(run_knowing(&scratch, &sshd, &negated, "").contains("is not known"));
 }
 
 fn arguments_arrive() {
@@ -695,14 +582,24 @@ fn program_that_heals() {
     let (scratch, sshd) = setup();
     let failure = "  - {name: f, inducer: [break.sh], reverter: [no-such-program], healthcheck: [check.sh], timeout: 1s, deadman: 4s}";
     let ran = run_case(&scratch, &sshd, failure);
-    let told = outcome(&ran);
-    assert!(
-        ran.stdout.contains(
-            "so nothing was broken: the host has no program `no-such-program`, which is to heal it"
-        ),
-        "{told}"
+    assert_eq!(
+        outcome(&ran),
+        format!(
+            "botched: inducer: 127.0.0.1:PORT: cannot leave what heals the host in {}, so nothing was broken: \
+             the host has no program `no-such-program`, which is to heal it",
+            folder_in(&ran)
+        )
     );
+    // So nobody is told of a host that may be broken, and nothing is tried again.
+    assert!(ran.code == Some(3) && !ran.stderr.contains("UNREVERTED"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("reverter"), "{}", ran.stdout);
     assert_eq!(sshd.read("log"), "");
+}
+
+/// The folder of ours that a message names.
+fn folder_in(ran: &Ran) -> String {
+    let (_, rest) = ran.stdout.split_once("heals the host in ").expect("a folder");
+    rest.split(',').next().expect("its end").to_owned()
 }
 
 fn heal_command() {
@@ -728,13 +625,6 @@ fn silent_agent() {
     let (scratch, sshd) = setup();
     let socket = scratch.join("agent");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    let book = format!(
-        "service: s\nhosts: ['127.0.0.1:{}']\nssh: {}\nfailures:\n{FAILURE}\n",
-        sshd.port,
-        ssh_keys(&sshd, "username: ''")
-    );
-    scratch.write("fatebooks/b/fatebook.yaml", book);
-    let program = crate::common::program();
-    let ran = Ran::of(scratch.command(&program).arg("run").env("SSH_AUTH_SOCK", &socket), &scratch);
+    let ran = run_with_agent(&scratch, &sshd, &socket);
     assert!(outcome(&ran).contains("tried the ssh-agent (it does not answer: "), "{}", ran.stdout);
 }
