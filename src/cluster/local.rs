@@ -73,7 +73,8 @@ fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, l
                     executor = Some((made, workplace));
                 }
                 Err(error) => {
-                    let message = format!("cannot make a working folder for the book: {error}");
+                    let message = Redactor::new(&order.book.secret_values)
+                        .clean(&format!("cannot make a working folder for the book: {error}"));
                     let outcome = CaseOutcome::botched("StartFailed", message);
                     observer(RunEvent::Settled { case: order.id, outcome });
                 }

@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::fatebook::{Fatebook, ends_like_windows};
+use crate::fatebook::{Fatebook, Resource, ends_like_windows};
+use crate::remote::fetch;
 
 /// Where files of a book that lie outside of its folder are put.
 const OUTSIDE: &str = ".pisaura-outside";
@@ -22,16 +23,18 @@ pub struct Workplace {
 
 impl Workplace {
     /// Copies the book's folder, its resources and its scripts to a new folder.
-    /// Fails, naming the file, if one cannot be read or the disk is full.
+    /// Fails, naming the file or URL, if one cannot be read or the disk is full.
     pub fn open(book: &Fatebook) -> io::Result<Self> {
         let folder = OwnedFolder::new()?;
         copy(&book.folder, folder.path(), 0)?;
         for resource in &book.resources {
-            if let Some(name) = resource.file_name() {
-                let source = book.folder.join(resource);
-                if let Placed::Outside(_) = placed(resource) {
-                    copy(&source, &folder.path().join(name), 0)?;
+            match resource {
+                Resource::Path(path) => {
+                    if let (Placed::Outside(_), Some(name)) = (placed(path), path.file_name()) {
+                        copy(&book.folder.join(path), &folder.path().join(name), 0)?;
+                    }
                 }
+                Resource::Url { url, name } => fetch(url, &folder.path().join(name))?,
             }
         }
         for fate in &book.fates {

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::model::{Command, CommandStyle, ScriptFile};
+use super::model::{Command, CommandStyle, Resource, ScriptFile};
 use super::node::Node;
 use super::problem::{Place, nearest};
 use super::read::Reader;
@@ -63,7 +63,7 @@ impl Reader<'_> {
         &mut self,
         node: Option<&Node>,
         name: &str,
-        resources: &[PathBuf],
+        resources: &[Resource],
     ) -> Option<Command> {
         let (words, place) = self.command_words(node, name)?;
         let Some(first) = words[0].as_literal().map(str::to_owned) else {
@@ -99,7 +99,7 @@ impl Reader<'_> {
     }
 
     /// A command that runs where the executor runs.
-    pub(super) fn healthcheck(&mut self, node: Option<&Node>, resources: &[PathBuf]) -> Option<Command> {
+    pub(super) fn healthcheck(&mut self, node: Option<&Node>, resources: &[Resource]) -> Option<Command> {
         let (words, place) = self.command_words(node, "healthcheck")?;
         let first = words[0].as_literal().unwrap_or("").to_owned();
         let (style, offset, script) = first_word(&first);
@@ -139,7 +139,7 @@ impl Reader<'_> {
 
     /// The file of the book that a script's path means: at that path from the book's folder, else of that base name in the
     /// folder, in `resources`, or at the absolute path itself.
-    fn find(&self, script: &str, resources: &[PathBuf]) -> Option<PathBuf> {
+    fn find(&self, script: &str, resources: &[Resource]) -> Option<PathBuf> {
         let path = Path::new(script);
         let base = PathBuf::from(path.file_name()?);
         if path.is_relative() && self.files.stays_inside(path) && self.files.is_file(path) {
@@ -153,6 +153,11 @@ impl Reader<'_> {
             return Some(base);
         }
         for resource in resources {
+            let resource = match resource {
+                Resource::Path(path) => path,
+                Resource::Url { name, .. } if base == Path::new(name) => return Some(base),
+                Resource::Url { .. } => continue,
+            };
             if resource.file_name() == path.file_name() && self.files.is_file(resource) {
                 return Some(resource.clone());
             }

@@ -17,7 +17,7 @@ mod values;
 
 pub use discover::{BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books};
 pub use model::{
-    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel,
+    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource,
     ScriptFile, SshOptions, show_duration,
 };
 pub use problem::{Place, Problem, nearest};

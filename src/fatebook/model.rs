@@ -31,12 +31,43 @@ pub struct Fatebook {
     pub failfast: bool,
     /// The failures, in the file's order.
     pub fates: Vec<Fate>,
-    /// More files for the working folder of the case: absolute paths, or relative to `folder`.
-    pub resources: Vec<PathBuf>,
+    /// More files for the working folder of the case.
+    pub resources: Vec<Resource>,
     /// The values of the variables named in `secrets`, and of `ssh.password` and `ssh.passphrase`: shown nowhere.
     pub secret_values: Vec<String>,
     /// Variables of the environment that the book needs and that are not set.
     pub unset: Vec<String>,
+}
+
+/// One entry of `resources`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A file or folder: an absolute path, or one relative to the book's folder.
+    Path(PathBuf),
+    /// A file that is fetched.
+    Url {
+        /// Where from: `http` or `https`.
+        url: String,
+        /// Its name in the working folder: what follows the last `/` of the URL's path.
+        name: String,
+    },
+}
+
+impl Resource {
+    /// Reads a URL. Fails with what is wrong with it.
+    pub(super) fn parse_url(url: &str) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
+            return Err(format!("`{url}` is neither http nor https: name a URL of those, or a path"));
+        }
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        match path.rsplit_once('/') {
+            Some((_, name)) if !["", ".", ".."].contains(&name) => {
+                Ok(Self::Url { url: url.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(format!("`{url}` names no file: what follows its last `/` is the file's name")),
+        }
+    }
 }
 
 /// One entry of `failures`.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::discover::Reading;
 use super::keys;
 use super::model::{
-    Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, SshOptions, parse_duration,
-    show_duration,
+    Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource, SshOptions,
+    parse_duration, show_duration,
 };
 use super::node::{Node, Value, as_bool};
 use super::problem::{Place, Problem};
@@ -187,9 +187,9 @@ impl<'a> Reader<'a> {
         names
     }
 
-    fn resources(&mut self, node: Option<&Node>) -> Vec<PathBuf> {
+    fn resources(&mut self, node: Option<&Node>) -> Vec<Resource> {
         let Some(node) = node else { return Vec::new() };
-        let wanted = "`resources` is a list of paths";
+        let wanted = "`resources` is a list of paths and URLs";
         let Some(items) = self.list(node, wanted) else {
             return Vec::new();
         };
@@ -199,12 +199,10 @@ impl<'a> Reader<'a> {
                 continue;
             };
             if text.contains("://") {
-                self.problem(
-                    item.place,
-                    format!(
-                        "`{text}` is a URL, which this version does not fetch: put the file beside the book"
-                    ),
-                );
+                match Resource::parse_url(&text) {
+                    Ok(url) => resources.push(url),
+                    Err(message) => self.problem(item.place, message),
+                }
                 continue;
             }
             let path = PathBuf::from(&text);
@@ -216,7 +214,7 @@ impl<'a> Reader<'a> {
                     format!("`{text}` is not there: a path is absolute, or begins at the book's folder"),
                 );
             } else {
-                resources.push(path);
+                resources.push(Resource::Path(path));
             }
         }
         resources
@@ -373,7 +371,7 @@ impl<'a> Reader<'a> {
         &mut self,
         node: Option<&Node>,
         hosts: &[HostEntry],
-        resources: &[PathBuf],
+        resources: &[Resource],
         defaults: &Defaults,
     ) -> Vec<Fate> {
         let Some(node) = node else { return Vec::new() };
@@ -434,7 +432,7 @@ impl<'a> Reader<'a> {
         fields: &Fields<'_>,
         name: String,
         hosts: &[HostEntry],
-        resources: &[PathBuf],
+        resources: &[Resource],
         defaults: &Defaults,
     ) -> Option<Fate> {
         let inducer = self.host_command(fields.get("inducer"), "inducer", resources);

@@ -12,6 +12,7 @@ pub mod child;
 mod connection;
 mod deadman;
 mod exchange;
+mod fetch;
 mod interrupt;
 mod known_hosts;
 mod login;
@@ -19,6 +20,7 @@ mod quote;
 mod script;
 pub mod ssh;
 
+pub use fetch::fetch;
 pub use interrupt::Interrupt;
 pub use login::{Login, Target};
 pub use quote::quote;

@@ -4,7 +4,7 @@
 use libtest_mimic::Trial;
 use pisaura::fatebook::{Deadman, Fatebook, Reading, find_books, schema};
 
-use crate::common::{Ran, Scratch, Sshd, program, test, write_scripts};
+use crate::common::{HttpServer, Ran, Scratch, Sshd, program, test, write_scripts};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         test("format::expect", expect),
         test("format::hosts_of_a_failure", hosts_of_a_failure),
         test("format::resources", resources),
+        test("format::resources_by_url", resources_by_url),
         test("format::scripts_from_beside_the_book", scripts_from_elsewhere),
         test("format::host_programs_are_told_of", host_programs),
         test("format::scripts_know_their_case", scripts_know_their_case),
@@ -377,6 +378,35 @@ fn resources() {
     assert_eq!(run(&scratch, &sshd, "", "").code, Some(1));
     passes(&run(&scratch, &sshd, &top, "inducer: [extra.sh]"));
     assert_eq!(sshd.read("log"), "extra.sh\nheal.sh\n");
+}
+
+fn resources_by_url() {
+    let (scratch, sshd) = setup();
+    let server = HttpServer::start(|path| match path {
+        "/a/numbers.txt?version=2" => Some(b"42\n".to_vec()),
+        "/extra.sh" => Some(b"#!/bin/sh\necho extra.sh >>\"$HOME/log\"\n".to_vec()),
+        _ => None,
+    });
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\n[ \"$(cat numbers.txt)\" = 42 ]\n");
+    let address = server.address.clone();
+    let top = format!("resources: ['http://{address}/a/numbers.txt?version=2', 'http://{address}/extra.sh']");
+    passes(&run(&scratch, &sshd, &top, "inducer: [extra.sh]"));
+    assert_eq!(sshd.read("log"), "extra.sh\nheal.sh\n");
+
+    let top = format!("resources: ['http://{address}/gone.txt']");
+    let gone = run(&scratch, &sshd, &top, "");
+    assert_eq!(gone.code, Some(3));
+    let message = "cannot make a working folder for the book: cannot fetch http://127.0.0.1:PORT/gone.txt: the server says 404 Not Found";
+    assert!(gone.stdout.contains(message), "{}", gone.stdout);
+    drop(server);
+    let nobody = run(&scratch, &sshd, &top, "");
+    let message = "cannot fetch http://127.0.0.1:PORT/gone.txt: error sending request";
+    assert!(
+        nobody.stdout.contains(message) && nobody.stdout.contains("Connection refused"),
+        "{}",
+        nobody.stdout
+    );
+    assert_eq!(sshd.read("log"), "extra.sh\nheal.sh\n", "nothing was broken");
 }
 
 fn scripts_from_elsewhere() {
