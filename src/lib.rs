@@ -78,6 +78,8 @@ pub mod remote;
 #[cfg(feature = "demo")]
 pub mod sandbox;
 
+pub mod mesos;
+
 pub mod machine;
 
 pub mod fatebook;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::executor::{Assignment, BookExecutor, Observer, Workplace};
+use crate::executor::{BookExecutor, Notary, Observer, Workplace};
 use crate::fatebook::Redactor;
-use crate::machine::{CaseOutcome, RunEvent};
+use crate::machine::{CaseId, CaseOutcome, RunEvent};
 use crate::remote::Interrupt;
 
 use super::{Cluster, Order};
@@ -13,6 +14,7 @@ use super::{Cluster, Order};
 /// The cluster that is always there.
 pub struct LocalCluster {
     observer: Observer,
+    ledger: Arc<Ledger>,
     interrupt: Interrupt,
     live_output: bool,
     books: HashMap<String, Sender<Order>>,
@@ -22,7 +24,8 @@ pub struct LocalCluster {
 impl LocalCluster {
     /// A cluster that tells `observer` of its cases and ends them on `interrupt`.
     pub fn new(observer: Observer, interrupt: Interrupt, live_output: bool) -> Self {
-        Self { observer, interrupt, live_output, books: HashMap::new(), opened: 0 }
+        let ledger = Arc::new(Ledger { observer: observer.clone(), waiting: Mutex::default() });
+        Self { observer, ledger, interrupt, live_output, books: HashMap::new(), opened: 0 }
     }
 }
 
@@ -30,10 +33,10 @@ impl Cluster for LocalCluster {
     fn begin(&mut self, order: Order) {
         let sender = self.books.entry(order.book.name.clone()).or_insert_with(|| {
             let (sender, orders) = channel();
-            let (observer, interrupt, live_output) =
-                (self.observer.clone(), self.interrupt.clone(), self.live_output);
+            let (observer, ledger) = (self.observer.clone(), Arc::clone(&self.ledger));
+            let (interrupt, live_output) = (self.interrupt.clone(), self.live_output);
             self.opened += 1;
-            std::thread::spawn(move || serve(&orders, &observer, &interrupt, live_output));
+            std::thread::spawn(move || serve(&orders, &observer, &ledger, &interrupt, live_output));
             sender
         });
         let id = order.id;
@@ -41,6 +44,20 @@ impl Cluster for LocalCluster {
             let outcome = CaseOutcome::botched("ClusterFailed", "the executor of this book has ended");
             (self.observer)(RunEvent::Settled { case: id, outcome });
         }
+    }
+
+    fn noted(&mut self, case: CaseId, result: Result<(), String>) {
+        if let Some(waiting) = self.ledger.waiting().remove(&case) {
+            // It does not wait any more if its executor has broken down.
+            let _ = waiting.send(result);
+        }
+    }
+
+    /// What ended is over here, whether it was written down or not.
+    fn recorded(&mut self, _case: CaseId) {}
+
+    fn interrupt(&mut self) {
+        self.interrupt.raise();
     }
 
     fn close_book(&mut self, book: &str) {
@@ -53,8 +70,35 @@ impl Cluster for LocalCluster {
     }
 }
 
+/// Asks the run to write down which hosts may be dirty, and waits for its answers.
+struct Ledger {
+    observer: Observer,
+    waiting: Mutex<HashMap<CaseId, Sender<Result<(), String>>>>,
+}
+
+impl Ledger {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<CaseId, Sender<Result<(), String>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notary for Ledger {
+    fn note(&self, case: CaseId, heal: String, _interrupt: &Interrupt) -> Result<(), String> {
+        let (answer, arrives) = channel();
+        self.waiting().insert(case, answer);
+        (self.observer)(RunEvent::MayBeDirty { case, heal });
+        arrives.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
+    }
+}
+
 /// One book's executor: carries out cases until no more can come.
-fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, live_output: bool) {
+fn serve(
+    orders: &Receiver<Order>,
+    observer: &Observer,
+    ledger: &Arc<Ledger>,
+    interrupt: &Interrupt,
+    live_output: bool,
+) {
     let _closed = TellOfEnd { observer };
     let mut executor: Option<(BookExecutor, Workplace)> = None;
     for order in orders {
@@ -68,7 +112,7 @@ fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, l
                         book.loglevel,
                         live_output,
                         observer.clone(),
-                        interrupt.clone(),
+                        Arc::clone(ledger) as Arc<dyn Notary>,
                     );
                     executor = Some((made, workplace));
                 }
@@ -81,10 +125,9 @@ fn serve(orders: &Receiver<Order>, observer: &Observer, interrupt: &Interrupt, l
             }
         }
         if let Some((executor, workplace)) = &mut executor {
-            let Order { id, name, book, fate: _, host, access } = &order;
-            let assignment =
-                Assignment::new(*id, name, book, order.fate(), host, access.clone(), workplace.path());
-            executor.carry_out(&assignment, workplace.path());
+            let mut assignment = order.assignment();
+            assignment.access.login = assignment.access.login.completed(&order.book.folder);
+            executor.carry_out(&assignment, workplace.path(), interrupt);
         }
         std::mem::forget(guard);
     }

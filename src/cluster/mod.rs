@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::executor::Access;
+use crate::executor::{Access, Assignment};
 use crate::fatebook::{Fate, Fatebook, HostEntry};
 use crate::machine::CaseId;
 
@@ -32,12 +32,26 @@ impl Order {
     pub fn fate(&self) -> &Fate {
         &self.book.fates[self.fate]
     }
+
+    /// All that is needed to carry it out.
+    pub fn assignment(&self) -> Assignment {
+        Assignment::new(self.id, &self.name, &self.book, self.fate(), &self.host, self.access.clone())
+    }
 }
 
 /// Gives room to cases. News of them come to the observer that it was made with.
 pub trait Cluster {
     /// Carries out a case, after those of its book that it was given before.
     fn begin(&mut self, order: Order);
+
+    /// It is safely written down that the host of this case may be dirty; or it is not, and why.
+    fn noted(&mut self, case: CaseId, result: Result<(), String>);
+
+    /// How this case ended is safely written down.
+    fn recorded(&mut self, case: CaseId);
+
+    /// Nothing new begins, and what runs is ended and reverted.
+    fn interrupt(&mut self);
 
     /// No more cases of this book will come: its hosts are left clean.
     fn close_book(&mut self, book: &str);

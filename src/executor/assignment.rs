@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry};
 use crate::machine::{CaseId, CasePlan, digits_of};
 use crate::remote::{Arming, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
@@ -10,12 +12,14 @@ use crate::remote::{Arming, HostCommand, HostScript, Login, Parcel, Place, Role,
 use super::workplace::place_in_workplace;
 
 /// How to get to the host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Access {
     /// The host.
     pub target: Target,
     /// How to log in.
     pub login: Login,
+    /// The name of our folder there: the same for all of the book's cases on it in this run, and of no other.
+    pub folder: String,
     /// Variables that come with the host.
     pub env: Vec<(String, String)>,
     /// Whether the host is still there when the run is over: a demo host is not.
@@ -23,17 +27,19 @@ pub struct Access {
 }
 
 /// One case, ready to be carried out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Assignment {
     /// Its number in the run.
     pub id: CaseId,
     /// Marks what is this case's on a host: the same in every run, of letters and digits.
     pub key: String,
+    /// Whether it is only to be reverted, since an earlier attempt may have left the host broken.
+    pub only_reverts: bool,
     /// For its machine.
     pub plan: CasePlan,
     /// The host.
     pub access: Access,
-    /// The files that have to be there.
+    /// The files that have to be there; here they lie in the working folder.
     pub parcels: Vec<Parcel>,
     /// Breaks the host; leaves the reverter there as well.
     pub inducer: HostScript,
@@ -50,7 +56,7 @@ pub struct Assignment {
 }
 
 /// A command that runs where the executor runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LocalCommand {
     words: Vec<String>,
     style: CommandStyle,
@@ -80,7 +86,7 @@ impl LocalCommand {
 }
 
 impl Assignment {
-    /// The case of this failure on this host. `workplace` is the working folder; `name` the case's full name.
+    /// The case of this failure on this host; `name` is the case's full name.
     pub fn new(
         id: CaseId,
         name: &str,
@@ -88,7 +94,6 @@ impl Assignment {
         fate: &Fate,
         host: &HostEntry,
         access: Access,
-        workplace: &Path,
     ) -> Self {
         let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
         let key = digits_of(name);
@@ -106,7 +111,7 @@ impl Assignment {
         env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let mut parcels: Vec<Parcel> = Vec::new();
         let mut script = |command: &crate::fatebook::Command, step: &str| {
-            let (command, parcel) = host_command(command, &values, workplace);
+            let (command, parcel) = host_command(command, &values);
             parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
             let mut env = env.clone();
             env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
@@ -129,6 +134,7 @@ impl Assignment {
         };
         Self {
             id,
+            only_reverts: false,
             plan: CasePlan {
                 verify: fate.verify.is_some(),
                 expect: fate.expect,
@@ -153,13 +159,12 @@ impl Assignment {
 fn host_command(
     command: &crate::fatebook::Command,
     values: &CaseValues<'_>,
-    workplace: &Path,
 ) -> (HostCommand, Option<Parcel>) {
     let mut words = command.fill(values);
     let arguments = words.split_off(1.min(words.len()));
     let first = words.pop().unwrap_or_default();
     let script = command.file.as_ref().map(|file| {
-        let source = workplace.join(place_in_workplace(&file.source));
+        let source = place_in_workplace(&file.source);
         if file.named.starts_with('/') {
             let parcel = Parcel { source, destination: file.named.clone() };
             (Place::AsWritten(file.named.clone()), parcel)

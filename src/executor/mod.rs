@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    CaseAction, CaseEvent, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord, Stream,
+    CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord, Stream,
     Trouble, TroubleKind,
 };
 use crate::remote::ssh::SshHost;
-use crate::remote::{Interrupt, Limit, Ran, Remote, child};
+use crate::remote::{Interrupt, Limit, Parcel, Ran, Remote, child};
 
 mod assignment;
 mod log;
@@ -27,6 +27,12 @@ pub use workplace::{OwnedFolder, Workplace};
 /// Where an executor's news go.
 pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
 
+/// Writes down that a host may be dirty from now on.
+pub trait Notary: Send + Sync {
+    /// Answers once that is safe, or with why it is not; an interrupt may end the waiting.
+    fn note(&self, case: CaseId, heal: String, interrupt: &Interrupt) -> Result<(), String>;
+}
+
 /// How long the cleaning up of a host may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
 /// The target of log lines of the level `critical`, which `tracing` does not have.
@@ -37,7 +43,7 @@ pub struct BookExecutor {
     redactor: Redactor,
     loglevel: LogLevel,
     observer: Observer,
-    interrupt: Interrupt,
+    notary: Arc<dyn Notary>,
     /// Whether scripts' output is passed on while they run.
     live_output: bool,
     hosts: HashMap<String, SshHost>,
@@ -52,16 +58,17 @@ impl BookExecutor {
         loglevel: LogLevel,
         live_output: bool,
         observer: Observer,
-        interrupt: Interrupt,
+        notary: Arc<dyn Notary>,
     ) -> Self {
-        Self { redactor, loglevel, observer, interrupt, live_output, hosts: HashMap::new(), kept: Vec::new() }
+        Self { redactor, loglevel, observer, notary, live_output, hosts: HashMap::new(), kept: Vec::new() }
     }
 
-    /// Carries out a case from its beginning to its end in this working folder, and tells the observer of it.
-    pub fn carry_out(&mut self, assignment: &Assignment, workplace: &Path) {
+    /// Carries out a case from its beginning to its end in this working folder, and tells the observer of it. An interrupt
+    /// ends it early, but never before the host is reverted.
+    pub fn carry_out(&mut self, assignment: &Assignment, workplace: &Path, interrupt: &Interrupt) {
         let log = self.logger(assignment);
         (self.observer)(RunEvent::Began { case: assignment.id });
-        let outcome = tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace));
+        let outcome = tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace, interrupt));
         (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
     }
 
@@ -94,14 +101,13 @@ impl BookExecutor {
         )
     }
 
-    fn settle(&mut self, assignment: &Assignment, workplace: &Path) -> CaseOutcome {
+    fn settle(&mut self, assignment: &Assignment, workplace: &Path, interrupt: &Interrupt) -> CaseOutcome {
         let shown = assignment.access.target.shown.clone();
         if !self.hosts.contains_key(&shown) {
             let access = &assignment.access;
-            match SshHost::new(access.target.clone(), access.login.clone(), self.redactor.clone()) {
-                Ok(host) => self.hosts.insert(shown.clone(), host),
-                Err(trouble) => return CaseOutcome::botched(&trouble.kind.to_string(), trouble.message),
-            };
+            let (target, login) = (access.target.clone(), access.login.clone());
+            let host = SshHost::new(target, login, access.folder.clone(), self.redactor.clone());
+            self.hosts.insert(shown.clone(), host);
         }
         let Some(host) = self.hosts.get_mut(&shown) else {
             return CaseOutcome::botched("StartFailed", "no host to work on");
@@ -111,7 +117,8 @@ impl BookExecutor {
             workplace,
             redactor: &self.redactor,
             observer: &self.observer,
-            interrupt: &self.interrupt,
+            notary: &self.notary,
+            interrupt,
             live_output: self.live_output,
             host,
             began: Instant::now(),
@@ -131,6 +138,7 @@ struct Performer<'a> {
     workplace: &'a Path,
     redactor: &'a Redactor,
     observer: &'a Observer,
+    notary: &'a Arc<dyn Notary>,
     interrupt: &'a Interrupt,
     live_output: bool,
     host: &'a mut SshHost,
@@ -143,10 +151,12 @@ struct Performer<'a> {
 impl Performer<'_> {
     fn settle(&mut self) -> CaseOutcome {
         let mut machine = CaseMachine::new(self.assignment.plan.clone());
-        let mut actions = match self.interrupt.is_raised() {
-            true => machine.step(Duration::ZERO, CaseEvent::Interrupt),
-            false => machine.step(Duration::ZERO, CaseEvent::Begin),
+        let first = match self.interrupt.is_raised() {
+            _ if self.assignment.only_reverts => CaseEvent::Heal,
+            true => CaseEvent::Interrupt,
+            false => CaseEvent::Begin,
         };
+        let mut actions = machine.step(Duration::ZERO, first);
         // The machine answers each event with what is to be done; only the last of it brings the next event.
         while let Some(event) = self.act(&machine, std::mem::take(&mut actions)) {
             let now = self.began.elapsed();
@@ -179,6 +189,7 @@ impl Performer<'_> {
                 recovered_during: recovered[0],
                 recovered_after: recovered[1],
                 heal: self.heal.take().filter(|_| dirty),
+                placement: None,
             }),
         }
     }
@@ -195,8 +206,10 @@ impl Performer<'_> {
                     let lasting = self.assignment.access.lasting.then_some(&self.assignment.key);
                     let heal = lasting.and_then(|key| self.host.heal_command(key)).unwrap_or_default();
                     self.heal = Some(heal.clone());
-                    (self.observer)(RunEvent::MayBeDirty { case: self.assignment.id, heal });
-                    Some(CaseEvent::Noted)
+                    match self.notary.note(self.assignment.id, heal, self.interrupt) {
+                        Ok(()) => Some(CaseEvent::Noted),
+                        Err(why) => Some(CaseEvent::NotNoted(why)),
+                    }
                 }
                 CaseAction::NoteReverted => {
                     self.heal = None;
@@ -239,7 +252,8 @@ impl Performer<'_> {
                 if attempt > 1 {
                     self.host.disconnect();
                 }
-                let end = match self.host.prepare(&assignment.parcels, limit) {
+                let parcels = self.parcels();
+                let end = match self.host.prepare(&parcels, limit) {
                     Ok(()) => StepEnd::Exited(crate::machine::Exit::Status(0)),
                     Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
                     Err(trouble) => StepEnd::Failed(trouble),
@@ -256,10 +270,11 @@ impl Performer<'_> {
             },
             Step::Revert => {
                 let ready = match attempt {
-                    1 => Ok(()),
+                    1 if !assignment.only_reverts => Ok(()),
                     _ => {
                         self.host.forget();
-                        self.host.prepare(&assignment.parcels, limit)
+                        let parcels = self.parcels();
+                        self.host.prepare(&parcels, limit)
                     }
                 };
                 match ready {
@@ -284,6 +299,11 @@ impl Performer<'_> {
         self.steps.push(record.clone());
         (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
         end
+    }
+
+    fn parcels(&self) -> Vec<Parcel> {
+        let here = |parcel: &Parcel| Parcel { source: self.workplace.join(&parcel.source), ..parcel.clone() };
+        self.assignment.parcels.iter().map(here).collect()
     }
 
     fn clean_end(&self, end: StepEnd) -> StepEnd {

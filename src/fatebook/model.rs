@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::text::{CaseValues, Text};
 
 /// A book: a service's hosts and the failures to try on them.
@@ -135,7 +137,7 @@ pub enum Deadman {
 }
 
 /// `expect`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expectation {
     /// The service goes on working.
     Healthy,
@@ -144,7 +146,7 @@ pub enum Expectation {
 }
 
 /// `loglevel`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogLevel {
     /// Everything.
     Debug,
@@ -299,7 +301,7 @@ impl fmt::Debug for SshOptions {
 }
 
 /// `host_key_check`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostKeyCheck {
     /// Only hosts whose key is known.
     Strict,
@@ -328,7 +330,7 @@ impl Command {
 }
 
 /// How a command's first text is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandStyle {
     /// A program; the others are its arguments, exactly as written.
     Program,

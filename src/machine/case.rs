@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fatebook::{Expectation, show_duration};
 
 use super::verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
 
 /// What the machine needs to know of a case.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CasePlan {
     /// Whether the failure has a `verify`.
     pub verify: bool,
@@ -31,8 +33,12 @@ pub enum CaseEvent {
     Begin,
     /// The step that was asked for has ended.
     Ended(StepEnd),
+    /// An earlier attempt at the case may have left the host broken: only its reverter is to be run.
+    Heal,
     /// It is safely written down that the host may be dirty.
     Noted,
+    /// It could not be written down, and why.
+    NotNoted(String),
     /// The time that `wake_at` named has come.
     Woke,
     /// The run was interrupted. A step other than the reverter is ended, and reported as `Interrupted`.
@@ -83,6 +89,8 @@ pub struct CaseMachine {
     /// When the inducer was handed out.
     dirty_since: Option<Duration>,
     clean: bool,
+    /// Only the reverter is run.
+    heals_only: bool,
     interrupted: bool,
     findings: Vec<Finding>,
     /// How long the service took to say yes, after the failure and after the revert.
@@ -109,6 +117,7 @@ impl CaseMachine {
             step_began: Duration::ZERO,
             dirty_since: None,
             clean: true,
+            heals_only: false,
             interrupted: false,
             findings: Vec::new(),
             recovered_after: [None, None],
@@ -139,6 +148,12 @@ impl CaseMachine {
     pub fn step(&mut self, now: Duration, event: CaseEvent) -> Vec<CaseAction> {
         match (self.state, event) {
             (State::New, CaseEvent::Begin) => self.begin(now, Step::Before),
+            (State::New, CaseEvent::Heal) => {
+                self.clean = false;
+                self.dirty_since = Some(now);
+                self.heals_only = true;
+                self.begin(now, Step::Revert)
+            }
             (State::New, CaseEvent::Interrupt) => {
                 self.note_interrupt("before it began");
                 self.settle()
@@ -151,17 +166,22 @@ impl CaseMachine {
                     _ => Vec::new(),
                 }
             }
-            (State::Noting, CaseEvent::Noted) => {
-                if self.interrupted {
-                    // Nothing was induced yet.
-                    self.clean = true;
-                    self.dirty_since = None;
-                    self.note_interrupt("before the inducer");
-                    let mut actions = vec![CaseAction::NoteReverted];
-                    actions.extend(self.settle());
-                    return actions;
+            (State::Noting, CaseEvent::Noted) if !self.interrupted => self.begin(now, Step::Induce),
+            (State::Noting, noted @ (CaseEvent::Noted | CaseEvent::NotNoted(_))) => {
+                // Nothing was induced yet.
+                self.clean = true;
+                self.dirty_since = None;
+                match noted {
+                    CaseEvent::NotNoted(why) if !self.interrupted => {
+                        let message =
+                            format!("nothing was broken, for it could not be written down beforehand: {why}");
+                        self.find(Verdict::Botched, "NotNoted", message);
+                    }
+                    _ => self.note_interrupt("before the inducer"),
                 }
-                self.begin(now, Step::Induce)
+                let mut actions = vec![CaseAction::NoteReverted];
+                actions.extend(self.settle());
+                actions
             }
             (State::Waiting(until), CaseEvent::Woke) if now >= until => self.again(),
             (State::Waiting(_), CaseEvent::Woke) => vec![CaseAction::Wait],
@@ -293,6 +313,8 @@ impl CaseMachine {
             let mut actions = vec![CaseAction::NoteReverted];
             if self.interrupted {
                 self.note_interrupt("after the inducer; the host was reverted");
+                actions.extend(self.settle());
+            } else if self.heals_only {
                 actions.extend(self.settle());
             } else {
                 actions.extend(self.begin(now, Step::After));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fatebook::LogLevel;
 
 use super::output::{Captured, Stream};
@@ -11,7 +13,7 @@ use super::verdict::{Finding, Step, StepEnd, Verdict};
 pub type CaseId = usize;
 
 /// What happens in a run. Times are counted from the beginning of the run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum RunEvent {
     /// A case waits for something that another run holds.
     Waiting {
@@ -90,12 +92,12 @@ pub enum RunEvent {
     /// The run was asked to stop: nothing new begins.
     Interrupted {
         /// By what: `SIGINT`, `SIGTERM`.
-        by: &'static str,
+        by: String,
     },
 }
 
 /// One try at a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step.
     pub step: Step,
@@ -114,7 +116,7 @@ pub struct StepRecord {
 }
 
 /// How a case ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseOutcome {
     /// The worst of the findings.
     pub verdict: Verdict,
@@ -125,7 +127,7 @@ pub struct CaseOutcome {
 }
 
 /// What is known of a case that was begun.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseReport {
     /// All tries at all steps, in order.
     pub steps: Vec<StepRecord>,
@@ -137,6 +139,17 @@ pub struct CaseReport {
     pub recovered_after: Option<Duration>,
     /// The command that heals the host by hand, if it may still be broken.
     pub heal: Option<String>,
+    /// Where it ran, if not in this process.
+    pub placement: Option<Placement>,
+}
+
+/// Where a case ran on a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The agent, as people call it.
+    pub agent: String,
+    /// What became of earlier attempts, in words.
+    pub past: Vec<String>,
 }
 
 impl CaseOutcome {

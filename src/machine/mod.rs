@@ -5,14 +5,21 @@
 
 mod case;
 mod event;
+mod executor;
 mod gate;
 mod names;
 mod output;
+mod scheduler;
 mod verdict;
 
 pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan};
-pub use event::{CaseId, CaseOutcome, CaseReport, RunEvent, StepRecord};
+pub use event::{CaseId, CaseOutcome, CaseReport, Placement, RunEvent, StepRecord};
+pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};
 pub use names::{digits_of, file_name};
 pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
+pub use scheduler::{
+    Launch, Offer, REFUSE_FOR, Retry, Room, Scheduler, SchedulerAction, SchedulerEvent, SchedulerOptions,
+    TaskNews, TaskUpdate, Want,
+};
 pub use verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst};

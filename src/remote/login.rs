@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 
 use crate::fatebook::{HostKeyCheck, SshOptions};
@@ -20,7 +21,7 @@ const AGENT_LIMIT: Duration = Duration::from_secs(3);
 const OPENSSH_UNENCRYPTED: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
 /// The host to log in to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// A name or an address.
     pub host: String,
@@ -31,9 +32,9 @@ pub struct Target {
 }
 
 /// How to log in.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Login {
-    /// As this user.
+    /// As this user; empty for the one who logs in.
     pub user: String,
     /// For password and keyboard-interactive.
     pub password: Option<String>,
@@ -50,24 +51,30 @@ pub struct Login {
 }
 
 impl Login {
-    /// What the book says, with its relative paths taken from `folder` and what it leaves out from the user's own.
-    pub fn new(options: &SshOptions, host_user: Option<&str>, folder: &Path) -> Self {
-        let user = host_user.map(str::to_owned).or_else(|| options.username.clone()).unwrap_or_else(own_user);
-        let place = |path: &Path| match path.strip_prefix("~") {
+    /// What the book says. It still has to be [completed](Self::completed) by whoever logs in.
+    pub fn new(options: &SshOptions, host_user: Option<&str>) -> Self {
+        Self {
+            user: host_user.map(str::to_owned).or_else(|| options.username.clone()).unwrap_or_default(),
+            password: options.password.clone(),
+            identity_file: options.identity_file.clone(),
+            passphrase: options.passphrase.clone(),
+            known_hosts: options.known_hosts.clone().unwrap_or_else(|| PathBuf::from("~/.ssh/known_hosts")),
+            host_key_check: options.host_key_check,
+            connect_timeout: options.connect_timeout,
+        }
+    }
+
+    /// With the user of this process, where none is named, and with paths that hold for it: relative ones begin at `folder`.
+    pub fn completed(self, folder: &Path) -> Self {
+        let place = |path: PathBuf| match path.strip_prefix("~") {
             Ok(rest) => home().join(rest),
             Err(_) => folder.join(path),
         };
         Self {
-            user,
-            password: options.password.clone(),
-            identity_file: options.identity_file.as_deref().map(place),
-            passphrase: options.passphrase.clone(),
-            known_hosts: options
-                .known_hosts
-                .as_deref()
-                .map_or_else(|| home().join(".ssh/known_hosts"), place),
-            host_key_check: options.host_key_check,
-            connect_timeout: options.connect_timeout,
+            user: if self.user.is_empty() { own_user() } else { self.user },
+            identity_file: self.identity_file.map(place),
+            known_hosts: place(self.known_hosts),
+            ..self
         }
     }
 }

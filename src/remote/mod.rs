@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::{Captured, StepEnd, Stream, Trouble};
 
 pub mod child;
@@ -79,7 +81,7 @@ impl Ran {
 }
 
 /// A file to be brought to a host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Parcel {
     /// Where it lies here.
     pub source: std::path::PathBuf,
@@ -106,4 +108,11 @@ pub trait Remote {
 
     /// Forgets the connection, so that the next command opens a new one.
     fn disconnect(&mut self);
+}
+
+/// Sixteen digits that nobody can guess or meet by chance. Fails, saying why, if this machine gives no random bytes.
+pub fn random_hex() -> Result<String, String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| format!("this machine gives no random bytes: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::deadman;
 use super::quote::quote;
 
 /// A command on a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostCommand {
     /// A program with its arguments.
     Program {
@@ -34,7 +36,7 @@ pub enum HostCommand {
 }
 
 /// Where a program lies on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// In the folder of our own.
     Folder(String),
@@ -43,7 +45,7 @@ pub enum Place {
 }
 
 /// A command with its variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostScript {
     /// What is run.
     pub command: HostCommand,
@@ -54,7 +56,7 @@ pub struct HostScript {
 }
 
 /// What a command has to do with the healing of its case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Nothing.
     Bystander,
@@ -68,7 +70,7 @@ pub enum Role {
 }
 
 /// What is left on a host before it is broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arming {
     /// The case's key.
     pub case: String,

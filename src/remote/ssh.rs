@@ -8,7 +8,7 @@ use std::path::Path;
 use ssh2::{ErrorCode, OpenFlags, OpenType};
 
 use crate::fatebook::Redactor;
-use crate::machine::{Exit, StepEnd, Trouble, TroubleKind};
+use crate::machine::{Exit, StepEnd, Trouble, TroubleKind, digits_of};
 
 use super::connection::{Connection, TIME_LIMIT, Waiter, is_lost};
 use super::deadman;
@@ -16,7 +16,7 @@ use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
 use super::login::{Login, Target};
 use super::quote::quote;
 use super::script::{HostScript, Marks, Role};
-use super::{Limit, Parcel, Ran, Remote, Watcher};
+use super::{Limit, Parcel, Ran, Remote, Watcher, random_hex};
 
 /// The status of our own text when it could not leave what heals the host.
 const CANNOT_LEAVE: i32 = 125;
@@ -31,30 +31,31 @@ pub struct SshHost {
     connection: Option<Connection>,
     /// The absolute path of the folder of our own there, once it was made.
     folder: Option<String>,
-    /// The folder's name: the same on every connection of this run.
+    /// The folder's name: the same for all who carry out cases of this book on this host in this run.
     folder_name: String,
     /// What was brought there, by destination, with its content's length and time of change.
     brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
     /// Whether the host has `setsid`, by which the dead man's switch gets a session of its own without a channel of its own.
     setsid: bool,
-    /// How many files were to be put outside of our folder.
-    staged: usize,
+    /// Whether files were to be put outside of our folder.
+    staged: bool,
 }
 
 impl SshHost {
-    /// A host that is not connected to yet. Fails if there is no randomness for the name of our folder there.
-    pub fn new(target: Target, login: Login, redactor: Redactor) -> Result<Self, Trouble> {
-        Ok(Self {
+    /// A host that is not connected to yet. `folder_name` is that of the folder of our own there: one that nobody can guess
+    /// or meet by chance.
+    pub fn new(target: Target, login: Login, folder_name: String, redactor: Redactor) -> Self {
+        Self {
             target,
             login,
             redactor,
             connection: None,
             folder: None,
-            folder_name: random_hex()?,
+            folder_name,
             brought: HashMap::new(),
             setsid: false,
-            staged: 0,
-        })
+            staged: false,
+        }
     }
 
     fn connect(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
@@ -299,7 +300,7 @@ impl SshHost {
     ) -> Result<Ran, Trouble> {
         self.connect(limit)?;
         let folder = self.make_folder(limit)?;
-        let token = random_hex()?;
+        let token = random_hex().map_err(|message| Trouble { kind: TroubleKind::Start, message })?;
         if let Role::Breaks(arming) = &script.role
             && !self.setsid
             && arming.deadline.is_some()
@@ -407,8 +408,8 @@ impl Remote for SshHost {
                 let absolute = parcel.destination.starts_with('/');
                 let name = match absolute {
                     true => {
-                        self.staged += 1;
-                        format!(".file-{}", self.staged)
+                        self.staged = true;
+                        format!(".file-{}", digits_of(&parcel.destination))
                     }
                     false => parcel.destination.clone(),
                 };
@@ -480,7 +481,7 @@ impl Remote for SshHost {
         };
         self.connect(limit)?;
         let mut text = format!("F={}\ncd / || exit 1\n", quote(&folder));
-        if self.staged > 0 {
+        if self.staged {
             text.push_str(
                 "for p in \"$F\"/.put-*; do [ -e \"$p\" ] || continue; n=${p##*/.put-}; path=$(cat \"$p\")\n\
                  if [ -e \"$F/.was-$n\" ] || [ -L \"$F/.was-$n\" ]; then mv -f -- \"$F/.was-$n\" \"$path\"; else rm -f -- \"$path\"; fi; done\n\
@@ -501,7 +502,7 @@ impl Remote for SshHost {
         }
         self.folder = None;
         self.brought.clear();
-        self.staged = 0;
+        self.staged = false;
         Ok(())
     }
 
@@ -530,14 +531,4 @@ impl Drop for SshHost {
 
 fn last_line(stderr: &str, end: &Exit) -> String {
     stderr.lines().rev().find(|line| !line.trim().is_empty()).map_or_else(|| end.to_string(), str::to_owned)
-}
-
-/// A name that nobody can guess or meet by chance.
-fn random_hex() -> Result<String, Trouble> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| Trouble {
-        kind: TroubleKind::Start,
-        message: format!("this machine gives no random bytes: {error}"),
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

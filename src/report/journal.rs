@@ -63,7 +63,17 @@ impl Journal {
             | RunEvent::BookClosed
             | RunEvent::Logged { .. } => return Ok(()),
         };
-        self.write(record)
+        self.write(record)?;
+        // A host is broken only after this is safe, and a cluster forgets a result that is.
+        match event {
+            RunEvent::MayBeDirty { .. } | RunEvent::Settled { .. } => self.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        let Some(file) = &self.file else { return Ok(()) };
+        file.sync_data().map_err(|error| format!("cannot write the journal {}: {error}", self.path.display()))
     }
 
     /// The run is over.

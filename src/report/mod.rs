@@ -103,8 +103,8 @@ impl Reporters {
         }
     }
 
-    /// Tells all reporters.
-    pub fn hear(&mut self, event: &RunEvent) {
+    /// Tells all reporters. Fails, saying why, if the event could not be written to the journal; people are told of that here.
+    pub fn hear(&mut self, event: &RunEvent) -> Result<(), String> {
         match event {
             RunEvent::MayBeDirty { case, heal } => {
                 self.dirty.insert(*case, heal.clone());
@@ -123,9 +123,8 @@ impl Reporters {
         }
         self.terminal().hear(event, &self.infos);
         let mut troubles = Vec::new();
-        if let Some(journal) = &mut self.journal {
-            troubles.extend(journal.hear(event, &self.infos).err());
-        }
+        let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.hear(event, &self.infos));
+        troubles.extend(noted.clone().err());
         if let Some(junit) = &mut self.junit {
             junit.hear(event, &self.infos);
         }
@@ -135,6 +134,7 @@ impl Reporters {
         for trouble in troubles {
             self.terminal().warn(&trouble);
         }
+        noted
     }
 
     /// The run is over: writes what is still to be written, and answers with the hosts that may still be broken, and with

@@ -8,12 +8,15 @@ use crate::executor::OwnedFolder;
 #[cfg(feature = "demo")]
 use crate::fatebook::HostKeyCheck;
 use crate::fatebook::{Fatebook, HostEntry};
-use crate::remote::{Login, Target};
+use crate::machine::digits_of;
+use crate::remote::{Login, Target, random_hex};
 #[cfg(feature = "demo")]
 use crate::sandbox::Sandboxes;
 
 /// Knows how to get at the hosts of a run.
 pub(super) struct AccessMaker {
+    /// Of this run alone.
+    run: String,
     #[cfg(feature = "demo")]
     sandboxes: std::collections::HashMap<String, (Sandboxes, OwnedFolder)>,
 }
@@ -31,6 +34,7 @@ impl AccessMaker {
     pub(super) fn new(books: &[Arc<Fatebook>]) -> Result<Self, String> {
         let wanting: Vec<&Arc<Fatebook>> =
             books.iter().filter(|book| book.hosts.iter().any(|host| host.sandbox)).collect();
+        let run = random_hex()?;
         #[cfg(feature = "demo")]
         {
             let mut sandboxes = std::collections::HashMap::new();
@@ -47,11 +51,11 @@ impl AccessMaker {
                     sandboxes.insert(book.name.clone(), made);
                 }
             }
-            Ok(Self { sandboxes })
+            Ok(Self { run, sandboxes })
         }
         #[cfg(not(feature = "demo"))]
         match wanting.first() {
-            None => Ok(Self {}),
+            None => Ok(Self { run }),
             Some(book) => Err(format!(
                 "the book {} has demo hosts (`sandbox:NAME`), and this build cannot make them: build with `--features demo`",
                 book.name
@@ -67,6 +71,7 @@ impl AccessMaker {
 
     /// How to get at a host of a book.
     pub(super) fn access(&self, book: &Fatebook, host: &HostEntry) -> Result<Access, String> {
+        let folder = digits_of(&format!("{} {} {host}", self.run, book.name));
         if host.sandbox {
             #[cfg(feature = "demo")]
             if let Some(login) =
@@ -87,6 +92,7 @@ impl AccessMaker {
                         host_key_check: HostKeyCheck::Strict,
                         connect_timeout: book.ssh.connect_timeout,
                     },
+                    folder,
                     env: vec![("PISAURA_SANDBOX".to_owned(), login.homes.display().to_string())],
                     lasting: false,
                 });
@@ -96,7 +102,8 @@ impl AccessMaker {
         let port = host.port.unwrap_or(book.ssh.port);
         Ok(Access {
             target: Target { host: host.host.clone(), port, shown: host.to_string() },
-            login: Login::new(&book.ssh, host.user.as_deref(), &book.folder),
+            login: Login::new(&book.ssh, host.user.as_deref()),
+            folder,
             env: Vec::new(),
             lasting: true,
         })

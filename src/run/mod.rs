@@ -234,7 +234,10 @@ impl Engine {
                 if matches!(event, RunEvent::BookClosed) {
                     self.books_closed += 1;
                 }
-                self.reporters.hear(&event);
+                let heard = self.reporters.hear(&event);
+                if let RunEvent::MayBeDirty { case, .. } = event {
+                    self.cluster.noted(case, heard);
+                }
             }
             Message::Locked(id, locked) => {
                 // Unless it was skipped while it waited: then the locks are let go at once.
@@ -274,9 +277,10 @@ impl Engine {
             // There is nothing left to interrupt.
             return;
         }
-        self.reporters.hear(&RunEvent::Interrupted { by });
+        let _ = self.reporters.hear(&RunEvent::Interrupted { by: by.to_owned() });
         self.end.interrupted = true;
         self.interrupt.raise();
+        self.cluster.interrupt();
         for skipped in self.gate.interrupt() {
             self.settle(skipped.id, CaseOutcome::skipped(skipped.reason));
         }
@@ -295,7 +299,7 @@ impl Engine {
                 self.start(id);
             }
             Ok(Err(holder)) => {
-                self.reporters.hear(&RunEvent::Waiting { case: id, what: holder });
+                let _ = self.reporters.hear(&RunEvent::Waiting { case: id, what: holder });
                 self.locking.insert(id);
                 let (locks, sender) = (self.locks.clone(), self.sender.clone());
                 std::thread::spawn(move || {
@@ -355,7 +359,9 @@ impl Engine {
         self.held.remove(&id);
         self.end.verdicts.push(outcome.verdict);
         let event = RunEvent::Settled { case: id, outcome };
-        self.reporters.hear(&event);
+        // A trouble with the journal was told by the reporters; the case has ended all the same.
+        let _ = self.reporters.hear(&event);
+        self.cluster.recorded(id);
         if let RunEvent::Settled { outcome, .. } = event {
             // Nobody waits any more if standard output was closed under us.
             let _ = waiting.send(outcome);

@@ -15,6 +15,7 @@ mod host_keys;
 mod house;
 mod interrupts;
 mod junit;
+mod messages;
 mod nextest;
 mod secrets;
 mod ssh;
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         house::tests(),
         interrupts::tests(),
         junit::tests(),
+        messages::tests(),
         nextest::tests(),
         secrets::tests(),
         ssh::tests(),
