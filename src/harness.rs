@@ -132,6 +132,10 @@ pub fn main() -> ExitCode {
         .bin_name("cargo test --test fatebooks --")
         .about(ABOUT)
         .after_help(AFTER_HELP);
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if crate::executor::is_executor(&arguments) {
+        return crate::executor::serve();
+    }
     match parse(command) {
         Ok(options) => go(options, Face::Harness),
         Err(code) => code,
@@ -216,7 +220,7 @@ pub fn go(mut options: Options, face: Face) -> ExitCode {
 }
 
 fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
-    options.run.check()?;
+    options.run.mesos()?;
     options.run.test_threads = usize::from(options.test_threads);
     options.run.live_output = options.nocapture;
     if std::env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test") {

@@ -29,6 +29,8 @@ enum Command {
     Check(Box<RunOptions>),
     /// Print the JSON Schema of a fatebook, for editors
     Schema,
+    /// Carry out cases for a Mesos agent, which starts this itself
+    Executor,
 }
 
 fn main() -> ExitCode {
@@ -42,5 +44,6 @@ fn main() -> ExitCode {
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => harness::check(&options),
         Command::Schema => harness::print(&pisaura::fatebook::schema(), 0),
+        Command::Executor => pisaura::executor::serve(),
     }
 }

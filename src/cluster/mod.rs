@@ -6,9 +6,12 @@ use crate::executor::{Access, Assignment};
 use crate::fatebook::{Fate, Fatebook, HostEntry};
 use crate::machine::CaseId;
 
+mod files;
 mod local;
+mod mesos;
 
 pub use local::LocalCluster;
+pub use mesos::{MesosCluster, MesosOptions};
 
 /// A case that is to be carried out.
 #[derive(Clone, Debug)]

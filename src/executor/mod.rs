@@ -17,10 +17,12 @@ use crate::machine::{
 use crate::remote::ssh::SshHost;
 use crate::remote::{Interrupt, Limit, Parcel, Ran, Remote, child};
 
+mod agent;
 mod assignment;
 mod log;
 mod workplace;
 
+pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use assignment::{Access, Assignment, LocalCommand};
 pub use workplace::{OwnedFolder, Workplace};
 

@@ -18,7 +18,7 @@ mod values;
 pub use discover::{BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books};
 pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource,
-    ScriptFile, SshOptions, show_duration,
+    ScriptFile, SshOptions, parse_duration, show_duration,
 };
 pub use problem::{Place, Problem, nearest};
 pub use schema::schema;

@@ -350,7 +350,7 @@ pub struct ScriptFile {
 }
 
 /// Reads a time: `90s`, `2m`, `500ms`, `1h30m`, or a number of seconds.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let longest = Duration::from_secs(30 * 24 * 3600);
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= longest);

@@ -24,6 +24,8 @@ const SAID_BYTES_MAX: usize = 500;
 pub struct Security {
     /// Who we are, and the secret that shows it.
     pub credentials: Option<(String, String)>,
+    /// A token that shows who we are, in place of credentials.
+    pub bearer: Option<String>,
     /// A file with certificates (PEM) that are trusted beside the system's own.
     pub certificates: Option<PathBuf>,
 }
@@ -121,7 +123,10 @@ impl Client {
         let request = self.http.post(format!("{base}{}", self.path)).header(CONTENT_TYPE, PROTOBUF).body(call);
         match &self.security.credentials {
             Some((principal, secret)) => request.basic_auth(principal, Some(secret)),
-            None => request,
+            None => match &self.security.bearer {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            },
         }
     }
 }

@@ -93,7 +93,8 @@ impl std::fmt::Debug for Login {
     }
 }
 
-fn own_user() -> String {
+/// The name of the user that this process runs as.
+pub fn own_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))

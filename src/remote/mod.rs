@@ -24,7 +24,7 @@ pub mod ssh;
 
 pub use fetch::fetch;
 pub use interrupt::Interrupt;
-pub use login::{Login, Target};
+pub use login::{Login, Target, own_user};
 pub use quote::quote;
 pub use script::{Arming, HostCommand, HostScript, Place, Role};
 

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, LocalCluster, Order};
+use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
 use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, RunEvent, Verdict};
 use crate::remote::Interrupt;
@@ -107,13 +107,17 @@ pub fn begin(
     let books: Vec<_> = cases.iter().filter_map(|case| case.book()).collect();
     let access = AccessMaker::new(&books)?;
     let live_output = options.live_output;
+    let cluster: Box<dyn Cluster + Send> = match options.mesos()? {
+        None => Box::new(LocalCluster::new(observer, interrupt.clone(), live_output)),
+        Some(mesos) => Box::new(MesosCluster::new(mesos, observer, live_output)?),
+    };
     let mut engine = Engine {
         gate: Gate::new(
             cases.iter().filter_map(|case| case.gate_case()),
             options.test_threads,
             options.fail_fast,
         ),
-        cluster: Box::new(LocalCluster::new(observer, interrupt.clone(), live_output)),
+        cluster,
         locks: Locks::new().map_err(|error| format!("cannot make the folder of locks: {error}"))?,
         marks: Marks::of_this_run(options)?,
         held: HashMap::new(),

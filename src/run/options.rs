@@ -3,14 +3,22 @@
 
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{Arg, Args, Command, ValueEnum};
+
+use crate::cluster::MesosOptions;
+use crate::fatebook::parse_duration;
+use crate::mesos::{MasterAddress, Security};
+use crate::remote::own_user;
 
 /// Pisaura's own flags.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pisaura")]
 pub struct RunOptions {
-    /// Where cases run: `local` is this process
+    /// Where cases run: `local` is this process; else a Mesos master, as `host:port`, `http://…`, `https://…` or
+    /// `zk://host:port,…/path`
     #[arg(long, env = "PISAURA_MASTER", default_value = "local", value_name = "WHERE")]
     pub master: String,
 
@@ -46,6 +54,43 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_STRICT", value_parser = BoolishValueParser::new())]
     pub strict: bool,
 
+    /// How long a case waits for an offer of Mesos' that fits
+    #[arg(long, env = "PISAURA_OFFER_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = duration, help_heading = MESOS)]
+    pub offer_timeout: Duration,
+
+    /// How often a task that was lost is run again, if nothing was induced
+    #[arg(long, env = "PISAURA_TASK_RETRY", value_name = "N", default_value = "5", help_heading = MESOS)]
+    pub task_retry: u32,
+
+    /// The role whose resources are asked for
+    #[arg(long, env = "PISAURA_ROLE", value_name = "ROLE", default_value = "*", help_heading = MESOS)]
+    pub role: String,
+
+    /// The account on the agents that runs cases [default: the one that runs this]
+    #[arg(long, env = "PISAURA_AGENT_USER", value_name = "USER", help_heading = MESOS)]
+    pub agent_user: Option<String>,
+
+    /// Who we are to the master; the secret is in the file of --secret-file or in PISAURA_SECRET
+    #[arg(long, env = "PISAURA_PRINCIPAL", value_name = "NAME", help_heading = MESOS)]
+    pub principal: Option<String>,
+
+    /// The file that holds the secret of --principal, and nothing else
+    #[arg(long, env = "PISAURA_SECRET_FILE", value_name = "FILE", requires = "principal", help_heading = MESOS)]
+    pub secret_file: Option<PathBuf>,
+
+    /// Certificates (PEM) that are trusted beside the system's own; with `zk://` masters are spoken to by https
+    #[arg(long, env = "PISAURA_CA", value_name = "FILE", help_heading = MESOS)]
+    pub ca: Option<PathBuf>,
+
+    /// The name or address, and the port, by which agents reach this machine to fetch the executor and the books
+    /// [default: the address that the master is reached from, and a free port]
+    #[arg(long, env = "PISAURA_ADVERTISE", value_name = "HOST[:PORT]", help_heading = MESOS)]
+    pub advertise: Option<String>,
+
+    /// Where agents fetch the executor, if not from here: any URI that their fetcher understands
+    #[arg(long, env = "PISAURA_EXECUTOR_URI", value_name = "URI", help_heading = MESOS)]
+    pub executor_uri: Option<String>,
+
     /// How many services are under test at once
     #[arg(skip = 1usize)]
     pub test_threads: usize,
@@ -57,6 +102,14 @@ pub struct RunOptions {
     /// The nextest run that this process is a case of
     #[arg(skip)]
     pub nextest_run: Option<String>,
+}
+
+const MESOS: &str = "Mesos";
+/// The secret of `--principal`, for those who keep secrets in variables.
+const SECRET_VARIABLE: &str = "PISAURA_SECRET";
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("`{text}` is no time: write `30s`, `5m` or `1h30m`"))
 }
 
 /// Whom the JUnit report is for.
@@ -85,13 +138,39 @@ impl RunOptions {
         })
     }
 
-    /// Fails, saying why, on a `--master` that this version cannot use.
-    pub fn check(&self) -> Result<(), String> {
-        match self.master.as_str() {
-            "local" => Ok(()),
-            other => Err(format!(
-                "--master {other}: this version runs cases in its own process only; leave it out, or say `local`"
-            )),
+    /// How Mesos is to be used; none if cases run in this process.
+    /// Fails, saying why, if `--master` is no address, or the secret cannot be read.
+    pub fn mesos(&self) -> Result<Option<MesosOptions>, String> {
+        if self.master == "local" {
+            return Ok(None);
+        }
+        let address = MasterAddress::parse(&self.master, self.ca.is_some())
+            .map_err(|error| format!("--master (PISAURA_MASTER): {error}"))?;
+        let credentials = match &self.principal {
+            None => None,
+            Some(principal) => Some((principal.clone(), self.secret()?)),
+        };
+        let user = self.agent_user.clone().unwrap_or_else(own_user);
+        Ok(Some(MesosOptions {
+            address,
+            master: self.master.clone(),
+            security: Security { credentials, bearer: None, certificates: self.ca.clone() },
+            role: self.role.clone(),
+            user,
+            offer_timeout: self.offer_timeout,
+            task_retries: self.task_retry,
+            advertise: self.advertise.clone(),
+            executor_uri: self.executor_uri.clone(),
+        }))
+    }
+
+    fn secret(&self) -> Result<String, String> {
+        match &self.secret_file {
+            Some(file) => std::fs::read_to_string(file)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| format!("cannot read --secret-file {}: {error}", file.display())),
+            None => std::env::var(SECRET_VARIABLE)
+                .map_err(|_| format!("--principal needs a secret: name a file with --secret-file, or set {SECRET_VARIABLE}")),
         }
     }
 }

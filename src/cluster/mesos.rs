@@ -1,0 +1,520 @@
+//! Room on a Mesos: does what the scheduler wants, on the wire and in this process. Decides nothing about cases. One thread
+//! does all of it, with a task for the subscription and one for the calls, which go out one after the other.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::executor::{OwnedFolder, Observer, TaskData, Workplace, EXECUTOR_VARIABLE};
+use crate::fatebook::Redactor;
+use crate::machine::{
+    CaseId, CaseOutcome, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent, SchedulerOptions,
+    TaskNews, TaskUpdate, Want, digits_of,
+};
+use crate::mesos::translate::{self, ExecutorPlan, Framework, TaskPlan};
+use crate::mesos::{Client, Leader, MasterAddress, Next, Security, WireError};
+use crate::remote::random_hex;
+
+use super::files::FileServer;
+use super::{Cluster, Order};
+
+/// The API of a master for schedulers.
+const PATH: &str = "/api/v1/scheduler";
+/// The program's name in a sandbox.
+const PROGRAM: &str = "pisaura";
+/// What an executor needs beside its tasks.
+const EXECUTOR_ROOM: Room = Room { cpu_milli: 10, mem_mib: 32 };
+/// For how long tasks are kept while this process is not connected.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(120);
+/// What an executor has after SHUTDOWN, beside the time that its reverts may take.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long the last calls may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How soon ZooKeeper is asked again when it could not say who leads.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How a Mesos is to be used.
+#[derive(Clone, Debug)]
+pub struct MesosOptions {
+    /// Where the master is.
+    pub address: MasterAddress,
+    /// The same, as it was written.
+    pub master: String,
+    /// Credentials and certificates.
+    pub security: Security,
+    /// The role whose offers are asked for.
+    pub role: String,
+    /// The account on the agents that runs the executors.
+    pub user: String,
+    /// How long a case waits for an offer that fits.
+    pub offer_timeout: Duration,
+    /// How often a task that was lost is run again.
+    pub task_retries: u32,
+    /// By which address agents reach this machine.
+    pub advertise: Option<String>,
+    /// Where agents fetch the program, if not from here.
+    pub executor_uri: Option<String>,
+}
+
+/// A cluster of agents.
+pub struct MesosCluster {
+    commands: UnboundedSender<Message>,
+}
+
+/// What the driver hears.
+enum Message {
+    Begin(Box<Order>),
+    /// The book's files can be fetched, and the names of the host are known.
+    Ready { order: Box<Order>, archive: Result<PathBuf, String>, hosts: Vec<String> },
+    Scheduler(SchedulerEvent),
+    /// The subscription of this number was taken in.
+    Subscribed { number: u64, base: String, stream_id: Option<String> },
+    /// One of its events.
+    Record { number: u64, record: Vec<u8> },
+    /// Its end, or a call that failed.
+    Failed { number: u64, error: WireError },
+}
+
+struct OutgoingCall {
+    number: u64,
+    base: String,
+    stream_id: Option<String>,
+    body: Vec<u8>,
+}
+
+impl MesosCluster {
+    /// A cluster that is not subscribed to before the first case comes. `observer` is told of cases.
+    ///
+    /// Fails, saying why, if a file that `options` names cannot be read.
+    pub fn new(options: MesosOptions, observer: Observer, live_output: bool) -> Result<Self, String> {
+        let client = Client::new(PATH, options.security.clone())?;
+        let run = random_hex()?;
+        let folder = OwnedFolder::new().map_err(|error| format!("cannot make a folder for the agents' files: {error}"))?;
+        let (commands, messages) = unbounded_channel();
+        let sender = commands.clone();
+        let started = Instant::now();
+        let driver = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    observer(RunEvent::Warning { message: format!("cannot speak to Mesos: {error}") });
+                    return observer(RunEvent::BookClosed);
+                }
+            };
+            let scheduler = Scheduler::new(SchedulerOptions {
+                offer_timeout: options.offer_timeout,
+                task_retries: options.task_retries,
+                executor_room: EXECUTOR_ROOM,
+                run,
+                master: options.master.clone(),
+            });
+            runtime.block_on(async {
+                let (calls, outgoing) = unbounded_channel();
+                let caller = tokio::spawn(call_out(client.clone(), outgoing, sender.clone()));
+                let driver = Driver {
+                    options,
+                    observer: Arc::clone(&observer),
+                    live_output,
+                    client,
+                    scheduler,
+                    started,
+                    sender,
+                    calls: Some(calls),
+                    caller,
+                    reader: None,
+                    number: 0,
+                    leader_base: String::new(),
+                    stream_id: None,
+                    framework: String::new(),
+                    orders: HashMap::new(),
+                    archives: HashMap::new(),
+                    server: None,
+                    folder: Arc::new(folder),
+                };
+                driver.drive(messages).await;
+            });
+            observer(RunEvent::BookClosed);
+        };
+        std::thread::Builder::new()
+            .name("mesos".to_owned())
+            .spawn(driver)
+            .map_err(|error| format!("cannot begin: {error}"))?;
+        Ok(Self { commands })
+    }
+
+    fn say(&self, event: SchedulerEvent) {
+        // The driver listens until it was told to close.
+        let _ = self.commands.send(Message::Scheduler(event));
+    }
+}
+
+impl Cluster for MesosCluster {
+    fn begin(&mut self, order: Order) {
+        let _ = self.commands.send(Message::Begin(Box::new(order)));
+    }
+
+    fn noted(&mut self, case: CaseId, result: Result<(), String>) {
+        self.say(SchedulerEvent::Noted { case, result });
+    }
+
+    fn recorded(&mut self, case: CaseId) {
+        self.say(SchedulerEvent::Recorded { case });
+    }
+
+    fn interrupt(&mut self) {
+        self.say(SchedulerEvent::Interrupt);
+    }
+
+    fn close_book(&mut self, book: &str) {
+        self.say(SchedulerEvent::CloseBook { book: book.to_owned() });
+    }
+
+    fn close(&mut self) -> usize {
+        self.say(SchedulerEvent::Close);
+        1
+    }
+}
+
+struct Driver {
+    options: MesosOptions,
+    observer: Observer,
+    live_output: bool,
+    client: Client,
+    scheduler: Scheduler,
+    started: Instant,
+    sender: UnboundedSender<Message>,
+    calls: Option<UnboundedSender<OutgoingCall>>,
+    caller: JoinHandle<()>,
+    reader: Option<JoinHandle<()>>,
+    /// Of the subscription: what an older one says is not heard any more.
+    number: u64,
+    leader_base: String,
+    stream_id: Option<String>,
+    framework: String,
+    orders: HashMap<CaseId, Order>,
+    /// The archive of each book.
+    archives: HashMap<String, PathBuf>,
+    server: Option<FileServer>,
+    /// Where archives are kept.
+    folder: Arc<OwnedFolder>,
+}
+
+impl Driver {
+    async fn drive(mut self, mut messages: UnboundedReceiver<Message>) {
+        loop {
+            let wake_at = self.scheduler.wake_at().map(|at| tokio::time::Instant::from_std(self.started + at));
+            let message = match wake_at {
+                Some(at) => match tokio::time::timeout_at(at, messages.recv()).await {
+                    Ok(message) => message,
+                    Err(_) => Some(Message::Scheduler(SchedulerEvent::Woke)),
+                },
+                None => messages.recv().await,
+            };
+            let Some(message) = message else { break };
+            if self.hear(message).await {
+                break;
+            }
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.abort();
+        }
+        // The last calls are still on their way.
+        drop(self.calls.take());
+        let _ = tokio::time::timeout(FAREWELL, &mut self.caller).await;
+    }
+
+    /// Answers with whether it is over.
+    async fn hear(&mut self, message: Message) -> bool {
+        let event = match message {
+            Message::Begin(order) => {
+                self.make_ready(order);
+                return false;
+            }
+            Message::Ready { order, archive, hosts } => match archive {
+                Ok(archive) => {
+                    self.archives.insert(order.book.name.clone(), archive);
+                    let fate = order.fate();
+                    let want = Want {
+                        case: order.id,
+                        book: order.book.name.clone(),
+                        room: Room {
+                            cpu_milli: u64::from(order.book.cpu_milli),
+                            mem_mib: u64::from(order.book.mem_mib),
+                        },
+                        hosts,
+                        revert_limit: fate.revert_within() + fate.timeout,
+                    };
+                    self.orders.insert(order.id, *order);
+                    SchedulerEvent::Want(want)
+                }
+                Err(why) => {
+                    let outcome = CaseOutcome::botched("StartFailed", why);
+                    (self.observer)(RunEvent::Settled { case: order.id, outcome });
+                    return false;
+                }
+            },
+            Message::Scheduler(event) => event,
+            Message::Subscribed { number, base, stream_id } if number == self.number => {
+                self.leader_base = base;
+                self.stream_id = stream_id;
+                return false;
+            }
+            Message::Record { number, record } if number == self.number => {
+                match translate::scheduler_event(&record) {
+                    Ok(event) => event,
+                    Err(error) => {
+                        self.end_subscription();
+                        self.lost(error)
+                    }
+                }
+            }
+            Message::Failed { number, error } if number == self.number => {
+                self.end_subscription();
+                self.lost(error)
+            }
+            Message::Subscribed { .. } | Message::Record { .. } | Message::Failed { .. } => return false,
+        };
+        if let SchedulerEvent::Subscribed { framework, .. } = &event {
+            self.framework.clone_from(framework);
+        }
+        if let SchedulerEvent::Removed { .. } = &event {
+            self.end_subscription();
+        }
+        let now = self.started.elapsed();
+        let actions = self.scheduler.step(now, event);
+        for action in actions {
+            if self.act(action).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn lost(&self, error: WireError) -> SchedulerEvent {
+        let mut byte = [0];
+        // Without chance all who wait try at once, which is no reason to fail.
+        let _ = getrandom::fill(&mut byte);
+        let chance = f64::from(byte[0]) / 255.0;
+        SchedulerEvent::Lost { why: error.message, retry: translate::retry(error.next), chance }
+    }
+
+    fn end_subscription(&mut self) {
+        self.number += 1;
+        if let Some(reader) = self.reader.take() {
+            reader.abort();
+        }
+    }
+
+    async fn act(&mut self, action: SchedulerAction) -> bool {
+        match &action {
+            SchedulerAction::Subscribe { framework } => {
+                self.end_subscription();
+                self.subscribe(framework.as_deref());
+            }
+            SchedulerAction::Abandon => self.end_subscription(),
+            SchedulerAction::Tell(event) => {
+                let event = event.clone();
+                if let RunEvent::Settled { case, .. } = &event {
+                    self.orders.remove(case);
+                }
+                (self.observer)(event);
+            }
+            SchedulerAction::Over => return true,
+            SchedulerAction::Launch { offer, tasks, .. } => {
+                match self.start_server().await {
+                    Ok(()) => self.call(&action),
+                    Err(why) => {
+                        self.call(&SchedulerAction::Decline(vec![offer.clone()]));
+                        for launch in tasks {
+                            let update = TaskUpdate {
+                                task: launch.task.clone(),
+                                agent: None,
+                                uuid: None,
+                                news: TaskNews::Refused,
+                                message: why.clone(),
+                                outcome: None,
+                            };
+                            let _ = self.sender.send(Message::Scheduler(SchedulerEvent::Update(update)));
+                        }
+                    }
+                }
+            }
+            _ => self.call(&action),
+        }
+        false
+    }
+
+    fn call(&self, action: &SchedulerAction) {
+        let plan = |launch: &Launch| self.plan(launch);
+        let body = translate::scheduler_call(&self.framework, action, &plan);
+        if let (Some(body), Some(calls)) = (body, &self.calls) {
+            let (number, base, stream_id) = (self.number, self.leader_base.clone(), self.stream_id.clone());
+            // The caller lives as long as this.
+            let _ = calls.send(OutgoingCall { number, base, stream_id, body });
+        }
+    }
+
+    fn subscribe(&mut self, framework: Option<&str>) {
+        let described = Framework {
+            user: self.options.user.clone(),
+            name: "pisaura".to_owned(),
+            role: self.options.role.clone(),
+            principal: self.options.security.credentials.as_ref().map(|(principal, _)| principal.clone()),
+            failover_timeout: FAILOVER_TIMEOUT,
+        };
+        let call = translate::subscribe(&described, framework);
+        let reading = read(self.client.clone(), Leader::new(self.options.address.clone()), call, self.number, self.sender.clone());
+        self.reader = Some(tokio::spawn(reading));
+    }
+
+    /// Makes the book's archive, if that was not done yet, and asks for the host's addresses, both of which may take a while.
+    fn make_ready(&self, order: Box<Order>) {
+        let (sender, folder) = (self.sender.clone(), Arc::clone(&self.folder));
+        let made = self.archives.get(&order.book.name).cloned();
+        std::thread::spawn(move || {
+            let archive = made.map_or_else(|| make_archive(&order, folder.path()), Ok);
+            let archive = archive.map_err(|error| {
+                let message = format!("cannot make a working folder for the book: {error}");
+                Redactor::new(&order.book.secret_values).clean(&message)
+            });
+            let hosts = names_of(&order);
+            // The driver is there until the case has ended.
+            let _ = sender.send(Message::Ready { order, archive, hosts });
+        });
+    }
+
+    async fn start_server(&mut self) -> Result<(), String> {
+        if self.server.is_none() {
+            let authority = self.leader_base.split_once("://").map_or("", |(_, authority)| authority);
+            let server = FileServer::start(authority, self.options.advertise.as_deref()).await?;
+            self.server = Some(server);
+        }
+        Ok(())
+    }
+
+    fn plan(&self, launch: &Launch) -> Option<TaskPlan> {
+        let (order, server) = (self.orders.get(&launch.case)?, self.server.as_ref()?);
+        let book = &order.book;
+        let archive = self.archives.get(&book.name)?;
+        let program = match &self.options.executor_uri {
+            Some(uri) => uri.clone(),
+            // The file that runs, even if another one has taken its place since.
+            None => server.give(PROGRAM, PathBuf::from("/proc/self/exe")),
+        };
+        let archive = server.give(&format!("{}.tar", digits_of(&book.name)), archive.clone());
+        let reverts = book.fates.iter().map(|fate| fate.revert_within() + fate.timeout).max().unwrap_or_default();
+        let mut assignment = order.assignment();
+        assignment.only_reverts = launch.only_reverts;
+        let data = TaskData {
+            assignment,
+            secrets: book.secret_values.clone(),
+            loglevel: book.loglevel,
+            live_output: self.live_output,
+            book_folder: std::path::absolute(&book.folder).unwrap_or_else(|_| book.folder.clone()),
+        };
+        Some(TaskPlan {
+            name: order.name.clone(),
+            room: Room { cpu_milli: u64::from(book.cpu_milli), mem_mib: u64::from(book.mem_mib) },
+            data: serde_json::to_vec(&data).unwrap_or_default(),
+            executor: ExecutorPlan {
+                name: format!("pisaura {}", book.name),
+                room: EXECUTOR_ROOM,
+                files: vec![(program, Some(PROGRAM.to_owned())), (archive, None)],
+                command: vec![format!("./{PROGRAM}"), "executor".to_owned()],
+                env: vec![(EXECUTOR_VARIABLE.to_owned(), "1".to_owned())],
+                shutdown_grace_period: reverts + GRACE,
+            },
+        })
+    }
+}
+
+/// The names and addresses by which an agent would be the host itself.
+fn names_of(order: &Order) -> Vec<String> {
+    let target = &order.access.target;
+    let addresses = (target.host.as_str(), target.port).to_socket_addrs();
+    let addresses: Vec<_> = addresses.into_iter().flatten().map(|address| address.ip()).collect();
+    // A port of its own on loopback is the way to some other host; that of the SSH server that every machine has is not.
+    if order.host.sandbox || target.port != 22 && addresses.iter().all(std::net::IpAddr::is_loopback) {
+        return Vec::new();
+    }
+    let mut names = vec![target.host.clone()];
+    names.extend(addresses.iter().map(ToString::to_string));
+    names
+}
+
+/// An archive of the book's working folder; in it, all is in the folder [`TaskData::WORKPLACE`].
+fn make_archive(order: &Order, folder: &Path) -> io::Result<PathBuf> {
+    let workplace = Workplace::open(&order.book)?;
+    let path = folder.join(format!("{}-{}.tar", digits_of(&order.book.name), order.id));
+    let mut archive = tar::Builder::new(File::create(&path)?);
+    archive.append_dir_all(TaskData::WORKPLACE, workplace.path())?;
+    archive.finish()?;
+    Ok(path)
+}
+
+/// Subscribes, and passes on what is heard until there is no more.
+async fn read(client: Client, mut leader: Leader, call: Vec<u8>, number: u64, sender: UnboundedSender<Message>) {
+    let error = match subscribed(&client, &mut leader, call, number, &sender).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    let _ = sender.send(Message::Failed { number, error });
+}
+
+async fn subscribed(
+    client: &Client,
+    leader: &mut Leader,
+    call: Vec<u8>,
+    number: u64,
+    sender: &UnboundedSender<Message>,
+) -> Result<std::convert::Infallible, WireError> {
+    let base = leader.find().await?;
+    let mut subscription = client.subscribe(&base, call).await?;
+    let (base, stream_id) = (subscription.base.clone(), subscription.stream_id.clone());
+    let _ = sender.send(Message::Subscribed { number, base: base.clone(), stream_id });
+    let mut unsure = false;
+    loop {
+        let ask_again = async {
+            match unsure {
+                true => tokio::time::sleep(ASKED_AGAIN_AFTER).await,
+                false => leader.changed().await,
+            }
+        };
+        tokio::select! {
+            record = subscription.next() => {
+                let _ = sender.send(Message::Record { number, record: record? });
+            }
+            () = ask_again => match leader.find().await {
+                Ok(found) if found == base => unsure = false,
+                Ok(found) => {
+                    let message = format!("ZooKeeper names {found} as the leader, and no longer {base}");
+                    return Err(WireError { message, next: Next::Now });
+                }
+                // As long as the master itself is well, nothing is lost.
+                Err(_) => unsure = true,
+            },
+        }
+    }
+}
+
+/// Makes calls, one after the other, so that they arrive in their order.
+async fn call_out(client: Client, mut calls: UnboundedReceiver<OutgoingCall>, sender: UnboundedSender<Message>) {
+    let mut failed = None;
+    while let Some(OutgoingCall { number, base, stream_id, body }) = calls.recv().await {
+        // What was to be said to a subscription that is over would not be heard.
+        if failed == Some(number) {
+            continue;
+        }
+        if let Err(error) = client.call(&base, stream_id.as_deref(), body).await {
+            failed = Some(number);
+            let _ = sender.send(Message::Failed { number, error });
+        }
+    }
+}
