@@ -9,11 +9,12 @@
 //! - [`harness`]: the face that cargo, nextest and editors see: libtest's arguments and names ↔ cases.
 //! - [`run`]: one run of many cases: which are meant, what goes when, who is told, what a signal does.
 //! - [`report`]: from events to the terminal, JUnit and logs.
-//! - [`cluster`]: where a case gets room: here, in a thread for each book.
+//! - [`cluster`]: where a case gets room: here, in a thread for each book; or on a Mesos.
 //! - [`executor`]: where a case is carried out: its steps performed, in a working folder of its own.
 //! - [`remote`]: hands on hosts over SSH, and on processes of this machine.
 //! - `sandbox` (feature `demo`): demo hosts, SSH servers in this process.
-//! - [`machine`]: what is decided, without the world: the life of a case and its verdict, the gate.
+//! - [`mesos`]: the wire to a Mesos: messages, RecordIO, HTTP, who leads; and what the messages mean.
+//! - [`machine`]: what is decided, without the world: the life of a case and its verdict, the gate, the scheduler.
 //! - [`fatebook`]: the file: where it lies, what it may say, what is wrong with it.
 //!
 //! Looking for…
@@ -30,6 +31,10 @@
 //! | how a script is brought to a host and run there | `remote::ssh`, `remote::script`, `remote::exchange` |
 //! | what heals a host when nobody else does | `remote::deadman` |
 //! | how a healthcheck is run and ended | `remote::child` |
+//! | which offer is taken, when a task is tried again, what is acknowledged | `machine::scheduler` |
+//! | what is said to a master, and what agents fetch | `cluster::mesos`, `cluster::files` |
+//! | `pisaura executor` | `executor::agent`, and what it decides in `machine::executor` |
+//! | what an answer of Mesos' means | `mesos::translate`; an HTTP status: `mesos::client` |
 //! | what is told of a case that failed | `report::tell` |
 //!
 //! # Invariants

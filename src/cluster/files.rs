@@ -41,7 +41,8 @@ impl FileServer {
         let (named, port) = match advertise {
             Some(text) => match text.rsplit_once(':') {
                 Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
-                    let port = port.parse().map_err(|_| format!("--advertise {text}: `{port}` is no port"))?;
+                    let port =
+                        port.parse().map_err(|_| format!("--advertise {text}: `{port}` is no port"))?;
                     (Some(host.to_owned()), port)
                 }
                 _ => (Some(text.to_owned()), 0),
@@ -54,7 +55,8 @@ impl FileServer {
                 format!("cannot find an address of this machine that agents reach: {error}; name one with --advertise")
             })?,
         };
-        let failed = |error: io::Error| format!("cannot give files to the agents on {bound_to}, port {port}: {error}");
+        let failed =
+            |error: io::Error| format!("cannot give files to the agents on {bound_to}, port {port}: {error}");
         let listener = TcpListener::bind(SocketAddr::new(bound_to, port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let authority = match &named {
@@ -106,7 +108,9 @@ fn own_address(server: &str) -> io::Result<IpAddr> {
     let mut error = io::Error::other(format!("{server} has no address"));
     for address in std::net::ToSocketAddrs::to_socket_addrs(server)? {
         let any: SocketAddr = if address.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
-        match UdpSocket::bind(any).and_then(|socket| socket.connect(address).and_then(|()| socket.local_addr())) {
+        match UdpSocket::bind(any)
+            .and_then(|socket| socket.connect(address).and_then(|()| socket.local_addr()))
+        {
             Ok(own) => return Ok(own.ip()),
             Err(why) => error = why,
         }

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::executor::{OwnedFolder, Observer, TaskData, Workplace, EXECUTOR_VARIABLE};
+use crate::executor::{EXECUTOR_VARIABLE, Observer, OwnedFolder, TaskData, Workplace};
 use crate::fatebook::Redactor;
 use crate::machine::{
-    CaseId, CaseOutcome, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent, SchedulerOptions,
-    TaskNews, TaskUpdate, Want, digits_of,
+    CaseId, CaseOutcome, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent,
+    SchedulerOptions, TaskNews, TaskUpdate, Want, digits_of,
 };
 use crate::mesos::translate::{self, ExecutorPlan, Framework, TaskPlan};
 use crate::mesos::{Client, Leader, MasterAddress, Next, Security, WireError};
@@ -72,14 +72,28 @@ pub struct MesosCluster {
 enum Message {
     Begin(Box<Order>),
     /// The book's files can be fetched, and the names of the host are known.
-    Ready { order: Box<Order>, archive: Result<PathBuf, String>, hosts: Vec<String> },
+    Ready {
+        order: Box<Order>,
+        archive: Result<PathBuf, String>,
+        hosts: Vec<String>,
+    },
     Scheduler(SchedulerEvent),
     /// The subscription of this number was taken in.
-    Subscribed { number: u64, base: String, stream_id: Option<String> },
+    Subscribed {
+        number: u64,
+        base: String,
+        stream_id: Option<String>,
+    },
     /// One of its events.
-    Record { number: u64, record: Vec<u8> },
+    Record {
+        number: u64,
+        record: Vec<u8>,
+    },
     /// Its end, or a call that failed.
-    Failed { number: u64, error: WireError },
+    Failed {
+        number: u64,
+        error: WireError,
+    },
 }
 
 struct OutgoingCall {
@@ -96,7 +110,8 @@ impl MesosCluster {
     pub fn new(options: MesosOptions, observer: Observer, live_output: bool) -> Result<Self, String> {
         let client = Client::new(PATH, options.security.clone())?;
         let run = random_hex()?;
-        let folder = OwnedFolder::new().map_err(|error| format!("cannot make a folder for the agents' files: {error}"))?;
+        let folder = OwnedFolder::new()
+            .map_err(|error| format!("cannot make a folder for the agents' files: {error}"))?;
         let (commands, messages) = unbounded_channel();
         let sender = commands.clone();
         let started = Instant::now();
@@ -209,7 +224,8 @@ struct Driver {
 impl Driver {
     async fn drive(mut self, mut messages: UnboundedReceiver<Message>) {
         loop {
-            let wake_at = self.scheduler.wake_at().map(|at| tokio::time::Instant::from_std(self.started + at));
+            let wake_at =
+                self.scheduler.wake_at().map(|at| tokio::time::Instant::from_std(self.started + at));
             let message = match wake_at {
                 Some(at) => match tokio::time::timeout_at(at, messages.recv()).await {
                     Ok(message) => message,
@@ -327,25 +343,23 @@ impl Driver {
                 (self.observer)(event);
             }
             SchedulerAction::Over => return true,
-            SchedulerAction::Launch { offer, tasks, .. } => {
-                match self.start_server().await {
-                    Ok(()) => self.call(&action),
-                    Err(why) => {
-                        self.call(&SchedulerAction::Decline(vec![offer.clone()]));
-                        for launch in tasks {
-                            let update = TaskUpdate {
-                                task: launch.task.clone(),
-                                agent: None,
-                                uuid: None,
-                                news: TaskNews::Refused,
-                                message: why.clone(),
-                                outcome: None,
-                            };
-                            let _ = self.sender.send(Message::Scheduler(SchedulerEvent::Update(update)));
-                        }
+            SchedulerAction::Launch { offer, tasks, .. } => match self.start_server().await {
+                Ok(()) => self.call(&action),
+                Err(why) => {
+                    self.call(&SchedulerAction::Decline(vec![offer.clone()]));
+                    for launch in tasks {
+                        let update = TaskUpdate {
+                            task: launch.task.clone(),
+                            agent: None,
+                            uuid: None,
+                            news: TaskNews::Refused,
+                            message: why.clone(),
+                            outcome: None,
+                        };
+                        let _ = self.sender.send(Message::Scheduler(SchedulerEvent::Update(update)));
                     }
                 }
-            }
+            },
             _ => self.call(&action),
         }
         false
@@ -370,7 +384,13 @@ impl Driver {
             failover_timeout: FAILOVER_TIMEOUT,
         };
         let call = translate::subscribe(&described, framework);
-        let reading = read(self.client.clone(), Leader::new(self.options.address.clone()), call, self.number, self.sender.clone());
+        let reading = read(
+            self.client.clone(),
+            Leader::new(self.options.address.clone()),
+            call,
+            self.number,
+            self.sender.clone(),
+        );
         self.reader = Some(tokio::spawn(reading));
     }
 
@@ -409,7 +429,8 @@ impl Driver {
             None => server.give(PROGRAM, PathBuf::from("/proc/self/exe")),
         };
         let archive = server.give(&format!("{}.tar", digits_of(&book.name)), archive.clone());
-        let reverts = book.fates.iter().map(|fate| fate.revert_within() + fate.timeout).max().unwrap_or_default();
+        let reverts =
+            book.fates.iter().map(|fate| fate.revert_within() + fate.timeout).max().unwrap_or_default();
         let mut assignment = order.assignment();
         assignment.only_reverts = launch.only_reverts;
         let data = TaskData {
@@ -460,7 +481,13 @@ fn make_archive(order: &Order, folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Subscribes, and passes on what is heard until there is no more.
-async fn read(client: Client, mut leader: Leader, call: Vec<u8>, number: u64, sender: UnboundedSender<Message>) {
+async fn read(
+    client: Client,
+    mut leader: Leader,
+    call: Vec<u8>,
+    number: u64,
+    sender: UnboundedSender<Message>,
+) {
     let error = match subscribed(&client, &mut leader, call, number, &sender).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -505,7 +532,11 @@ async fn subscribed(
 }
 
 /// Makes calls, one after the other, so that they arrive in their order.
-async fn call_out(client: Client, mut calls: UnboundedReceiver<OutgoingCall>, sender: UnboundedSender<Message>) {
+async fn call_out(
+    client: Client,
+    mut calls: UnboundedReceiver<OutgoingCall>,
+    sender: UnboundedSender<Message>,
+) {
     let mut failed = None;
     while let Some(OutgoingCall { number, base, stream_id, body }) = calls.recv().await {
         // What was to be said to a subscription that is over would not be heard.

@@ -14,11 +14,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::fatebook::{LogLevel, Redactor};
-use crate::machine::{
-    CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, RunEvent,
-};
+use crate::machine::{CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, RunEvent};
 use crate::mesos::messages::TaskInfo;
-use crate::mesos::translate::{self, AgentEvent, ExecutorIdentity, News};
+use crate::mesos::translate::{self, AgentEvent, Answer, ExecutorIdentity, News};
 use crate::mesos::{Client, Next, Security, WireError};
 use crate::remote::Interrupt;
 
@@ -33,6 +31,8 @@ const RECOVERY_DEFAULT: Duration = Duration::from_secs(15 * 60);
 const PAUSE_LONGEST_DEFAULT: Duration = Duration::from_secs(2);
 /// How soon a question is asked again that was not answered: a message is delivered once or not at all.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Leave to induce that comes so late after the question is none: the scheduler may have given the task up since.
+const LEAVE_LASTS: Duration = Duration::from_secs(10);
 /// How long the last calls may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -65,9 +65,20 @@ pub fn is_executor(arguments: &[std::ffi::OsString]) -> bool {
 
 /// What the loop hears.
 enum Message {
-    Agent { number: u64, event: AgentEvent },
-    Failed { number: u64, error: WireError },
+    Agent {
+        number: u64,
+        event: AgentEvent,
+    },
+    Failed {
+        number: u64,
+        error: WireError,
+    },
     News(Box<RunEvent>),
+    /// The worker asks whether it may induce.
+    Question {
+        question: u64,
+        heal: String,
+    },
     /// The worker has carried out its task.
     Ended(Box<CaseOutcome>),
     /// It has left its hosts clean.
@@ -108,24 +119,36 @@ impl Agent {
     fn of_this_process() -> Result<Self, String> {
         let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let need = |name: &str| {
-            get(name).ok_or_else(|| format!("{name} is not set: a Mesos agent starts `pisaura executor`, a person has no use for it"))
+            get(name).ok_or_else(|| {
+                format!(
+                    "{name} is not set: a Mesos agent starts `pisaura executor`, a person has no use for it"
+                )
+            })
         };
         let endpoint = need("MESOS_AGENT_ENDPOINT")?;
         let process = need("MESOS_SLAVE_PID")?;
         let actor = process.split('@').next().unwrap_or_default().to_owned();
         let secure = get("LIBPROCESS_SSL_ENABLED").or_else(|| get("SSL_ENABLED"));
-        let scheme = if secure.is_some_and(|value| value == "1" || value == "true") { "https" } else { "http" };
+        let scheme =
+            if secure.is_some_and(|value| value == "1" || value == "true") { "https" } else { "http" };
         let security = Security { bearer: get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN"), ..Security::default() };
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(|error| format!("this machine gives no random bytes: {error}"))?;
-        let recovery = (get("MESOS_CHECKPOINT").as_deref() == Some("1"))
-            .then(|| get("MESOS_RECOVERY_TIMEOUT").and_then(|text| mesos_duration(&text)).unwrap_or(RECOVERY_DEFAULT));
+        let recovery = (get("MESOS_CHECKPOINT").as_deref() == Some("1")).then(|| {
+            get("MESOS_RECOVERY_TIMEOUT").and_then(|text| mesos_duration(&text)).unwrap_or(RECOVERY_DEFAULT)
+        });
         let pause = get("MESOS_SUBSCRIPTION_BACKOFF_MAX").and_then(|text| mesos_duration(&text));
-        let sandbox = get("MESOS_SANDBOX").or_else(|| get("MESOS_DIRECTORY")).map_or_else(|| PathBuf::from("."), PathBuf::from);
+        let sandbox = get("MESOS_SANDBOX")
+            .or_else(|| get("MESOS_DIRECTORY"))
+            .map_or_else(|| PathBuf::from("."), PathBuf::from);
         Ok(Self {
             client: Client::new(&format!("/{actor}/api/v1/executor"), security)?,
             base: format!("{scheme}://{endpoint}"),
-            identity: ExecutorIdentity { framework: need("MESOS_FRAMEWORK_ID")?, executor: need("MESOS_EXECUTOR_ID")?, seed },
+            identity: ExecutorIdentity {
+                framework: need("MESOS_FRAMEWORK_ID")?,
+                executor: need("MESOS_EXECUTOR_ID")?,
+                seed,
+            },
             machine: ExecutorMachine::new(recovery, pause.unwrap_or(PAUSE_LONGEST_DEFAULT)),
             sandbox,
             started: Instant::now(),
@@ -164,7 +187,7 @@ impl Agent {
                         None => continue,
                     },
                     AgentEvent::Answer(answer) => {
-                        life.worker.answer(&answer.task, answer.result);
+                        life.worker.answer(answer);
                         continue;
                     }
                     AgentEvent::Shutdown => ExecutorEvent::Shutdown,
@@ -181,7 +204,19 @@ impl Agent {
                 Some(Message::Agent { .. } | Message::Failed { .. }) => continue,
                 Some(Message::News(event)) => {
                     if let Some(task) = &life.task {
-                        life.call(self.identity.message(&News { task: task.clone(), event: *event }));
+                        life.call(
+                            self.identity.message(&News::Happened { task: task.clone(), event: *event }),
+                        );
+                    }
+                    continue;
+                }
+                Some(Message::Question { question, heal }) => {
+                    if let Some(task) = &life.task {
+                        life.call(self.identity.message(&News::Question {
+                            task: task.clone(),
+                            question,
+                            heal,
+                        }));
                     }
                     continue;
                 }
@@ -212,7 +247,11 @@ impl Agent {
         }
         drop(life);
         let _ = tokio::time::timeout(FAREWELL, caller).await;
-        if broken { Err("the executor broke down in the middle of a case: this is a defect of Pisaura".to_owned()) } else { Ok(()) }
+        if broken {
+            Err("the executor broke down in the middle of a case: this is a defect of Pisaura".to_owned())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -333,9 +372,15 @@ struct WorkerState {
     interrupt: Option<Interrupt>,
     task: String,
     /// Who waits for leave to induce.
-    waiting: Option<Sender<Result<(), String>>>,
+    waiting: Option<Sender<Heard>>,
     /// News are told with the files of whoever reads them.
     folders: Option<(String, String)>,
+}
+
+/// What ends the waiting for leave to induce.
+enum Heard {
+    Answer(Answer),
+    Interrupt,
 }
 
 impl Shared {
@@ -359,8 +404,10 @@ impl Worker {
     }
 
     fn begin(&self, task: String, info: &TaskInfo) {
-        let data = serde_json::from_slice::<TaskData>(info.data.as_deref().unwrap_or_default())
-            .map_err(|error| format!("the task's data cannot be read: {error}: are scheduler and executor of one version?"));
+        let data =
+            serde_json::from_slice::<TaskData>(info.data.as_deref().unwrap_or_default()).map_err(|error| {
+                format!("the task's data cannot be read: {error}: are scheduler and executor of one version?")
+            });
         let interrupt = match Interrupt::new() {
             Ok(interrupt) => interrupt,
             Err(error) => return eprintln!("cannot begin: {error}"),
@@ -382,16 +429,14 @@ impl Worker {
             interrupt.raise();
         }
         if let Some(waiting) = state.waiting.take() {
-            let _ = waiting.send(Err("interrupted".to_owned()));
+            let _ = waiting.send(Heard::Interrupt);
         }
     }
 
-    fn answer(&self, task: &str, result: Result<(), String>) {
-        let mut state = self.shared.state();
-        if state.task == task
-            && let Some(waiting) = state.waiting.take()
-        {
-            let _ = waiting.send(result);
+    fn answer(&self, answer: Answer) {
+        let state = self.shared.state();
+        if let Some(waiting) = state.waiting.as_ref().filter(|_| state.task == answer.task) {
+            let _ = waiting.send(Heard::Answer(answer));
         }
     }
 
@@ -419,7 +464,8 @@ fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &U
                 continue;
             }
         };
-        shared.state().folders = Some((workplace.display().to_string(), data.book_folder.display().to_string()));
+        shared.state().folders =
+            Some((workplace.display().to_string(), data.book_folder.display().to_string()));
         println!("task {task}");
         let executor = executor.get_or_insert_with(|| {
             let observer = observer(Arc::clone(shared), sender.clone(), data.loglevel);
@@ -482,20 +528,32 @@ struct Asking {
 }
 
 impl Notary for Asking {
-    fn note(&self, case: CaseId, heal: String, interrupt: &Interrupt) -> Result<(), String> {
+    fn note(&self, _case: CaseId, heal: String, interrupt: &Interrupt) -> Result<(), String> {
         let (answer, arrives) = channel();
         self.shared.state().waiting = Some(answer);
         if interrupt.is_raised() {
             return Err("interrupted".to_owned());
         }
         let heal = told(&self.shared, &heal);
+        let mut asked: Vec<Instant> = Vec::new();
         loop {
-            let question = RunEvent::MayBeDirty { case, heal: heal.clone() };
-            let _ = self.sender.send(Message::News(Box::new(question)));
-            match arrives.recv_timeout(ASKED_AGAIN_AFTER) {
-                Ok(result) => return result,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err("nobody answers any more".to_owned()),
+            asked.push(Instant::now());
+            let question = Message::Question { question: asked.len() as u64, heal: heal.clone() };
+            let _ = self.sender.send(question);
+            let again_at = Instant::now() + ASKED_AGAIN_AFTER;
+            loop {
+                match arrives.recv_timeout(again_at.saturating_duration_since(Instant::now())) {
+                    Ok(Heard::Interrupt) => return Err("interrupted".to_owned()),
+                    Ok(Heard::Answer(Answer { question, result, .. })) => {
+                        let number = usize::try_from(question).unwrap_or_default();
+                        let at = number.checked_sub(1).and_then(|index| asked.get(index));
+                        if result.is_err() || at.is_some_and(|at| at.elapsed() < LEAVE_LASTS) {
+                            return result;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return Err("nobody answers any more".to_owned()),
+                }
             }
         }
     }

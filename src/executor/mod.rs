@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord, Stream,
-    Trouble, TroubleKind,
+    CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord,
+    Stream, Trouble, TroubleKind,
 };
 use crate::remote::ssh::SshHost;
 use crate::remote::{Interrupt, Limit, Parcel, Ran, Remote, child};
@@ -70,7 +70,8 @@ impl BookExecutor {
     pub fn carry_out(&mut self, assignment: &Assignment, workplace: &Path, interrupt: &Interrupt) {
         let log = self.logger(assignment);
         (self.observer)(RunEvent::Began { case: assignment.id });
-        let outcome = tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace, interrupt));
+        let outcome =
+            tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace, interrupt));
         (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
     }
 

@@ -69,7 +69,7 @@ pub struct Update {
     pub data: Vec<u8>,
 }
 
-/// How long without an agent is too long, unless the agent says otherwise.
+/// Between two tries to subscribe; it doubles with each.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// What was reported is waited for at the end, so that it is not lost.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -95,6 +95,8 @@ pub struct ExecutorMachine<T> {
     updates: Vec<Update>,
     numbers: u64,
     leaving: Option<Duration>,
+    /// Nobody will ever acknowledge anything.
+    forsaken: bool,
     left: bool,
 }
 
@@ -116,6 +118,7 @@ impl<T: Clone> ExecutorMachine<T> {
             updates: Vec::new(),
             numbers: 0,
             leaving: None,
+            forsaken: false,
             left: false,
         }
     }
@@ -177,8 +180,7 @@ impl<T: Clone> ExecutorMachine<T> {
             ExecutorEvent::Unknown => {
                 self.connected = false;
                 self.retry_at = None;
-                // Nobody will ever acknowledge anything.
-                self.updates.clear();
+                self.forsaken = true;
                 self.leave(now, &mut actions);
             }
             ExecutorEvent::Ended(data) => {
@@ -200,7 +202,8 @@ impl<T: Clone> ExecutorMachine<T> {
                 }
             }
         }
-        if self.at_work.is_none() && self.leaving.is_none()
+        if self.at_work.is_none()
+            && self.leaving.is_none()
             && let Some((id, task)) = self.queue.pop_front()
         {
             self.at_work = Some(id.clone());
@@ -209,7 +212,7 @@ impl<T: Clone> ExecutorMachine<T> {
         }
         if let Some(until) = self.leaving
             && self.at_work.is_none()
-            && (self.updates.is_empty() || now >= until)
+            && (self.updates.is_empty() || self.forsaken || now >= until)
         {
             self.left = true;
             actions.push(ExecutorAction::Leave);

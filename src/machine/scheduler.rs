@@ -188,6 +188,15 @@ pub enum SchedulerEvent {
         /// What.
         event: RunEvent,
     },
+    /// An executor asks whether it may induce.
+    Asked {
+        /// The task's id.
+        task: String,
+        /// The number of its question: the answer names it.
+        question: u64,
+        /// The command that heals the host by hand.
+        heal: String,
+    },
     /// Anything else that the master sends: it is there.
     Heartbeat,
 }
@@ -274,6 +283,8 @@ pub enum SchedulerAction {
         executor: String,
         /// The agent's id.
         agent: String,
+        /// The number of its question.
+        question: u64,
         /// Whether it may, else why not.
         result: Result<(), String>,
     },
@@ -309,10 +320,24 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 enum Link {
     /// There was nothing to do yet.
     Idle,
-    Down { retry_at: Duration, tries: u32, why: String },
-    Trying { tries: u32, why: String },
-    Up { heartbeat: Duration, heard_at: Duration, since: Duration, tries: u32 },
-    Dead { why: String },
+    Down {
+        retry_at: Duration,
+        tries: u32,
+        why: String,
+    },
+    Trying {
+        tries: u32,
+        why: String,
+    },
+    Up {
+        heartbeat: Duration,
+        heard_at: Duration,
+        since: Duration,
+        tries: u32,
+    },
+    Dead {
+        why: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -326,6 +351,10 @@ struct Case {
     induced: bool,
     /// And has not told of a revert since.
     dirty: bool,
+    /// Being written down as possibly dirty.
+    noting: bool,
+    /// The number of the last question of its executor.
+    question: u64,
     waits_since: Duration,
     told: Option<String>,
     largest: Option<Room>,
@@ -453,6 +482,7 @@ impl Scheduler {
                 }
             }
             SchedulerEvent::News { task, event } => self.news(&task, event, &mut actions),
+            SchedulerEvent::Asked { task, question, heal } => self.asked(&task, question, heal, &mut actions),
         }
         self.do_what_is_due(now, &mut actions);
         self.ask_for_offers(&mut actions);
@@ -504,6 +534,8 @@ impl Scheduler {
             revert_attempts: 0,
             induced: false,
             dirty: false,
+            noting: false,
+            question: 0,
             waits_since: now,
             told: None,
             largest: None,
@@ -537,7 +569,8 @@ impl Scheduler {
         self.link = Link::Up { heartbeat, heard_at: now, since: now, tries };
         self.framework = Some(framework);
         self.suppressed = false;
-        self.revive_due = self.cases.values().any(|case| case.state == CaseState::Waiting) && !self.tasks.is_empty();
+        self.revive_due =
+            self.cases.values().any(|case| case.state == CaseState::Waiting) && !self.tasks.is_empty();
         // What was told while nobody listened is asked for; offers of before are void.
         let asked: Vec<_> = self.current_tasks().map(|(id, task)| (id.clone(), task.agent.clone())).collect();
         for (id, _) in &asked {
@@ -569,9 +602,9 @@ impl Scheduler {
                 for id in ids {
                     let outcome = match self.cases.get(&id) {
                         Some(case) if case.state == CaseState::Told => continue,
-                        Some(case) if case.dirty => {
-                            CaseOutcome::lost(format!("the master does not take us in any more: {why}: the host may still be broken"))
-                        }
+                        Some(case) if case.dirty => CaseOutcome::lost(format!(
+                            "the master does not take us in any more: {why}: the host may still be broken"
+                        )),
                         _ => CaseOutcome::botched("MesosRefused", why.clone()),
                     };
                     self.settle(id, outcome, actions);
@@ -603,7 +636,8 @@ impl Scheduler {
     }
 
     fn offers(&mut self, now: Duration, offers: Vec<Offer>, actions: &mut Actions) {
-        let mut left: Vec<(Offer, Vec<Launch>)> = offers.into_iter().map(|offer| (offer, Vec::new())).collect();
+        let mut left: Vec<(Offer, Vec<Launch>)> =
+            offers.into_iter().map(|offer| (offer, Vec::new())).collect();
         let waiting: Vec<CaseId> = self
             .cases
             .iter()
@@ -613,10 +647,12 @@ impl Scheduler {
         for id in waiting {
             self.place(now, id, &mut left);
         }
-        let (launched, declined): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, tasks)| !tasks.is_empty());
+        let (launched, declined): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(_, tasks)| !tasks.is_empty());
         for (offer, tasks) in launched {
             for launch in &tasks {
-                if self.cases.get(&launch.case).is_some_and(|case| case.attempts + case.revert_attempts == 1) {
+                if self.cases.get(&launch.case).is_some_and(|case| case.attempts + case.revert_attempts == 1)
+                {
                     actions.push(SchedulerAction::Tell(RunEvent::Began { case: launch.case }));
                 }
             }
@@ -632,7 +668,11 @@ impl Scheduler {
         let Some(case) = self.cases.get_mut(&id) else { return };
         let mut best: Option<(usize, Room, Option<String>)> = None;
         for (index, (offer, _)) in offers.iter().enumerate() {
-            if offer.names.iter().any(|name| case.want.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))) {
+            if offer
+                .names
+                .iter()
+                .any(|name| case.want.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)))
+            {
                 case.met_itself = true;
                 continue;
             }
@@ -640,7 +680,9 @@ impl Scheduler {
             let there = self
                 .executors
                 .iter()
-                .find(|executor| !executor.gone && executor.agent == offer.agent && executor.book == case.want.book)
+                .find(|executor| {
+                    !executor.gone && executor.agent == offer.agent && executor.book == case.want.book
+                })
                 .map(|executor| executor.id.clone());
             let need = match there {
                 Some(_) => case.want.room,
@@ -655,7 +697,9 @@ impl Scheduler {
             };
             let better = match &best {
                 None => true,
-                Some((other, _, other_there)) => rank(index, there.is_some()) > rank(*other, other_there.is_some()),
+                Some((other, _, other_there)) => {
+                    rank(index, there.is_some()) > rank(*other, other_there.is_some())
+                }
             };
             if better {
                 best = Some((index, need, there));
@@ -697,8 +741,10 @@ impl Scheduler {
     }
 
     fn update(&mut self, now: Duration, update: TaskUpdate, actions: &mut Actions) {
-        let known = self.tasks.get(&update.task).map(|task| (task.ended, self.is_current(&update.task, task)));
-        let agent = update.agent.clone().or_else(|| self.tasks.get(&update.task).map(|task| task.agent.clone()));
+        let known =
+            self.tasks.get(&update.task).map(|task| (task.ended, self.is_current(&update.task, task)));
+        let agent =
+            update.agent.clone().or_else(|| self.tasks.get(&update.task).map(|task| task.agent.clone()));
         let acknowledgement = match (update.uuid, agent.clone()) {
             (Some(uuid), Some(agent)) => {
                 Some(SchedulerAction::Acknowledge { agent, task: update.task.clone(), uuid })
@@ -707,7 +753,14 @@ impl Scheduler {
         };
         let ends = matches!(update.news, TaskNews::Ended | TaskNews::Refused);
         let (Some((false, true)), Some(task)) = (known, self.tasks.get_mut(&update.task)) else {
-            actions.extend(acknowledgement);
+            // The same news come again until they are acknowledged, which is only when they are safe.
+            let unsafe_yet = self
+                .cases
+                .values()
+                .any(|case| case.acknowledgement.is_some() && case.acknowledgement == acknowledgement);
+            if !unsafe_yet {
+                actions.extend(acknowledgement);
+            }
             if let Some(task) = self.tasks.get_mut(&update.task) {
                 task.ended |= ends;
             }
@@ -758,13 +811,17 @@ impl Scheduler {
     fn with_attempts(&self, id: CaseId, outcome: CaseOutcome, task: &str) -> CaseOutcome {
         let Some(case) = self.cases.get(&id) else { return outcome };
         let executor = self.tasks.get(task).map(|task| task.executor.as_str()).unwrap_or_default();
-        let shown = self.executors.iter().find(|other| other.id == executor).map(|executor| executor.shown.clone());
+        let shown =
+            self.executors.iter().find(|other| other.id == executor).map(|executor| executor.shown.clone());
         let mut outcome = outcome;
         if case.revert_attempts > 0 {
             let lost = Finding {
                 verdict: Verdict::Botched,
                 kind: "TaskLost".to_owned(),
-                message: format!("its task was lost after the inducer was handed out, and the host was reverted by another: {}", case.past.join("; ")),
+                message: format!(
+                    "its task was lost after the inducer was handed out, and the host was reverted by another: {}",
+                    case.past.join("; ")
+                ),
             };
             outcome.findings.insert(0, lost);
             outcome.verdict = worst(&outcome.findings);
@@ -781,7 +838,8 @@ impl Scheduler {
         else {
             return;
         };
-        let shown = self.executors.iter().find(|other| other.id == executor).map(|executor| executor.shown.clone());
+        let shown =
+            self.executors.iter().find(|other| other.id == executor).map(|executor| executor.shown.clone());
         let interrupted = self.interrupted;
         let retries = self.options.task_retries;
         let Some(case) = self.cases.get_mut(&id) else { return };
@@ -793,10 +851,16 @@ impl Scheduler {
         case.told = None;
         let past = case.past.join("; ");
         let outcome = if case.dirty {
-            (case.revert_attempts >= REVERT_ATTEMPTS_MAX)
-                .then(|| CaseOutcome::lost(format!("all tasks that were to revert the host were lost: {past}: the host may still be broken")))
+            (case.revert_attempts >= REVERT_ATTEMPTS_MAX).then(|| {
+                CaseOutcome::lost(format!(
+                    "all tasks that were to revert the host were lost: {past}: the host may still be broken"
+                ))
+            })
         } else if case.induced {
-            Some(CaseOutcome::botched("TaskLost", format!("its task was lost after the host was reverted: {past}")))
+            Some(CaseOutcome::botched(
+                "TaskLost",
+                format!("its task was lost after the host was reverted: {past}"),
+            ))
         } else if interrupted {
             Some(CaseOutcome::skipped("interrupted before the inducer"))
         } else if refused {
@@ -820,48 +884,75 @@ impl Scheduler {
     }
 
     fn news(&mut self, id: &str, event: RunEvent, actions: &mut Actions) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let (agent, executor) = (task.agent.clone(), task.executor.clone());
-        let current = !task.ended && self.is_current(id, task);
-        let answer = |result| SchedulerAction::Answer { task: id.to_owned(), executor, agent, result };
+        let Some(task) = self.tasks.get(id).filter(|task| !task.ended && self.is_current(id, task)) else {
+            return;
+        };
+        let case = task.case;
         match event {
-            RunEvent::MayBeDirty { .. } if !current => {
-                actions.push(answer(Err("another attempt has taken its place".to_owned())));
-            }
-            _ if !current => {}
-            RunEvent::MayBeDirty { case, heal } => {
-                let Some(known) = self.cases.get_mut(&case) else { return };
-                if known.induced {
-                    // The first answer may have been lost on its way; one that was not given yet will come.
-                    if known.dirty {
-                        actions.push(answer(Ok(())));
-                    }
-                } else {
-                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case, heal }));
-                }
-            }
-            RunEvent::Reverted { case } => {
+            RunEvent::Reverted { .. } => {
                 if let Some(known) = self.cases.get_mut(&case) {
                     known.dirty = false;
                 }
-                actions.push(SchedulerAction::Tell(RunEvent::Reverted { case }));
+                actions.push(SchedulerAction::Tell(event));
             }
-            // That it began was told when it was launched, and how it ends comes with an update.
-            RunEvent::Began { .. } | RunEvent::Settled { .. } => {}
+            // That it began was told when it was launched, how it ends comes with an update, and the rest is asked.
+            RunEvent::Began { .. } | RunEvent::Settled { .. } | RunEvent::MayBeDirty { .. } => {}
             event => actions.push(SchedulerAction::Tell(event)),
         }
     }
 
-    fn noted(&mut self, id: CaseId, result: Result<(), String>, actions: &mut Actions) {
-        let Some(case) = self.cases.get_mut(&id) else { return };
-        let CaseState::Launched(task) = &case.state else { return };
-        let Some(known) = self.tasks.get(task) else { return };
-        if result.is_ok() {
-            case.induced = true;
-            case.dirty = true;
+    /// Once it may induce, the case is dirty until its executor tells otherwise.
+    fn asked(&mut self, id: &str, question: u64, heal: String, actions: &mut Actions) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let answer = |result| SchedulerAction::Answer {
+            task: id.to_owned(),
+            executor: task.executor.clone(),
+            agent: task.agent.clone(),
+            question,
+            result,
+        };
+        let current = !task.ended && self.is_current(id, task) && task.kill.is_none();
+        match self.cases.get_mut(&task.case).filter(|_| current) {
+            None => actions.push(answer(Err("nobody waits for this attempt any more".to_owned()))),
+            // The first answer may have been lost on its way.
+            Some(known) if known.dirty => actions.push(answer(Ok(()))),
+            Some(known) if known.induced => {
+                actions.push(answer(Err("the inducer was handed out before".to_owned())));
+            }
+            Some(known) => {
+                known.question = question;
+                if !std::mem::replace(&mut known.noting, true) {
+                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, heal }));
+                }
+            }
         }
-        let (executor, agent) = (known.executor.clone(), known.agent.clone());
-        actions.push(SchedulerAction::Answer { task: task.clone(), executor, agent, result });
+    }
+
+    fn noted(&mut self, id: CaseId, result: Result<(), String>, actions: &mut Actions) {
+        let Some(case) = self.cases.get_mut(&id).filter(|case| case.noting) else { return };
+        case.noting = false;
+        let task = match &case.state {
+            CaseState::Launched(id) => {
+                self.tasks.get(id).filter(|task| !task.ended && task.kill.is_none()).map(|task| (id, task))
+            }
+            _ => None,
+        };
+        let Some((id, task)) = task else {
+            // Whoever asked is gone, so nothing was induced.
+            if case.state != CaseState::Told {
+                actions.push(SchedulerAction::Tell(RunEvent::Reverted { case: id }));
+            }
+            return;
+        };
+        case.induced |= result.is_ok();
+        case.dirty |= result.is_ok();
+        actions.push(SchedulerAction::Answer {
+            task: id.clone(),
+            executor: task.executor.clone(),
+            agent: task.agent.clone(),
+            question: case.question,
+            result,
+        });
     }
 
     fn interrupt(&mut self, now: Duration, actions: &mut Actions) {
@@ -879,14 +970,21 @@ impl Scheduler {
         for id in running {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             let limit = self.cases.get(&task.case).map(|case| case.want.revert_limit).unwrap_or_default();
-            task.kill = Some(Kill { again_at: now, shutdown_at: now + limit + OBEYED_WITHIN, shut_down: false });
+            task.kill =
+                Some(Kill { again_at: now, shutdown_at: now + limit + OBEYED_WITHIN, shut_down: false });
         }
     }
 
     fn shut_down(&self, book: Option<&str>, actions: &mut Actions) {
-        let going = self.executors.iter().filter(|executor| !executor.gone && book.is_none_or(|book| executor.book == book));
+        let going = self
+            .executors
+            .iter()
+            .filter(|executor| !executor.gone && book.is_none_or(|book| executor.book == book));
         for executor in going {
-            actions.push(SchedulerAction::Shutdown { executor: executor.id.clone(), agent: executor.agent.clone() });
+            actions.push(SchedulerAction::Shutdown {
+                executor: executor.id.clone(),
+                agent: executor.agent.clone(),
+            });
         }
     }
 
@@ -917,7 +1015,8 @@ impl Scheduler {
             let limit = self.cases.get(&task.case).map(|case| case.want.revert_limit).unwrap_or_default();
             if up && now >= task.ask_at {
                 task.asked += 1;
-                task.ask_at = now + (ASKED_AGAIN_AFTER * 2u32.saturating_pow(task.asked.min(5))).min(SILENT_AFTER);
+                task.ask_at =
+                    now + (ASKED_AGAIN_AFTER * 2u32.saturating_pow(task.asked.min(5))).min(SILENT_AFTER);
                 asked.push((id.clone(), task.agent.clone()));
             }
             if task.unreachable_since.is_some_and(|since| now >= since + UNREACHABLE_MAX) {
@@ -932,7 +1031,10 @@ impl Scheduler {
             if now >= kill.shutdown_at && !kill.shut_down {
                 kill.shut_down = true;
                 kill.shutdown_at = now + limit + OBEYED_WITHIN;
-                actions.push(SchedulerAction::Shutdown { executor: task.executor.clone(), agent: task.agent.clone() });
+                actions.push(SchedulerAction::Shutdown {
+                    executor: task.executor.clone(),
+                    agent: task.agent.clone(),
+                });
             } else if now >= kill.shutdown_at {
                 self.attempt_lost(now, &id, "it was told to end, and did not", false, actions);
             }
@@ -950,11 +1052,12 @@ impl Scheduler {
             Link::Idle => Some(String::new()),
         };
         let (timeout, master) = (self.options.offer_timeout, self.options.master.clone());
+        let executor_room = self.options.executor_room;
         let Some(case) = self.cases.get_mut(&id).filter(|case| case.state == CaseState::Waiting) else {
             return;
         };
         let waited = now.saturating_sub(case.waits_since);
-        let wanted = format!("an offer with {}", case.want.room);
+        let wanted = format!("an offer with {} (and {executor_room} for its executor)", case.want.room);
         let seen = match (case.largest, case.met_itself) {
             (Some(room), _) => format!("largest seen {room}"),
             (None, true) => "offered was only the host itself that the case breaks".to_owned(),
@@ -967,7 +1070,11 @@ impl Scheduler {
         };
         if waited >= timeout {
             let shown = crate::fatebook::show_duration(timeout);
-            let past = if case.past.is_empty() { String::new() } else { format!(", after {}", case.past.join("; ")) };
+            let past = if case.past.is_empty() {
+                String::new()
+            } else {
+                format!(", after {}", case.past.join("; "))
+            };
             let outcome = match (case.dirty, why_not_up) {
                 (true, _) => CaseOutcome::lost(format!(
                     "nothing could revert the host for {shown}: waited for {what}{past}: the host may still be broken"
@@ -1032,7 +1139,16 @@ impl SchedulerEvent {
     fn is_the_masters(&self) -> bool {
         matches!(
             self,
-            Self::Offers(_) | Self::Update(_) | Self::Gone { .. } | Self::News { .. } | Self::Heartbeat
+            Self::Offers(_)
+                | Self::Update(_)
+                | Self::Gone { .. }
+                | Self::News { .. }
+                | Self::Asked { .. }
+                | Self::Heartbeat
         )
     }
 }
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

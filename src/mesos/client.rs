@@ -102,12 +102,7 @@ impl Client {
     }
 
     /// Makes a call. That it was accepted says only that it will be looked at.
-    pub async fn call(
-        &self,
-        base: &str,
-        stream_id: Option<&str>,
-        call: Vec<u8>,
-    ) -> Result<(), WireError> {
+    pub async fn call(&self, base: &str, stream_id: Option<&str>, call: Vec<u8>) -> Result<(), WireError> {
         let mut request = self.request(base, call).timeout(CALL_LIMIT);
         if let Some(stream_id) = stream_id {
             request = request.header(STREAM_ID, stream_id);
@@ -120,7 +115,8 @@ impl Client {
     }
 
     fn request(&self, base: &str, call: Vec<u8>) -> RequestBuilder {
-        let request = self.http.post(format!("{base}{}", self.path)).header(CONTENT_TYPE, PROTOBUF).body(call);
+        let request =
+            self.http.post(format!("{base}{}", self.path)).header(CONTENT_TYPE, PROTOBUF).body(call);
         match &self.security.credentials {
             Some((principal, secret)) => request.basic_auth(principal, Some(secret)),
             None => match &self.security.bearer {
@@ -147,7 +143,10 @@ impl Subscription {
                 }
                 Err(error) => {
                     let why = causes(&error.without_url());
-                    return Err(WireError::new(Next::Now, format!("the connection to {} was lost: {why}", self.base)));
+                    return Err(WireError::new(
+                        Next::Now,
+                        format!("the connection to {} was lost: {why}", self.base),
+                    ));
                 }
             }
         }

@@ -39,15 +39,20 @@ impl MasterAddress {
     /// Reads `host:port`, `http://…`, `https://…` or `zk://host:port,…/path`. `secure` says whether a leader that ZooKeeper
     /// names is spoken to by https. Fails with what is wrong with it.
     pub fn parse(text: &str, secure: bool) -> Result<Self, String> {
-        const SHAPE: &str = "write `local`, `host:port`, `http://host:port`, `https://host:port` or `zk://host:port,…/path`";
+        const SHAPE: &str =
+            "write `local`, `host:port`, `http://host:port`, `https://host:port` or `zk://host:port,…/path`";
         let wrong = |why: &str| Err(format!("`{text}` is no address of a Mesos master: {why}. {SHAPE}"));
-        let with_port = |server: &str, port: u16| match server.strip_prefix('[').unwrap_or(server).rsplit_once(':') {
-            Some((_, digits)) if digits.parse::<u16>().is_ok_and(|port| port != 0) => Some(server.to_owned()),
-            _ if server.contains(':') && !server.ends_with(']') => None,
-            _ => Some(format!("{server}:{port}")),
-        };
+        let with_port =
+            |server: &str, port: u16| match server.strip_prefix('[').unwrap_or(server).rsplit_once(':') {
+                Some((_, digits)) if digits.parse::<u16>().is_ok_and(|port| port != 0) => {
+                    Some(server.to_owned())
+                }
+                _ if server.contains(':') && !server.ends_with(']') => None,
+                _ => Some(format!("{server}:{port}")),
+            };
         let usable = |server: &str| {
-            !server.is_empty() && !server.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@\\".contains(c))
+            !server.is_empty()
+                && !server.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@\\".contains(c))
         };
         if let Some(rest) = text.strip_prefix("zk://") {
             let Some((servers, path)) = rest.split_once('/') else {
@@ -58,7 +63,11 @@ impl MasterAddress {
             }
             let servers: Option<Vec<String>> = servers
                 .split(',')
-                .map(|server| Some(server).filter(|server| usable(server)).and_then(|server| with_port(server, ZOOKEEPER_PORT)))
+                .map(|server| {
+                    Some(server)
+                        .filter(|server| usable(server))
+                        .and_then(|server| with_port(server, ZOOKEEPER_PORT))
+                })
                 .collect();
             let Some(servers) = servers else {
                 return wrong("one of its servers is no `host:port`");
@@ -141,9 +150,14 @@ impl Leader {
 async fn ask(server: &str, path: &str) -> Result<(String, Session), String> {
     let mut addresses = server.to_socket_addrs().map_err(|error| error.to_string())?;
     let address = addresses.next().ok_or("its name has no address")?;
-    let (zookeeper, _default_watcher) = ZooKeeper::connect(&address).await.map_err(|error| error.to_string())?;
-    let (changed, children) =
-        zookeeper.with_watcher().get_children(path).await.map_err(|error| error.to_string())?.ok_or_else(|| format!("there is no {path}"))?;
+    let (zookeeper, _default_watcher) =
+        ZooKeeper::connect(&address).await.map_err(|error| error.to_string())?;
+    let (changed, children) = zookeeper
+        .with_watcher()
+        .get_children(path)
+        .await
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("there is no {path}"))?;
     let first = children
         .iter()
         .filter_map(|name| Some((name.strip_prefix(INFO_PREFIX)?.parse::<u64>().ok()?, name)))
@@ -154,7 +168,8 @@ async fn ask(server: &str, path: &str) -> Result<(String, Session), String> {
         .await
         .map_err(|error| error.to_string())?
         .ok_or("the leader has just gone")?;
-    let authority = authority_of(&data).ok_or_else(|| format!("{} does not say where the master is", first.1))?;
+    let authority =
+        authority_of(&data).ok_or_else(|| format!("{} does not say where the master is", first.1))?;
     // It comes when the masters change, and fails when the session is lost.
     let changed = Box::pin(async move { drop(changed.await) });
     Ok((authority, Session { _zookeeper: zookeeper, changed }))
@@ -165,7 +180,10 @@ fn authority_of(data: &[u8]) -> Option<String> {
     let info: Value = serde_json::from_slice(data).ok()?;
     let address = &info["address"];
     let port = address["port"].as_u64().or_else(|| info["port"].as_u64())?;
-    let host = address["ip"].as_str().or_else(|| address["hostname"].as_str()).or_else(|| info["hostname"].as_str())?;
+    let host = address["ip"]
+        .as_str()
+        .or_else(|| address["hostname"].as_str())
+        .or_else(|| info["hostname"].as_str())?;
     Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
@@ -181,7 +199,10 @@ mod tests {
                 MasterAddress::ZooKeeper { servers, path, .. } => format!("{} {path}", servers.join(" ")),
             });
             let got = got.as_deref().map_err(|error| {
-                error.split_once("master: ").and_then(|(_, why)| why.split_once(". write")).map_or(error.as_str(), |(why, _)| why)
+                error
+                    .split_once("master: ")
+                    .and_then(|(_, why)| why.split_once(". write"))
+                    .map_or(error.as_str(), |(why, _)| why)
             });
             assert_eq!(got, want, "for {text:?}");
         }
@@ -207,7 +228,10 @@ mod tests {
         fn check(info: &str, want: Option<&str>) {
             assert_eq!(authority_of(info.as_bytes()).as_deref(), want);
         }
-        check(r#"{"address":{"hostname":"m","ip":"10.0.0.1","port":5050},"hostname":"m","ip":16777226,"port":5050}"#, Some("10.0.0.1:5050"));
+        check(
+            r#"{"address":{"hostname":"m","ip":"10.0.0.1","port":5050},"hostname":"m","ip":16777226,"port":5050}"#,
+            Some("10.0.0.1:5050"),
+        );
         check(r#"{"address":{"ip":"::1","port":5}}"#, Some("[::1]:5"));
         check(r#"{"hostname":"m","port":5050}"#, Some("m:5050"));
         check(r#"{"hostname":"m"}"#, None);

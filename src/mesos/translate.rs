@@ -7,8 +7,8 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{
-    CaseOutcome, Launch, Offer, REFUSE_FOR, Report, Retry, Room, RunEvent, SchedulerAction, SchedulerEvent, TaskNews,
-    TaskUpdate, Update,
+    CaseOutcome, Launch, Offer, REFUSE_FOR, Report, Retry, Room, RunEvent, SchedulerAction, SchedulerEvent,
+    TaskNews, TaskUpdate, Update,
 };
 
 use super::messages::executor;
@@ -18,11 +18,23 @@ use super::{Next, WireError};
 
 /// What an executor tells its scheduler, in the bytes of a MESSAGE.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct News {
-    /// The task's id.
-    pub task: String,
-    /// What happened in it. That a host may be dirty is asked, not told: it waits for an [`Answer`].
-    pub event: RunEvent,
+pub enum News {
+    /// Something happened in a task.
+    Happened {
+        /// The task's id.
+        task: String,
+        /// What.
+        event: RunEvent,
+    },
+    /// May the task induce?
+    Question {
+        /// The task's id.
+        task: String,
+        /// The question's own number.
+        question: u64,
+        /// The command that heals the host by hand.
+        heal: String,
+    },
 }
 
 /// What a scheduler answers, in the bytes of a MESSAGE.
@@ -30,6 +42,8 @@ pub struct News {
 pub struct Answer {
     /// The task's id.
     pub task: String,
+    /// The number of the question.
+    pub question: u64,
     /// Whether it may induce, or why not.
     pub result: Result<(), String>,
 }
@@ -102,13 +116,21 @@ pub fn scheduler_event(record: &[u8]) -> Result<SchedulerEvent, WireError> {
         },
         Type::Message => {
             let news = event.message.and_then(|message| serde_json::from_slice::<News>(&message.data).ok());
-            news.map_or(SchedulerEvent::Heartbeat, |News { task, event }| SchedulerEvent::News { task, event })
+            match news {
+                Some(News::Happened { task, event }) => SchedulerEvent::News { task, event },
+                Some(News::Question { task, question, heal }) => {
+                    SchedulerEvent::Asked { task, question, heal }
+                }
+                None => SchedulerEvent::Heartbeat,
+            }
         }
         Type::Failure => match event.failure {
-            Some(scheduler::event::Failure { agent_id: Some(agent), executor_id, .. }) => SchedulerEvent::Gone {
-                agent: agent.value,
-                executor: executor_id.map(|executor| executor.value),
-            },
+            Some(scheduler::event::Failure { agent_id: Some(agent), executor_id, .. }) => {
+                SchedulerEvent::Gone {
+                    agent: agent.value,
+                    executor: executor_id.map(|executor| executor.value),
+                }
+            }
             _ => SchedulerEvent::Heartbeat,
         },
         Type::Error => {
@@ -133,7 +155,9 @@ fn unreadable(whose: &str, error: &prost::DecodeError) -> WireError {
 /// A number of seconds that makes sense as a time to wait.
 fn seconds(value: Option<f64>) -> Option<Duration> {
     let day = Duration::from_secs(24 * 3600);
-    value.and_then(|value| Duration::try_from_secs_f64(value).ok()).filter(|time| !time.is_zero() && *time <= day)
+    value
+        .and_then(|value| Duration::try_from_secs_f64(value).ok())
+        .filter(|time| !time.is_zero() && *time <= day)
 }
 
 fn offer(offer: v1::Offer) -> Offer {
@@ -151,7 +175,8 @@ fn offer(offer: v1::Offer) -> Offer {
 /// What of the resources is ours to use for as long as we like.
 fn room(resources: &[v1::Resource]) -> Room {
     let total = |name: &str, per_unit: f64| {
-        let fitting = resources.iter().filter(|resource| resource.name == name && resource.revocable.is_none());
+        let fitting =
+            resources.iter().filter(|resource| resource.name == name && resource.revocable.is_none());
         let amounts = fitting.filter_map(|resource| resource.scalar.as_ref()).map(|scalar| scalar.value);
         // Mesos counts in thousandths; less than one is nothing.
         amounts.map(|value| (value * per_unit + 0.0005).max(0.0) as u64).sum()
@@ -162,7 +187,13 @@ fn room(resources: &[v1::Resource]) -> Room {
 fn task_update(status: v1::TaskStatus) -> TaskUpdate {
     use v1::TaskState;
     let news = match status.state() {
-        TaskState::TaskStarting | TaskState::TaskRunning | TaskState::TaskStaging | TaskState::TaskKilling => {
+        TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskStaging
+        | TaskState::TaskKilling => TaskNews::Alive,
+        // Asked for a task that has ended, the master does not say what its executor said; but that comes until it is
+        // acknowledged.
+        TaskState::TaskFinished | TaskState::TaskFailed | TaskState::TaskKilled if status.uuid.is_none() => {
             TaskNews::Alive
         }
         TaskState::TaskUnreachable => TaskNews::Unreachable,
@@ -177,7 +208,9 @@ fn task_update(status: v1::TaskStatus) -> TaskUpdate {
         | TaskState::TaskUnknown => TaskNews::Ended,
     };
     let outcome = match news {
-        TaskNews::Ended => status.data.as_deref().and_then(|data| serde_json::from_slice::<CaseOutcome>(data).ok()),
+        TaskNews::Ended => {
+            status.data.as_deref().and_then(|data| serde_json::from_slice::<CaseOutcome>(data).ok())
+        }
         _ => None,
     };
     let said = status.message.clone().filter(|message| !message.is_empty());
@@ -209,7 +242,10 @@ pub fn subscribe(framework: &Framework, id: Option<&str>) -> Vec<u8> {
         checkpoint: Some(true),
         hostname: None,
         principal: framework.principal.clone(),
-        capabilities: vec![capability(capability::Type::MultiRole), capability(capability::Type::PartitionAware)],
+        capabilities: vec![
+            capability(capability::Type::MultiRole),
+            capability(capability::Type::PartitionAware),
+        ],
         roles: vec![framework.role.clone()],
     };
     Call {
@@ -232,10 +268,12 @@ pub fn scheduler_call(
     let agent_id = |value: &String| v1::AgentId { value: value.clone() };
     let task_id = |value: &String| v1::TaskId { value: value.clone() };
     let executor_id = |value: &String| v1::ExecutorId { value: value.clone() };
-    let mut said = Call { framework_id: Some(v1::FrameworkId { value: framework.to_owned() }), ..Call::default() };
+    let mut said =
+        Call { framework_id: Some(v1::FrameworkId { value: framework.to_owned() }), ..Call::default() };
     let kind = match action {
         SchedulerAction::Launch { offer, agent, tasks } => {
-            let infos = tasks.iter().filter_map(|launch| Some(task_info(launch, agent, &plan(launch)?))).collect();
+            let infos =
+                tasks.iter().filter_map(|launch| Some(task_info(launch, agent, &plan(launch)?))).collect();
             said.accept = Some(call::Accept {
                 offer_ids: vec![offer_id(offer)],
                 operations: vec![v1::offer::Operation {
@@ -247,19 +285,27 @@ pub fn scheduler_call(
             call::Type::Accept
         }
         SchedulerAction::Decline(offers) => {
-            said.decline = Some(call::Decline { offer_ids: offers.iter().map(offer_id).collect(), filters: refuse() });
+            said.decline =
+                Some(call::Decline { offer_ids: offers.iter().map(offer_id).collect(), filters: refuse() });
             call::Type::Decline
         }
         SchedulerAction::Revive => call::Type::Revive,
         SchedulerAction::Suppress => call::Type::Suppress,
         SchedulerAction::Acknowledge { agent, task, uuid } => {
-            said.acknowledge = Some(call::Acknowledge { agent_id: agent_id(agent), task_id: task_id(task), uuid: uuid.clone() });
+            said.acknowledge = Some(call::Acknowledge {
+                agent_id: agent_id(agent),
+                task_id: task_id(task),
+                uuid: uuid.clone(),
+            });
             call::Type::Acknowledge
         }
         SchedulerAction::Reconcile(tasks) => {
             let tasks = tasks
                 .iter()
-                .map(|(task, agent)| call::reconcile::Task { task_id: task_id(task), agent_id: Some(agent_id(agent)) })
+                .map(|(task, agent)| call::reconcile::Task {
+                    task_id: task_id(task),
+                    agent_id: Some(agent_id(agent)),
+                })
                 .collect();
             said.reconcile = Some(call::Reconcile { tasks });
             call::Type::Reconcile
@@ -269,11 +315,12 @@ pub fn scheduler_call(
             call::Type::Kill
         }
         SchedulerAction::Shutdown { executor, agent } => {
-            said.shutdown = Some(call::Shutdown { executor_id: executor_id(executor), agent_id: agent_id(agent) });
+            said.shutdown =
+                Some(call::Shutdown { executor_id: executor_id(executor), agent_id: agent_id(agent) });
             call::Type::Shutdown
         }
-        SchedulerAction::Answer { task, executor, agent, result } => {
-            let answer = Answer { task: task.clone(), result: result.clone() };
+        SchedulerAction::Answer { task, executor, agent, question, result } => {
+            let answer = Answer { task: task.clone(), question: *question, result: result.clone() };
             said.message = Some(call::Message {
                 agent_id: agent_id(agent),
                 executor_id: executor_id(executor),
@@ -371,11 +418,13 @@ pub fn agent_event(record: &[u8]) -> Result<AgentEvent, WireError> {
     let event = executor::Event::decode(record).map_err(|error| unreadable("agent", &error))?;
     Ok(match event.r#type() {
         Type::Subscribed => AgentEvent::Subscribed,
-        Type::Launch => event.launch.map_or(AgentEvent::Other, |launch| AgentEvent::Launch(Box::new(launch.task))),
-        Type::Kill => event.kill.map_or(AgentEvent::Other, |kill| AgentEvent::Kill(kill.task_id.value)),
-        Type::Acknowledged => {
-            event.acknowledged.map_or(AgentEvent::Other, |acknowledged| AgentEvent::Acknowledged(acknowledged.uuid))
+        Type::Launch => {
+            event.launch.map_or(AgentEvent::Other, |launch| AgentEvent::Launch(Box::new(launch.task)))
         }
+        Type::Kill => event.kill.map_or(AgentEvent::Other, |kill| AgentEvent::Kill(kill.task_id.value)),
+        Type::Acknowledged => event
+            .acknowledged
+            .map_or(AgentEvent::Other, |acknowledged| AgentEvent::Acknowledged(acknowledged.uuid)),
         Type::Message => event
             .message
             .and_then(|message| serde_json::from_slice(&message.data).ok())
@@ -400,11 +449,17 @@ pub struct ExecutorIdentity {
     pub seed: [u8; 16],
 }
 
+/// Where in a uuid an update's number is hidden.
+const NUMBER_BEGINS: usize = 10;
+
 impl ExecutorIdentity {
-    /// The uuid of the update of this number: the same each time it is sent.
+    /// The uuid of the update of this number: the same each time it is sent. It has the form of a random one (RFC 9562,
+    /// version 4), since Mesos refuses those that have none.
     pub fn uuid(&self, number: u64) -> Vec<u8> {
         let mut uuid = self.seed.to_vec();
-        for (byte, of_number) in uuid.iter_mut().zip(number.to_be_bytes()) {
+        uuid[6] = uuid[6] & 0x0f | 0x40;
+        uuid[8] = uuid[8] & 0x3f | 0x80;
+        for (byte, of_number) in uuid[NUMBER_BEGINS..].iter_mut().zip(&number.to_be_bytes()[2..]) {
             *byte ^= of_number;
         }
         uuid
@@ -412,11 +467,16 @@ impl ExecutorIdentity {
 
     /// The number of the update with this uuid.
     pub fn number(&self, uuid: &[u8]) -> Option<u64> {
-        let mut number = [0; 8];
-        for ((byte, of_uuid), of_seed) in number.iter_mut().zip(uuid).zip(&self.seed) {
-            *byte = of_uuid ^ of_seed;
+        let own = self.uuid(0);
+        let (begin, end) = uuid.split_at_checked(NUMBER_BEGINS)?;
+        if begin != &own[..NUMBER_BEGINS] || uuid.len() != own.len() {
+            return None;
         }
-        (uuid.get(8..) == Some(&self.seed[8..])).then(|| u64::from_be_bytes(number))
+        let mut number = [0; 8];
+        for ((byte, of_uuid), of_own) in number[2..].iter_mut().zip(end).zip(&own[NUMBER_BEGINS..]) {
+            *byte = of_uuid ^ of_own;
+        }
+        Some(u64::from_be_bytes(number))
     }
 
     fn call(&self, kind: executor::call::Type) -> executor::Call {
@@ -460,7 +520,8 @@ impl ExecutorIdentity {
 
     /// The call that tells of a task.
     pub fn update(&self, update: &Update) -> Vec<u8> {
-        executor::Call { update: Some(self.status(update)), ..self.call(executor::call::Type::Update) }.encode_to_vec()
+        executor::Call { update: Some(self.status(update)), ..self.call(executor::call::Type::Update) }
+            .encode_to_vec()
     }
 
     /// The call that carries news to the scheduler.
@@ -479,5 +540,26 @@ pub fn retry(next: Next) -> Retry {
         Next::Now => Retry::Now,
         Next::Later => Retry::Later,
         Next::Never => Retry::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_tells_its_number_to_its_own_executor() {
+        let identity =
+            |byte| ExecutorIdentity { framework: "f".into(), executor: "e".into(), seed: [byte; 16] };
+        for byte in [0, 0x55, 0xff] {
+            for number in [0, 1, 255, 256, 1 << 40] {
+                let uuid = identity(byte).uuid(number);
+                assert_eq!(uuid.len(), 16);
+                assert_eq!((uuid[6] >> 4, uuid[8] >> 6), (4, 2), "of version 4");
+                assert_eq!(identity(byte).number(&uuid), Some(number));
+                assert_eq!(identity(byte ^ 1).number(&uuid), None);
+                assert_eq!(identity(byte).number(&uuid[..15]), None);
+            }
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Journal {
 
     fn sync(&self) -> Result<(), String> {
         let Some(file) = &self.file else { return Ok(()) };
-        file.sync_data().map_err(|error| format!("cannot write the journal {}: {error}", self.path.display()))
+        file.sync_data().map_err(|error| failed(&self.path, &error))
     }
 
     /// The run is over.
@@ -85,10 +85,9 @@ impl Journal {
     }
 
     fn write(&mut self, record: Value) -> Result<(), String> {
-        let failed = |error: io::Error| format!("cannot write the journal {}: {error}", self.path.display());
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(open(&self.path, self.shared).map_err(failed)?),
+            none => none.insert(open(&self.path, self.shared).map_err(|error| failed(&self.path, &error))?),
         };
         let seconds =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -100,11 +99,14 @@ impl Journal {
         }
         let line = format!("{}\n", Value::Object(whole));
         file.write_all(line.as_bytes()).map_err(|error| {
-            let message = failed(error);
             self.file = None;
-            message
+            failed(&self.path, &error)
         })
     }
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("cannot write the journal {}: {error}: `--output` names another folder", path.display())
 }
 
 fn open(path: &Path, shared: bool) -> io::Result<File> {

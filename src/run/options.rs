@@ -169,8 +169,11 @@ impl RunOptions {
             Some(file) => std::fs::read_to_string(file)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
                 .map_err(|error| format!("cannot read --secret-file {}: {error}", file.display())),
-            None => std::env::var(SECRET_VARIABLE)
-                .map_err(|_| format!("--principal needs a secret: name a file with --secret-file, or set {SECRET_VARIABLE}")),
+            None => std::env::var(SECRET_VARIABLE).map_err(|_| {
+                format!(
+                    "--principal needs a secret: name a file with --secret-file, or set {SECRET_VARIABLE}"
+                )
+            }),
         }
     }
 }
