@@ -794,13 +794,16 @@ impl Scheduler {
                         self.settle(case, outcome, actions);
                     }
                     None => {
-                        actions.extend(acknowledgement);
                         let refused = update.news == TaskNews::Refused;
                         for gone in self.executors.iter_mut().filter(|other| other.id == executor) {
                             // A task that was refused never reached its executor.
                             gone.gone |= !refused;
                         }
                         self.attempt_lost(now, &update.task, &update.message, refused, actions);
+                        match self.cases.get_mut(&case).filter(|case| case.state == CaseState::Told) {
+                            Some(case) => case.acknowledgement = acknowledgement,
+                            None => actions.extend(acknowledgement),
+                        }
                     }
                 }
             }

@@ -69,7 +69,6 @@ enum Happening {
     Answered {
         executor: String,
         task: String,
-        question: u64,
         asked_at: Duration,
         result: bool,
     },
@@ -195,6 +194,8 @@ struct World {
     faults_until: Duration,
     acknowledged: BTreeMap<Vec<u8>, u32>,
     delivered: BTreeMap<Vec<u8>, String>,
+    /// The updates that brought results, and their cases.
+    results: BTreeMap<Vec<u8>, CaseId>,
     verbose: bool,
     last_arrival: Duration,
 }
@@ -251,6 +252,7 @@ impl World {
             faults_until,
             acknowledged: BTreeMap::new(),
             delivered: BTreeMap::new(),
+            results: BTreeMap::new(),
             verbose,
             last_arrival: Duration::ZERO,
         };
@@ -353,7 +355,16 @@ impl World {
             SchedulerEvent::Offers(offers) => offers.iter().map(|offer| offer.id.clone()).collect(),
             _ => Vec::new(),
         };
+        let uuid = match &event {
+            SchedulerEvent::Update(TaskUpdate { uuid, .. }) => uuid.clone(),
+            _ => None,
+        };
         let actions = self.scheduler.step(self.now, event);
+        for action in &actions {
+            if let (SchedulerAction::Tell(RunEvent::Settled { case, .. }), Some(uuid)) = (action, &uuid) {
+                self.results.insert(uuid.clone(), *case);
+            }
+        }
         if self.verbose {
             println!("{:>10.3}    → {actions:?}", self.now.as_secs_f64());
         }
@@ -402,6 +413,8 @@ impl World {
             SchedulerAction::Over => self.over = true,
             SchedulerAction::Acknowledge { agent, task, uuid } => {
                 assert!(self.delivered.contains_key(&uuid), "an update is acknowledged that never came");
+                let safe = self.results.get(&uuid).is_none_or(|case| self.recorded.contains(case));
+                assert!(safe, "a result is acknowledged before it is safe");
                 *self.acknowledged.entry(uuid.clone()).or_default() += 1;
                 self.call(SchedulerAction::Acknowledge { agent, task, uuid });
             }
@@ -459,7 +472,7 @@ impl World {
             Happening::ToExecutor { executor, event } => self.executor_hears(&executor, event),
             Happening::WakeExecutor { executor } => self.executor_hears(&executor, ExecutorEvent::Woke),
             Happening::Work { executor, task, next } => self.work(&executor, &task, next),
-            Happening::Answered { executor, task, question: _, asked_at, result } => {
+            Happening::Answered { executor, task, asked_at, result } => {
                 let fresh = self.now - asked_at < Duration::from_secs(10);
                 let Some(known) =
                     self.executors.get_mut(&executor).filter(|known| known.alive && known.asking)
@@ -681,23 +694,10 @@ impl World {
             }
             SchedulerAction::Suppress => self.suppressed = true,
             SchedulerAction::Acknowledge { agent, task, uuid } => {
-                let of_result = self.settled.keys().any(|case| task.contains(&format!("-c{case}-")));
                 if let Some(index) = self.agent_of(&agent) {
                     let updates = self.agents[index].updates.entry(task.clone()).or_default();
                     if updates.first().is_some_and(|(first, ..)| *first == uuid) {
-                        let (_, _, outcome) = updates.remove(0);
-                        if outcome.is_some() && of_result {
-                            let case = self.case_of(&task);
-                            let current = self.settled.get(&case).is_some_and(|settled| {
-                                outcome.as_ref().is_some_and(|outcome| {
-                                    settled.report.is_some() && settled.findings.ends_with(&outcome.findings)
-                                })
-                            });
-                            assert!(
-                                !current || self.recorded.contains(&case),
-                                "acknowledged before it was safe"
-                            );
-                        }
+                        updates.remove(0);
                         if self.agents[index].updates[&task].is_empty() {
                             self.agents[index].updates.remove(&task);
                         } else {
@@ -754,10 +754,7 @@ impl World {
                     self.chance.millis(1, 20)
                 };
                 let asked_at = Duration::from_millis(question);
-                self.after(
-                    pause,
-                    Happening::Answered { executor, task, question, asked_at, result: result.is_ok() },
-                );
+                self.after(pause, Happening::Answered { executor, task, asked_at, result: result.is_ok() });
             }
             SchedulerAction::Teardown => {
                 self.framework = None;
@@ -774,11 +771,6 @@ impl World {
             | SchedulerAction::Tell(_)
             | SchedulerAction::Over => {}
         }
-    }
-
-    fn case_of(&self, task: &str) -> CaseId {
-        let rest = task.split_once("-c").map(|(_, rest)| rest).unwrap_or_default();
-        rest.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default()
     }
 
     fn send_update(

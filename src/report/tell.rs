@@ -126,6 +126,10 @@ fn table(report: &CaseReport) -> String {
             seconds(whole)
         ));
     }
+    if let Some(placement) = &report.placement {
+        let after = placement.past.iter().map(|past| format!(", after {past}")).collect::<String>();
+        text.push_str(&format!("  on agent {}{after}\n", placement.agent));
+    }
     text
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share: a folder of their own, an SSH server of their own, and the program run in both.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,29 +19,49 @@ use tempfile::TempDir;
 /// How long any one thing that a test waits for may take on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+thread_local! {
+    /// Where the cases of the test that this thread runs are carried out, if not in the program's own process.
+    static MASTER: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Does something while cases run on this Mesos.
+pub fn on_master(master: &str, run: impl FnOnce()) {
+    MASTER.set(Some(master.to_owned()));
+    run();
+    MASTER.set(None);
+}
+
+/// Whether cases run on a Mesos.
+pub fn is_on_a_master() -> bool {
+    MASTER.take().inspect(|master| MASTER.set(Some(master.clone()))).is_some()
+}
+
 /// A test of this name.
-pub fn test(name: &'static str, run: fn()) -> Trial {
+pub fn test(name: &str, run: fn()) -> Trial {
     Trial::test(name, move || caught(run))
 }
 
 /// A test that cannot run on every machine. In CI it must.
-pub fn needing(name: &'static str, met: bool, reason: &'static str, run: fn()) -> Trial {
-    Trial::ignorable_test(name, move || {
-        if met {
-            return caught(run).map(|()| Completion::Completed);
-        }
-        if std::env::var_os("CI").is_some() {
-            return Err(Failed::from(format!("{reason}, and in CI no test may be ignored")));
-        }
-        Ok(Completion::ignored_with(reason))
-    })
+pub fn needing(name: &str, met: bool, reason: &'static str, run: fn()) -> Trial {
+    Trial::ignorable_test(name, move || run_if(met, reason, run))
+}
+
+/// Runs a test if this machine can.
+pub fn run_if(met: bool, reason: &'static str, run: impl FnOnce()) -> Result<Completion, Failed> {
+    if met {
+        return caught(run).map(|()| Completion::Completed);
+    }
+    if std::env::var_os("CI").is_some() {
+        return Err(Failed::from(format!("{reason}, and in CI no test may be ignored")));
+    }
+    Ok(Completion::ignored_with(reason))
 }
 
 thread_local! {
     static PANIC: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
 }
 
-fn caught(run: fn()) -> Result<(), Failed> {
+fn caught(run: impl FnOnce()) -> Result<(), Failed> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC.with_borrow(|text| Failed::from(text)))
 }
 
@@ -102,6 +123,12 @@ impl Scratch {
             .env("HOME", self.join("home"))
             .env("TMPDIR", self.join("tmp"))
             .env("PISAURA_LOCKS", self.join("locks"))
+            .envs(
+                MASTER
+                    .take()
+                    .inspect(|master| MASTER.set(Some(master.clone())))
+                    .map(|master| ("PISAURA_MASTER", master)),
+            )
             .env_remove("GITLAB_CI")
             .env_remove("CI")
             .env_remove("TERM");

@@ -15,6 +15,7 @@ mod host_keys;
 mod house;
 mod interrupts;
 mod junit;
+mod mesos;
 mod messages;
 mod nextest;
 mod secrets;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         house::tests(),
         interrupts::tests(),
         junit::tests(),
+        mesos::tests(),
         messages::tests(),
         nextest::tests(),
         secrets::tests(),

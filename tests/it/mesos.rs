@@ -1,0 +1,690 @@
+//! Cases on a real Apache Mesos, of `ci/mesos`, against a real SSH server: the same books, names and reports as without it,
+//! and what happens when parts of the cluster die.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use pisaura::mesos::{Client, Security, messages::scheduler::Event, translate};
+use prost::Message;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::{
+    Ran, Scratch, Sshd, free_port, harness, needing, on_master, test, wait_for, wait_for_line, write_scripts,
+};
+use crate::verdicts;
+
+pub fn tests() -> Vec<Trial> {
+    let own = [
+        ("the_demo_book", demo_book as fn()),
+        ("two_hundred_cases_of_twenty_books", two_hundred),
+        ("filters_failfast_and_threads", filters),
+        ("secrets_are_not_shown", secrets),
+        ("an_executor_killed_before_inducing", killed_before),
+        ("an_executor_killed_while_inducing", killed_while),
+        ("an_executor_killed_after_inducing", killed_after),
+        ("a_program_that_cannot_be_fetched", not_fetched),
+        ("more_than_there_is", too_much),
+        ("offers_that_another_holds", held_offers),
+        ("offers_are_left_to_others", left_offers),
+        ("the_cluster_dies_and_comes_back", crashed_cluster),
+        ("the_connection_is_cut", cut_connection),
+        ("credentials", credentials),
+        ("a_master_that_comes_late", late_master),
+        ("interrupted", interrupted),
+        ("a_case_does_not_run_on_its_own_host", own_host),
+        ("what_agents_fetch", fetched),
+    ];
+    let (met, reason) = can_run();
+    let verdicts = verdicts::ALL.into_iter().map(|(name, run)| {
+        Trial::ignorable_test(format!("mesos::verdict_{name}"), move || {
+            let run = move || {
+                let cluster = Cluster::start(&[]);
+                on_master(&cluster.master, run);
+            };
+            crate::common::run_if(met, reason, run)
+        })
+    });
+    let own = own.into_iter().map(|(name, run)| needing(&format!("mesos::{name}"), met, reason, run));
+    let always = [test("mesos::addresses_that_are_none", no_address)];
+    own.chain(verdicts).chain(always).collect()
+}
+
+/// Whether `ci/mesos` works here.
+fn can_run() -> (bool, &'static str) {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    let can = *CAN
+        .get_or_init(|| cfg!(target_arch = "x86_64") && std::env::var_os("PISAURA_WITHOUT_MESOS").is_none());
+    (can, "PISAURA_WITHOUT_MESOS is set, or this is no x86-64")
+}
+
+/// A cluster of this test's own.
+struct Cluster {
+    folder: TempDir,
+    master: String,
+}
+
+impl Cluster {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("pisaura-cluster-").tempdir().expect("a folder");
+        let mut cluster = Self { folder, master: String::new() };
+        cluster.up(arguments);
+        cluster
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/ci/mesos"));
+        command.arg(verb).arg("--state").arg(self.state());
+        command
+    }
+
+    fn up(&mut self, arguments: &[&str]) {
+        let output = self.command("up").args(arguments).output().expect("ci/mesos runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.master = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    }
+
+    fn crash(&self) {
+        assert!(self.command("down").arg("--crash").status().expect("ci/mesos runs").success());
+    }
+
+    /// What the master says of itself.
+    fn told(&self) -> Value {
+        let mut stream = TcpStream::connect(&self.master).expect("a master");
+        write!(stream, "GET /master/state HTTP/1.0\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        serde_json::from_str(body).expect("JSON")
+    }
+
+    /// The states of all tasks of all frameworks that have ended, in order; nothing else may be there.
+    fn ended_tasks(&self) -> Vec<String> {
+        wait_for("the framework's end", || {
+            let told = self.told();
+            told["frameworks"].as_array().is_some_and(Vec::is_empty)
+        });
+        let told = self.told();
+        let mut states = Vec::new();
+        for framework in told["completed_frameworks"].as_array().expect("a list") {
+            assert_eq!(framework["tasks"], Value::Array(Vec::new()), "none is running");
+            for task in framework["completed_tasks"].as_array().expect("a list") {
+                states.push(task["state"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+        states
+    }
+
+    /// The processes of executors.
+    fn executors(&self) -> Vec<u32> {
+        let folder = self.folder.path().display().to_string();
+        let is_ours = |entry: &std::fs::DirEntry| {
+            let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+            let environment = String::from_utf8_lossy(&read("environ")).into_owned();
+            environment.contains("PISAURA_EXECUTOR=1")
+                && environment.contains(&folder)
+                && read("cmdline").ends_with(b"\0executor\0")
+        };
+        let entries = std::fs::read_dir("/proc").expect("processes").flatten().filter(is_ours);
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    fn kill_executors(&self) {
+        let executors = self.executors();
+        assert!(!executors.is_empty(), "there is no executor");
+        for executor in executors {
+            assert!(
+                Command::new("kill")
+                    .args(["-KILL", &executor.to_string()])
+                    .status()
+                    .expect("kill runs")
+                    .success()
+            );
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.command("down").stderr(Stdio::null()).status();
+    }
+}
+
+/// One case that stops at a step until it may go on.
+struct Stage {
+    scratch: Scratch,
+    sshd: Sshd,
+    cluster: Cluster,
+}
+
+impl Stage {
+    /// `stop` is `break.sh`, `heal.sh` or the healthcheck's `--step=N`.
+    fn new(stop: &str, arguments: &[&str]) -> Self {
+        let stage = Self { scratch: Scratch::new(), sshd: Sshd::start(), cluster: Cluster::start(arguments) };
+        let go = stage.scratch.join("go").display().to_string();
+        let waits = |name: &str| {
+            if name == stop { format!("until [ -e '{go}' ]; do sleep 0.02; done") } else { String::new() }
+        };
+        for name in ["break.sh", "heal.sh"] {
+            let text = format!("#!/bin/sh\necho {name} >>\"$HOME/log\"\n{}\n", waits(name));
+            stage.scratch.write(&format!("fatebooks/b/{name}"), text);
+        }
+        let checks = stage.scratch.join("checks").display().to_string();
+        let wait = if stop.starts_with("--") { waits(stop) } else { ":".into() };
+        stage.scratch.write(
+            "fatebooks/b/check.sh",
+            format!("#!/bin/sh\necho $1 >>'{checks}'\nif [ $1 = '{stop}' ]; then {wait}; fi\nexit 0\n"),
+        );
+        let failure =
+            "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], timeout: 30s}";
+        stage.scratch.write("fatebooks/b/fatebook.yaml", stage.sshd.book("", failure));
+        stage
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Child {
+        self.begin_at(&self.cluster.master, arguments)
+    }
+
+    fn begin_at(&self, master: &str, arguments: &[&str]) -> Child {
+        let mut command = self.scratch.command(&harness());
+        command.args(arguments).args(["--show-output", "--master", master]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+    }
+
+    fn wait_for(&self, step: &str) {
+        match step.starts_with("--") {
+            true => wait_for(step, || self.scratch.read("checks").contains(step)),
+            false => wait_for(step, || self.sshd.read("log").contains(step)),
+        }
+    }
+
+    fn go_on(&self, run: Child) -> Ran {
+        self.scratch.write("go", "");
+        let output = run.wait_with_output().expect("an end");
+        Ran::from_output(&output, &self.scratch)
+    }
+
+    /// The case passed, after these attempts, and nothing was done twice.
+    #[track_caller]
+    fn check_survived(&self, ran: &Ran, place: &str) {
+        assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(0));
+        assert!(ran.stdout.contains(&format!("\n  on agent localhost{place}\n")), "{}", ran.stdout);
+        assert_eq!(self.sshd.read("log"), "break.sh\nheal.sh\n");
+    }
+}
+
+fn demo_book() {
+    let cluster = Cluster::start(&["--agents", "3"]);
+    let scratch = Scratch::new();
+    let books = concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks");
+    let ran = on_both(&cluster, &scratch, &["--fatebooks", books, "one replica is lost", "noticed"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(cluster.ended_tasks(), ["TASK_FINISHED"; 4]);
+}
+
+/// Runs the harness on a cluster and without it: names and results are the same.
+fn on_both(cluster: &Cluster, scratch: &Scratch, arguments: &[&str]) -> Ran {
+    let lines = |ran: &Ran| {
+        ran.stdout.lines().filter(|line| line.starts_with("test ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let here = scratch.harness(arguments);
+    let there = scratch.harness(&[&["--master", &cluster.master], arguments].concat());
+    assert_eq!(lines(&there), lines(&here), "{}{}", there.stdout, there.stderr);
+    assert_eq!(there.code, here.code);
+    there
+}
+
+fn two_hundred() {
+    let (scratch, hosts) = (Scratch::new(), [Sshd::start(), Sshd::start(), Sshd::start(), Sshd::start()]);
+    let cluster = Cluster::start(&["--agents", "3"]);
+    for book in 0..20 {
+        let sshd = &hosts[book % hosts.len()];
+        let failures: String = (0..10)
+            .map(|number| {
+                format!("  - {{name: f{number}, inducer: [break.sh, '{book}/{number}'], reverter: [heal.sh, '{book}/{number}'], healthcheck: [check.sh]}}\n")
+            })
+            .collect();
+        write_scripts(&scratch);
+        for script in ["break.sh", "heal.sh", "check.sh"] {
+            scratch.write(
+                &format!("fatebooks/b{book:02}/{script}"),
+                scratch.read(&format!("fatebooks/b/{script}")),
+            );
+        }
+        let text = sshd.book("", &failures).replace("service: s", &format!("service: s{book}"));
+        scratch.write(&format!("fatebooks/b{book:02}/fatebook.yaml"), text);
+    }
+    std::fs::remove_dir_all(scratch.join("fatebooks/b")).expect("a folder");
+    let ran = scratch.harness(&["--master", &cluster.master, "--test-threads", "4"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("test result: ok. 200 passed; 0 failed; 0 ignored"), "{}", ran.stdout);
+    assert_eq!(cluster.ended_tasks(), ["TASK_FINISHED"; 200]);
+    let settled = scratch.read("target/pisaura/journal.jsonl").matches("\"event\":\"settled\"").count();
+    assert_eq!(settled, 200);
+    let mut log: Vec<String> = hosts
+        .iter()
+        .flat_map(|sshd| sshd.read("log").lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    log.sort();
+    let mut want: Vec<String> = ["break.sh", "heal.sh"]
+        .iter()
+        .flat_map(|script| {
+            (0..20).flat_map(move |book| (0..10).map(move |number| format!("{script} {book}/{number}")))
+        })
+        .collect();
+    want.sort();
+    assert_eq!(log, want, "each is induced once and reverted once");
+    for sshd in &hosts {
+        assert!(!sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
+    }
+    assert!(cluster.executors().is_empty());
+}
+
+fn filters() {
+    let (scratch, _sshd) = crate::harness::books();
+    let cluster = Cluster::start(&["--agents", "3"]);
+    on_both(&cluster, &scratch, &["killed", "--skip", "localhost"]);
+    on_both(&cluster, &scratch, &["--exact", "b::it's cut off"]);
+    on_both(&cluster, &scratch, &["--test-threads", "4", "--junit", "j.xml"]);
+    assert_eq!(scratch.read("j.xml").matches("<testcase ").count(), 5);
+    // The second failure of the book does not come to pass.
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\nexit 1\n");
+    let book =
+        scratch.read("fatebooks/b/fatebook.yaml").replace("service: s\n", "service: s\nfailfast: true\n");
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    let ran = on_both(&cluster, &scratch, &["b::"]);
+    assert!(ran.stdout.contains("ignored (failfast: `b::leader is killed@"), "{}", ran.stdout);
+    assert!(cluster.ended_tasks().iter().all(|state| state == "TASK_FINISHED"));
+}
+
+fn secrets() {
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    let cluster = Cluster::start(&[]);
+    write_scripts(&scratch);
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\necho \"token is $TOKEN\"\n[ $1 != --step=2 ]\n");
+    let failure = "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], env: {TOKEN: '${TOKEN}'}}";
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("secrets: [TOKEN]\nloglevel: debug", failure));
+    let mut command = scratch.command(&harness());
+    command.env("TOKEN", "pl4nted-secret").args(["--master", &cluster.master, "--show-output"]);
+    let ran = Ran::of(&mut command, &scratch);
+    assert!(ran.stdout.contains("token is ***"), "{}", ran.stdout);
+    assert!(!format!("{ran:?}").contains("pl4nted"), "{ran:?}");
+    assert!(!cluster.told().to_string().contains("pl4nted"));
+    let mut seen = 0;
+    let mut folders = vec![cluster.state(), scratch.join("target")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else if name == "stdout" || name == "stderr" || path.starts_with(scratch.path()) {
+                seen += 1;
+                let text = std::fs::read(&path).expect("a file");
+                assert!(!String::from_utf8_lossy(&text).contains("pl4nted"), "{}", path.display());
+            }
+        }
+    }
+    assert!(seen >= 5, "the sandbox's own logs are among them");
+}
+
+fn killed_before() {
+    let stage = Stage::new("--step=1", &[]);
+    let run = stage.begin(&[]);
+    stage.wait_for("--step=1");
+    stage.cluster.kill_executors();
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, ", after attempt 1 on localhost: TASK_FAILED (Executor terminated)");
+    assert_eq!(stage.cluster.ended_tasks().len(), 2);
+}
+
+/// Killed when the host may be dirty: another task reverts it, and the inducer is not begun again.
+#[track_caller]
+fn check_killed_dirty(step: &str) {
+    let stage = Stage::new(step, &["--agents", "3"]);
+    let run = stage.begin(&[]);
+    stage.wait_for(step);
+    stage.cluster.kill_executors();
+    wait_for("the revert", || stage.sshd.read("log").contains("heal.sh"));
+    let ran = stage.go_on(run);
+    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "FAILED", "{}{}", ran.stdout, ran.stderr);
+    let told = ran.failure("b::f@127.0.0.1:PORT");
+    let want = "botched: its task was lost after the inducer was handed out, and the host was reverted by another: \
+                attempt 1 on localhost: TASK_FAILED (Executor terminated)\n\n  step                  took  result\n  4 reverter T s  ok";
+    assert!(told.starts_with(want), "{told}");
+    assert_eq!(stage.sshd.read("log"), "break.sh\nheal.sh\n");
+    assert_eq!(stage.cluster.ended_tasks().len(), 2);
+    assert!(!stage.sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
+}
+
+fn killed_while() {
+    check_killed_dirty("break.sh");
+}
+
+fn killed_after() {
+    check_killed_dirty("--step=2");
+}
+
+fn not_fetched() {
+    let stage = Stage::new("", &[]);
+    let nowhere = format!("http://127.0.0.1:{}/pisaura", free_port());
+    let run = stage.begin(&["--executor-uri", &nowhere, "--task-retry", "1"]);
+    let ran = stage.go_on(run);
+    let told = ran.failure("b::f@127.0.0.1:PORT");
+    let want = "botched: attempt 1 on localhost: TASK_FAILED (Failed to launch container: Failed to fetch all URIs for container";
+    assert!(told.starts_with(want) && told.contains("; attempt 2 on localhost: TASK_FAILED"), "{told}");
+    assert_eq!(stage.sshd.read("log"), "");
+}
+
+fn too_much() {
+    let stage = Stage::new("", &["--resources", "cpus:1;mem:2048"]);
+    let book = stage.scratch.read("fatebooks/b/fatebook.yaml");
+    stage.scratch.write("fatebooks/b/fatebook.yaml", format!("cpu: 2\nmem: 512\n{book}"));
+    let run = stage.begin(&["--offer-timeout", "2s"]);
+    let ran = stage.go_on(run);
+    let waits =
+        "an offer with cpu 2, mem 512 (and cpu 0.01, mem 32 for its executor); largest seen cpu 1, mem 2048";
+    assert!(ran.stderr.contains(&format!("b::f@127.0.0.1:PORT: waiting for {waits}\n")), "{}", ran.stderr);
+    let told = ran.failure("b::f@127.0.0.1:PORT");
+    assert!(told.starts_with(&format!("botched: waited 2s for {waits}\n")), "{told}");
+    assert_eq!(ran.code, Some(101));
+}
+
+/// Another framework, which takes every offer and gives none back until it is told to.
+struct Other {
+    runtime: tokio::runtime::Runtime,
+    subscription: Option<pisaura::mesos::Subscription>,
+}
+
+impl Other {
+    fn subscribe(master: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let framework = translate::Framework {
+            user: "root".into(),
+            name: "other".into(),
+            role: "*".into(),
+            principal: None,
+            failover_timeout: Duration::ZERO,
+        };
+        let client = Client::new("/api/v1/scheduler", Security::default()).expect("a client");
+        let call = translate::subscribe(&framework, None);
+        let subscription =
+            runtime.block_on(client.subscribe(&format!("http://{master}"), call)).expect("a subscription");
+        Self { runtime, subscription: Some(subscription) }
+    }
+
+    /// Takes offers until it has so many.
+    fn take(&mut self, count: usize) {
+        let mut taken = 0;
+        let subscription = self.subscription.as_mut().expect("a subscription");
+        while taken < count {
+            let record = self.runtime.block_on(subscription.next()).expect("an event");
+            let event = Event::decode(record.as_slice()).expect("an event");
+            taken += event.offers.map_or(0, |offers| offers.offers.len());
+        }
+    }
+
+    /// Drops the connection, upon which the master takes everything back.
+    fn let_go(&mut self) {
+        let subscription = self.subscription.take();
+        self.runtime.block_on(async move { drop(subscription) });
+        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(10)));
+    }
+}
+
+fn held_offers() {
+    let stage = Stage::new("", &["--agents", "2"]);
+    let mut other = Other::subscribe(&stage.cluster.master);
+    other.take(2);
+    let mut run = stage.begin(&[]);
+    let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
+    wait_for_line(
+        &mut stderr,
+        "waiting for an offer with cpu 0.1, mem 64 (and cpu 0.01, mem 32 for its executor); none was seen",
+    );
+    other.let_go();
+    std::thread::spawn(move || stderr.lines().for_each(drop));
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, "");
+}
+
+fn left_offers() {
+    let stage = Stage::new("--step=2", &["--agents", "3"]);
+    let run = stage.begin(&[]);
+    stage.wait_for("--step=2");
+    // All agents have room, and none of it is held.
+    Other::subscribe(&stage.cluster.master).take(3);
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, "");
+}
+
+fn crashed_cluster() {
+    let settings = ["--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"];
+    let mut stage = Stage::new("--step=2", &settings);
+    let run = stage.begin(&[]);
+    stage.wait_for("--step=2");
+    stage.cluster.crash();
+    stage.cluster.up(&["--keep"]);
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, "");
+    assert_eq!(stage.cluster.ended_tasks(), ["TASK_FINISHED"]);
+}
+
+/// Passes connections on to a server, and can cut all of them.
+struct Proxy {
+    address: String,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn start(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let connections: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let kept = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(&server) else { continue };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut to) =
+                        (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                kept.lock().expect("a list").extend([near, far]);
+            }
+        });
+        Self { address, connections }
+    }
+
+    fn cut(&self) {
+        let cut: Vec<TcpStream> = self.connections.lock().expect("a list").drain(..).collect();
+        assert!(cut.len() >= 2, "there was nothing to be cut");
+        for connection in cut {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn cut_connection() {
+    let stage = Stage::new("--step=2", &[]);
+    let proxy = Proxy::start(stage.cluster.master.clone());
+    let run = stage.begin_at(&proxy.address, &[]);
+    stage.wait_for("--step=2");
+    proxy.cut();
+    wait_for("the next subscription", || proxy.connections.lock().expect("a list").len() >= 2);
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, "");
+    assert_eq!(stage.cluster.ended_tasks(), ["TASK_FINISHED"]);
+}
+
+fn credentials() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("credentials.json");
+    std::fs::write(&file, r#"{"credentials":[{"principal":"alice","secret":"wonderland"}]}"#)
+        .expect("a file");
+    let named = format!("MESOS_CREDENTIALS={}", file.display());
+    let stage = Stage::new(
+        "",
+        &[
+            "--set",
+            "MESOS_AUTHENTICATE_HTTP_FRAMEWORKS=true",
+            "--set",
+            "MESOS_HTTP_FRAMEWORK_AUTHENTICATORS=basic",
+            "--set",
+            &named,
+        ],
+    );
+    stage.scratch.write("secret", "wonderland\n");
+    stage.scratch.write("wrong", "looking-glass\n");
+    for arguments in [&["--principal", "alice", "--secret-file", "wrong"][..], &[]] {
+        let ran = stage.go_on(stage.begin(arguments));
+        let told = ran.failure("b::f@127.0.0.1:PORT");
+        let want = "botched: http://127.0.0.1:PORT refuses our credentials (401 Unauthorized): see --principal and --secret-file\n";
+        assert!(told.starts_with(want), "{told}");
+    }
+    let ran = stage.go_on(stage.begin(&["--principal", "alice", "--secret-file", "secret"]));
+    stage.check_survived(&ran, "");
+    let ran = stage.scratch.harness(&["--master", &stage.cluster.master, "--principal", "alice"]);
+    assert_eq!(ran.code, Some(2));
+    assert_eq!(
+        ran.stderr,
+        "error: --principal needs a secret: name a file with --secret-file, or set PISAURA_SECRET\n"
+    );
+}
+
+fn late_master() {
+    let mut stage = Stage::new("", &[]);
+    let port = free_port().to_string();
+    let mut run = stage.begin_at(&format!("127.0.0.1:{port}"), &[]);
+    let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
+    let said = wait_for_line(&mut stderr, "b::f@127.0.0.1:");
+    assert!(
+        said.contains(&format!(
+            "waiting for the Mesos master 127.0.0.1:{port}: cannot reach http://127.0.0.1:{port}: "
+        )),
+        "{said}"
+    );
+    std::thread::spawn(move || stderr.lines().for_each(drop));
+    stage.cluster = Cluster::start(&["--port", &port]);
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, "");
+}
+
+fn interrupted() {
+    for (step, log) in
+        [("--step=1", ""), ("break.sh", "break.sh\nheal.sh\n"), ("--step=2", "break.sh\nheal.sh\n")]
+    {
+        let stage = Stage::new(step, &[]);
+        let run = stage.begin(&[]);
+        stage.wait_for(step);
+        assert!(
+            Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("kill runs").success()
+        );
+        let output = run.wait_with_output().expect("an end");
+        let ran = Ran::from_output(&output, &stage.scratch);
+        assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.line("b::f@127.0.0.1:PORT").starts_with("ignored (interrupted "), "{}", ran.stdout);
+        assert_eq!(stage.sshd.read("log"), log, "{step}");
+        assert_eq!(stage.cluster.ended_tasks(), ["TASK_KILLED"]);
+        assert!(!stage.sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
+    }
+}
+
+fn own_host() {
+    let stage = Stage::new("", &[]);
+    let book = stage.scratch.read("fatebooks/b/fatebook.yaml");
+    let host = format!("127.0.0.1:{}", stage.sshd.port);
+    stage.scratch.write("fatebooks/b/fatebook.yaml", book.replace(&host, "127.0.0.1"));
+    let ran = stage.go_on(stage.begin(&["--offer-timeout", "1s"]));
+    let told = ran.failure("b::f@127.0.0.1");
+    assert!(told.contains("; offered was only the host itself that the case breaks\n"), "{told}");
+}
+
+/// What the run gives to agents is given to nobody else.
+fn fetched() {
+    let stage = Stage::new("--step=2", &[]);
+    let run = stage.begin(&[]);
+    stage.wait_for("--step=2");
+    let told = stage.cluster.told();
+    let uris = &told["frameworks"][0]["executors"];
+    let text = format!("{uris}{}", agent_state(&stage.cluster));
+    let at = text.find("http://127.0.0.1:").expect("a URI");
+    let uri: String = text[at..].chars().take_while(|c| !"\"\\".contains(*c)).collect();
+    let (authority, path) = uri["http://".len()..].split_once('/').expect("a path");
+    let get = |request: &str| {
+        let mut stream = TcpStream::connect(authority).expect("a server");
+        write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let head = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+        (head, answer.len())
+    };
+    assert_eq!(get(&format!("HEAD /{path}")).0, "HTTP/1.1 200 OK");
+    assert!(get(&format!("GET /{path}")).1 > 10_000);
+    let secret = path.split('/').next().expect("a secret");
+    assert!(secret.len() >= 32);
+    for other in [
+        "/",
+        &format!("/{secret}"),
+        &format!("/{secret}/"),
+        "/pisaura",
+        "/../etc/passwd",
+        &format!("/{secret}/../pisaura"),
+    ] {
+        let (head, length) = get(&format!("GET {other}"));
+        assert!(head == "HTTP/1.1 404 Not Found" && length < 200, "{other}: {head}");
+    }
+    assert_eq!(get(&format!("DELETE /{path}")).0, "HTTP/1.1 405 Method Not Allowed");
+    let ran = stage.go_on(run);
+    stage.check_survived(&ran, "");
+    assert!(TcpStream::connect(authority).is_err(), "it ends with the run");
+}
+
+/// What was written of the URIs into the sandbox by the fetcher.
+fn agent_state(cluster: &Cluster) -> String {
+    fn walk(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.is_symlink() {
+                walk(&path, text);
+            } else if entry.file_name() == "stderr" {
+                text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+            }
+        }
+    }
+    let mut text = String::new();
+    walk(&cluster.state(), &mut text);
+    text.replace('\n', "\"")
+}
+
+fn no_address() {
+    let scratch = Scratch::new();
+    write_scripts(&scratch);
+    let check = |master: &str, want: &str| {
+        let ran = scratch.harness(&["--master", master]);
+        assert_eq!(
+            (ran.code, ran.stderr),
+            (
+                Some(2),
+                format!(
+                    "error: --master (PISAURA_MASTER): {want}. write `local`, `host:port`, `http://host:port`, `https://host:port` or `zk://host:port,…/path`\n"
+                )
+            )
+        );
+    };
+    check("a:b", "`a:b` is no address of a Mesos master: its port is none");
+    check("zk://a", "`zk://a` is no address of a Mesos master: it has no path behind the servers");
+}
