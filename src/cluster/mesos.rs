@@ -238,12 +238,12 @@ impl Driver {
                 break;
             }
         }
+        // The last calls are still on their way, and the master listens only to those who are subscribed.
+        drop(self.calls.take());
+        let _ = tokio::time::timeout(FAREWELL, &mut self.caller).await;
         if let Some(reader) = self.reader.take() {
             reader.abort();
         }
-        // The last calls are still on their way.
-        drop(self.calls.take());
-        let _ = tokio::time::timeout(FAREWELL, &mut self.caller).await;
     }
 
     /// Answers with whether it is over.

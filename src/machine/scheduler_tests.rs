@@ -348,6 +348,9 @@ impl World {
     }
 
     fn tell(&mut self, event: SchedulerEvent) {
+        if self.over {
+            return;
+        }
         if let SchedulerEvent::Update(TaskUpdate { uuid: Some(uuid), task, .. }) = &event {
             self.delivered.insert(uuid.clone(), task.clone());
         }

@@ -315,7 +315,7 @@ fn botched_by_the_connection() {
     let message = format!("botched: prepare: {refused}, tried 4 times in Ts");
     let ran = setup.run("");
     let port = setup.sshd.port.to_string();
-    let told = ran.failure("b::f@127.0.0.1:PORT").replace(&port, "PORT");
+    let told = wherever(&ran.failure("b::f@127.0.0.1:PORT")).replace(&port, "PORT");
     assert_eq!(
         told,
         format!(
@@ -355,7 +355,7 @@ fn unreverted() {
     assert!(tried >= 2, "tried {tried} times");
     let shown = "b::f@127.0.0.1:PORT";
     assert_eq!((ran.code, ran.line(shown).as_str()), (Some(101), "FAILED"));
-    let told = ran.failure(shown);
+    let told = wherever(&ran.failure(shown));
     let heal =
         told.lines().find_map(|line| line.strip_prefix("heal the host: ")).expect("a command").to_owned();
     let message = format!(
