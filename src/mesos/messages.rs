@@ -936,6 +936,8 @@ pub mod scheduler {
             pub task_id: super::super::TaskId,
             #[prost(message, optional, tag = "2")]
             pub agent_id: ::core::option::Option<super::super::AgentId>,
+            #[prost(message, optional, tag = "3")]
+            pub kill_policy: ::core::option::Option<super::super::KillPolicy>,
         }
         /// Ends an executor; after its grace period by force.
         #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

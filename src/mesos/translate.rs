@@ -311,7 +311,11 @@ pub fn scheduler_call(
             call::Type::Reconcile
         }
         SchedulerAction::Kill { task, agent } => {
-            said.kill = Some(call::Kill { task_id: task_id(task), agent_id: Some(agent_id(agent)) });
+            said.kill = Some(call::Kill {
+                task_id: task_id(task),
+                agent_id: Some(agent_id(agent)),
+                ..call::Kill::default()
+            });
             call::Type::Kill
         }
         SchedulerAction::Shutdown { executor, agent } => {

@@ -21,6 +21,8 @@ mod nextest;
 mod secrets;
 mod ssh;
 mod verdicts;
+mod wire;
+mod zookeeper;
 
 fn main() -> std::process::ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -41,6 +43,8 @@ fn main() -> std::process::ExitCode {
         secrets::tests(),
         ssh::tests(),
         verdicts::tests(),
+        wire::tests(),
+        zookeeper::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -56,7 +56,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Whether `ci/mesos` works here.
-fn can_run() -> (bool, &'static str) {
+pub fn can_run() -> (bool, &'static str) {
     static CAN: OnceLock<bool> = OnceLock::new();
     let can = *CAN
         .get_or_init(|| cfg!(target_arch = "x86_64") && std::env::var_os("PISAURA_WITHOUT_MESOS").is_none());
@@ -64,13 +64,13 @@ fn can_run() -> (bool, &'static str) {
 }
 
 /// A cluster of this test's own.
-struct Cluster {
+pub struct Cluster {
     folder: TempDir,
-    master: String,
+    pub master: String,
 }
 
 impl Cluster {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("pisaura-cluster-").tempdir().expect("a folder");
         let mut cluster = Self { folder, master: String::new() };
         cluster.up(arguments);
@@ -108,7 +108,7 @@ impl Cluster {
     }
 
     /// The states of all tasks of all frameworks that have ended, in order; nothing else may be there.
-    fn ended_tasks(&self) -> Vec<String> {
+    pub fn ended_tasks(&self) -> Vec<String> {
         wait_for("the framework's end", || {
             let told = self.told();
             told["frameworks"].as_array().is_some_and(Vec::is_empty)
@@ -160,15 +160,15 @@ impl Drop for Cluster {
 }
 
 /// One case that stops at a step until it may go on.
-struct Stage {
+pub struct Stage {
     scratch: Scratch,
     sshd: Sshd,
-    cluster: Cluster,
+    pub cluster: Cluster,
 }
 
 impl Stage {
     /// `stop` is `break.sh`, `heal.sh` or the healthcheck's `--step=N`.
-    fn new(stop: &str, arguments: &[&str]) -> Self {
+    pub fn new(stop: &str, arguments: &[&str]) -> Self {
         let stage = Self { scratch: Scratch::new(), sshd: Sshd::start(), cluster: Cluster::start(arguments) };
         let go = stage.scratch.join("go").display().to_string();
         let waits = |name: &str| {
@@ -194,20 +194,20 @@ impl Stage {
         self.begin_at(&self.cluster.master, arguments)
     }
 
-    fn begin_at(&self, master: &str, arguments: &[&str]) -> Child {
+    pub fn begin_at(&self, master: &str, arguments: &[&str]) -> Child {
         let mut command = self.scratch.command(&harness());
         command.args(arguments).args(["--show-output", "--master", master]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     }
 
-    fn wait_for(&self, step: &str) {
+    pub fn wait_for(&self, step: &str) {
         match step.starts_with("--") {
             true => wait_for(step, || self.scratch.read("checks").contains(step)),
             false => wait_for(step, || self.sshd.read("log").contains(step)),
         }
     }
 
-    fn go_on(&self, run: Child) -> Ran {
+    pub fn go_on(&self, run: Child) -> Ran {
         self.scratch.write("go", "");
         let output = run.wait_with_output().expect("an end");
         Ran::from_output(&output, &self.scratch)
@@ -215,7 +215,7 @@ impl Stage {
 
     /// The case passed, after these attempts, and nothing was done twice.
     #[track_caller]
-    fn check_survived(&self, ran: &Ran, place: &str) {
+    pub fn check_survived(&self, ran: &Ran, place: &str) {
         assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.code, Some(0));
         assert!(ran.stdout.contains(&format!("\n  on agent localhost{place}\n")), "{}", ran.stdout);
