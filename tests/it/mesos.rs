@@ -35,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
         ("the_cluster_dies_and_comes_back", crashed_cluster),
         ("the_connection_is_cut", cut_connection),
         ("credentials", credentials),
+        ("https_with_a_certificate_of_ones_own", https),
         ("a_master_that_comes_late", late_master),
         ("interrupted", interrupted),
         ("a_case_does_not_run_on_its_own_host", own_host),
@@ -555,6 +556,72 @@ fn credentials() {
     assert_eq!(
         ran.stderr,
         "error: --principal needs a secret: name a file with --secret-file, or set PISAURA_SECRET\n"
+    );
+}
+
+/// Speaks TLS on one side, and plainly on the other.
+const TLS_PROXY: &str = r#"
+import socket, ssl, sys, threading
+host, port = sys.argv[1].split(":")
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2])
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+def copy(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    for end in (source, sink):
+        try: end.shutdown(socket.SHUT_RDWR)
+        except OSError: pass
+def serve(raw):
+    try:
+        near = context.wrap_socket(raw, server_side=True)
+        far = socket.create_connection((host, int(port)))
+    except OSError:
+        return
+    threading.Thread(target=copy, args=(near, far), daemon=True).start()
+    copy(far, near)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"#;
+
+fn https() {
+    let stage = Stage::new("", &[]);
+    let certificate = stage.scratch.join("certificate.pem");
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "certificate.pem"])
+        .current_dir(stage.scratch.path())
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("openssl runs").success());
+    let both = format!("{}{}", stage.scratch.read("key.pem"), stage.scratch.read("certificate.pem"));
+    stage.scratch.write("both.pem", both);
+    let mut proxy = Command::new("python3")
+        .args(["-c", TLS_PROXY, &stage.cluster.master])
+        .arg(stage.scratch.join("both.pem"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut port = String::new();
+    BufReader::new(proxy.stdout.take().expect("a pipe")).read_line(&mut port).expect("a port");
+    let master = format!("https://127.0.0.1:{}", port.trim());
+    let ran = stage.go_on(stage.begin_at(&master, &["--offer-timeout", "1s"]));
+    let told = ran.failure("b::f@127.0.0.1:PORT");
+    assert!(told.starts_with("botched: waited 1s for the Mesos master https://127.0.0.1:PORT: cannot reach https://127.0.0.1:PORT: "), "{told}");
+    assert!(told.contains("certificate verify failed"), "{told}");
+    let ran = stage.go_on(stage.begin_at(&master, &["--ca", &certificate.display().to_string()]));
+    stage.check_survived(&ran, "");
+    let _ = proxy.kill();
+    let _ = proxy.wait();
+    stage.scratch.write("empty.pem", "");
+    let ran = stage.scratch.harness(&["--master", &master, "--ca", "empty.pem"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (Some(101), "error: cannot use the certificates in empty.pem: there is none in it\n")
     );
 }
 

@@ -243,7 +243,7 @@ fn whole_answers() {
 
 /// What was said to a real master, and accepted, is what we read and would write again: with the same meaning, and with as many bytes, so that no field is lost. The order of fields is the writer's own.
 #[track_caller]
-fn check_call<T: Message + Default + PartialEq>(name: &str, bytes: &[u8]) {
+fn check_call<T: Message + Default + PartialEq + std::fmt::Debug>(name: &str, bytes: &[u8]) {
     let call = T::decode(bytes).expect("a call");
     let again = call.encode_to_vec();
     assert_eq!(again.len(), bytes.len(), "{name}: a field is not known");
