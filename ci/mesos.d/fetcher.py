@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -IS
 """mesos-fetcher: an agent runs it to bring the URIs of a container's command into the container's sandbox.
 
 MESOS_FETCHER_INFO tells in JSON what to do. The output goes into the sandbox's stdout and stderr. If anything fails,
@@ -6,15 +6,12 @@ the exit status is 1 and the container is not launched. Mesos' own fetcher is no
 this one behaves like it for http, https, file and plain paths, and knows no other URIs.
 """
 
-import gzip
+# What few need is imported where it is needed: each launch of an executor waits for this program.
 import json
 import os
-import pwd
-import shutil
-import subprocess
 import sys
-import urllib.request
-import zipfile
+from http.client import HTTPConnection, HTTPSConnection
+from shutil import chown, copy, copyfileobj
 from pathlib import Path
 
 TARS = (".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -33,7 +30,7 @@ def main():
         cache = Path(info["cache_directory"])
         cache.mkdir(parents=True, exist_ok=True)
         if user and os.geteuid() == 0:
-            shutil.chown(cache, user)
+            chown(cache, user)
     if user:
         become(user)
     for item in items:
@@ -51,6 +48,8 @@ def is_cached(item):
 
 
 def become(name):
+    import pwd
+
     user = pwd.getpwnam(name)
     if user.pw_uid != os.geteuid():
         os.initgroups(name, user.pw_gid)
@@ -72,7 +71,7 @@ def fetch(item, info):
     if not uri.get("executable") and uri.get("extract", True) and unpack(source, sandbox):
         return
     if source != target:
-        shutil.copy(source, target)
+        copy(source, target)
     if uri.get("executable"):
         target.chmod(0o755)
 
@@ -92,8 +91,13 @@ def download(uri, target, info):
     scheme, mark, path = uri.partition("://")
     if mark and scheme in ("http", "https"):
         stall = info.get("stall_timeout", {}).get("nanoseconds", STALL_S * 1e9) / 1e9
-        with urllib.request.urlopen(uri, timeout=stall) as answer, open(target, "wb") as file:
-            shutil.copyfileobj(answer, file)
+        host, _, rest = path.partition("/")
+        connection = (HTTPSConnection if scheme == "https" else HTTPConnection)(host, timeout=stall)
+        connection.request("GET", "/" + rest)
+        with connection.getresponse() as answer, open(target, "wb") as file:
+            if answer.status != 200:
+                raise Failure(f"the server answers {answer.status} {answer.reason}")
+            copyfileobj(answer, file, 1 << 20)
             # A connection that breaks off looks like an end here.
             length = answer.headers.get("Content-Length")
             if length and file.tell() != int(length):
@@ -104,14 +108,18 @@ def download(uri, target, info):
         source = Path(info.get("frameworks_home", "")) / (path.removeprefix("localhost") if mark else uri)
         if not source.is_absolute():
             raise Failure("it is a relative path, and the agent has no flag frameworks_home")
-        shutil.copy(source, target)
+        copy(source, target)
 
 
 def unpack(file, folder):
     """Unpacks an archive, which is known by its name; False if it is none."""
     if file.name.endswith(TARS):
+        import subprocess
+
         subprocess.run(["tar", "-x", "-f", file, "-C", folder], check=True)
     elif file.name.endswith(".zip"):
+        import zipfile
+
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 made = archive.extract(member, folder)
@@ -120,8 +128,10 @@ def unpack(file, folder):
                 if mode and not member.is_dir():
                     os.chmod(made, mode)
     elif file.name.endswith(".gz"):
+        import gzip
+
         with gzip.open(file) as source, open(folder / file.stem, "wb") as made:
-            shutil.copyfileobj(source, made)
+            copyfileobj(source, made)
     else:
         return False
     return True

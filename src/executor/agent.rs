@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -235,7 +235,9 @@ impl Agent {
             for action in self.machine.step(self.started.elapsed(), event) {
                 match action {
                     ExecutorAction::Subscribe => life.subscribe(&self),
-                    ExecutorAction::Update(update) => life.call(self.identity.update(&update)),
+                    ExecutorAction::Update(update) => {
+                        life.call(self.identity.update(&update, seconds_since_1970()))
+                    }
                     ExecutorAction::Begin(id, task) => {
                         life.task = Some(id.clone());
                         life.worker.begin(id, &task);
@@ -283,7 +285,11 @@ impl Life {
     fn subscribe(&mut self, agent: &Agent) {
         self.end_subscription();
         let (tasks, updates) = agent.machine.unacknowledged();
-        let call = agent.identity.subscribe(tasks.iter().map(|(_, task)| task.clone()).collect(), updates);
+        let call = agent.identity.subscribe(
+            tasks.iter().map(|(_, task)| task.clone()).collect(),
+            updates,
+            seconds_since_1970(),
+        );
         let reading = read(agent.client.clone(), agent.base.clone(), call, self.number, self.sender.clone());
         self.reader = Some(tokio::spawn(reading));
     }
@@ -329,6 +335,10 @@ fn listen_to_signals(sender: &UnboundedSender<Message>) -> Result<(), String> {
         });
     }
     Ok(())
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// `15mins`, `2secs`, `500ms`: as Mesos writes a time.

@@ -492,7 +492,7 @@ impl ExecutorIdentity {
         }
     }
 
-    fn status(&self, update: &Update) -> executor::call::Update {
+    fn status(&self, update: &Update, at_seconds: f64) -> executor::call::Update {
         let state = match update.report {
             Report::Running => v1::TaskState::TaskRunning,
             Report::Finished => v1::TaskState::TaskFinished,
@@ -504,28 +504,36 @@ impl ExecutorIdentity {
             data: Some(update.data.clone()).filter(|data| !data.is_empty()),
             executor_id: Some(v1::ExecutorId { value: self.executor.clone() }),
             source: Some(task_status::Source::Executor.into()),
+            // Left out, it would stand as 0 on the master's pages.
+            timestamp: Some(at_seconds),
             uuid: Some(self.uuid(update.number)),
             ..v1::TaskStatus::default()
         };
         executor::call::Update { status }
     }
 
-    /// The call that subscribes, with what the agent may not have.
-    pub fn subscribe(&self, tasks: Vec<v1::TaskInfo>, updates: &[Update]) -> Vec<u8> {
+    /// The call that subscribes, with what the agent may not have; `at_seconds` is the time since 1970.
+    pub fn subscribe(&self, tasks: Vec<v1::TaskInfo>, updates: &[Update], at_seconds: f64) -> Vec<u8> {
         executor::Call {
             subscribe: Some(executor::call::Subscribe {
                 unacknowledged_tasks: tasks,
-                unacknowledged_updates: updates.iter().map(|update| self.status(update)).collect(),
+                unacknowledged_updates: updates
+                    .iter()
+                    .map(|update| self.status(update, at_seconds))
+                    .collect(),
             }),
             ..self.call(executor::call::Type::Subscribe)
         }
         .encode_to_vec()
     }
 
-    /// The call that tells of a task.
-    pub fn update(&self, update: &Update) -> Vec<u8> {
-        executor::Call { update: Some(self.status(update)), ..self.call(executor::call::Type::Update) }
-            .encode_to_vec()
+    /// The call that tells of a task; `at_seconds` is the time since 1970.
+    pub fn update(&self, update: &Update, at_seconds: f64) -> Vec<u8> {
+        executor::Call {
+            update: Some(self.status(update, at_seconds)),
+            ..self.call(executor::call::Type::Update)
+        }
+        .encode_to_vec()
     }
 
     /// The call that carries news to the scheduler.
