@@ -77,7 +77,7 @@ enum Message {
         archive: Result<PathBuf, String>,
         hosts: Vec<String>,
     },
-    Scheduler(SchedulerEvent),
+    Scheduler(Box<SchedulerEvent>),
     /// The subscription of this number was taken in.
     Subscribed {
         number: u64,
@@ -166,7 +166,7 @@ impl MesosCluster {
 
     fn say(&self, event: SchedulerEvent) {
         // The driver listens until it was told to close.
-        let _ = self.commands.send(Message::Scheduler(event));
+        let _ = self.commands.send(Message::Scheduler(Box::new(event)));
     }
 }
 
@@ -229,7 +229,7 @@ impl Driver {
             let message = match wake_at {
                 Some(at) => match tokio::time::timeout_at(at, messages.recv()).await {
                     Ok(message) => message,
-                    Err(_) => Some(Message::Scheduler(SchedulerEvent::Woke)),
+                    Err(_) => Some(Message::Scheduler(Box::new(SchedulerEvent::Woke))),
                 },
                 None => messages.recv().await,
             };
@@ -276,7 +276,7 @@ impl Driver {
                     return false;
                 }
             },
-            Message::Scheduler(event) => event,
+            Message::Scheduler(event) => *event,
             Message::Subscribed { number, base, stream_id } if number == self.number => {
                 self.leader_base = base;
                 self.stream_id = stream_id;
@@ -356,7 +356,8 @@ impl Driver {
                             message: why.clone(),
                             outcome: None,
                         };
-                        let _ = self.sender.send(Message::Scheduler(SchedulerEvent::Update(update)));
+                        let _ =
+                            self.sender.send(Message::Scheduler(Box::new(SchedulerEvent::Update(update))));
                     }
                 }
             },

@@ -236,7 +236,7 @@ impl Agent {
                 match action {
                     ExecutorAction::Subscribe => life.subscribe(&self),
                     ExecutorAction::Update(update) => {
-                        life.call(self.identity.update(&update, seconds_since_1970()))
+                        life.call(self.identity.update(&update, seconds_since_1970()));
                     }
                     ExecutorAction::Begin(id, task) => {
                         life.task = Some(id.clone());

@@ -68,10 +68,12 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
             return 1;
         }
         CaseAction::NoteDirty => {
-            go(machine, CaseEvent::Noted, now, &path);
-            if !path.interrupted {
-                let (interrupted, path) = interrupt(machine, now, &path);
-                go(&interrupted, CaseEvent::Noted, now, &path);
+            for noted in [CaseEvent::Noted, CaseEvent::NotNoted("full".to_owned())] {
+                go(machine, noted.clone(), now, &path);
+                if !path.interrupted {
+                    let (interrupted, path) = interrupt(machine, now, &path);
+                    go(&interrupted, noted, now, &path);
+                }
             }
         }
         CaseAction::Wait => {
@@ -201,9 +203,21 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
 }
 
 /// Tells a whole life: what the machine wants, and what it is told, step by step.
+#[track_caller]
 fn check(plan: CasePlan, ends: &[(Step, StepEnd)], verdict: Verdict, messages: &[&str]) {
+    check_from(CaseEvent::Begin, plan, ends, verdict, messages);
+}
+
+#[track_caller]
+fn check_from(
+    first: CaseEvent,
+    plan: CasePlan,
+    ends: &[(Step, StepEnd)],
+    verdict: Verdict,
+    messages: &[&str],
+) {
     let mut machine = CaseMachine::new(plan);
-    let mut actions = machine.step(Duration::ZERO, CaseEvent::Begin);
+    let mut actions = machine.step(Duration::ZERO, first);
     let mut now = Duration::ZERO;
     let mut ends = ends.iter();
     loop {
@@ -282,4 +296,19 @@ fn only_what_may_pass_is_tried_again_before_the_inducer() {
     check(plan(), &ends, Verdict::Botched, &["prepare: why, tried 4 times in 3.900s"]);
     let refused = (Step::Prepare, failed(TroubleKind::HostKey));
     check(plan(), &[begin, refused], Verdict::Botched, &["prepare: why"]);
+}
+
+#[test]
+fn what_only_heals_does_nothing_else() {
+    let heals = |ends: &[StepEnd], verdict, messages: &[&str]| {
+        let ends: Vec<_> = ends.iter().map(|end| (Step::Revert, end.clone())).collect();
+        check_from(CaseEvent::Heal, plan(), &ends, verdict, messages);
+    };
+    heals(&[exited(0)], Verdict::Survived, &[]);
+    heals(&[failed(TroubleKind::Connection), StepEnd::HealedByItself], Verdict::Survived, &[]);
+    heals(
+        &[exited(1), exited(1), exited(1)],
+        Verdict::Unreverted,
+        &["the reverter did not succeed, tried 3 times: exit status 1: the host may still be broken"],
+    );
 }

@@ -641,7 +641,7 @@ impl Scheduler {
         let waiting: Vec<CaseId> = self
             .cases
             .iter()
-            .filter(|(_, case)| case.state == CaseState::Waiting && !(self.interrupted && !case.dirty))
+            .filter(|(_, case)| case.state == CaseState::Waiting && (case.dirty || !self.interrupted))
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {

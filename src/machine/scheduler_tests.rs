@@ -1,6 +1,8 @@
 //! The scheduler and executors in a world of virtual time that loses, repeats and delays messages, and kills executors,
 //! agents and the master. Every seed is another history; a failing one is repeated by its number.
 //!
+//! Before them stand a few conversations told in full.
+//!
 //! `PISAURA_SEEDS=100000` runs more of them, `PISAURA_SEED=17` that one alone, with everything that happens.
 
 use std::cmp::Reverse;
@@ -15,6 +17,229 @@ const CASES_OF_A_BOOK: usize = 3;
 const AGENTS: usize = 3;
 /// Everything has to be settled by then, whatever happened.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A scheduler that is subscribed, and what it says as a person would: `T` is the event's time in seconds.
+struct Told {
+    scheduler: Scheduler,
+}
+
+impl Told {
+    fn new() -> Self {
+        let scheduler = Scheduler::new(SchedulerOptions {
+            offer_timeout: Duration::from_secs(300),
+            task_retries: 1,
+            executor_room: Room { cpu_milli: 10, mem_mib: 32 },
+            run: "r".into(),
+            master: "m".into(),
+        });
+        Self { scheduler }
+    }
+
+    /// Compares all that is to be done upon an event.
+    #[track_caller]
+    fn check(&mut self, at_seconds: u64, event: SchedulerEvent, want: &[&str]) {
+        let actions = self.scheduler.step(Duration::from_secs(at_seconds), event);
+        let told: Vec<String> = actions.iter().map(words).collect();
+        assert_eq!(told, want);
+    }
+
+    #[track_caller]
+    fn check_wake(&self, at_seconds: u64) {
+        assert_eq!(self.scheduler.wake_at(), Some(Duration::from_secs(at_seconds)));
+    }
+
+    /// The first case is launched on the agent `a1`.
+    fn launched() -> Self {
+        let mut told = Self::new();
+        told.check(0, want(1), &["subscribe"]);
+        told.check(1, subscribed(), &["tell: waiting for an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); none was seen"]);
+        told.check(1, offers(&["a1"]), &["tell: began", "launch r-c1-a1 by r-e1 on o-a1", "suppress"]);
+        told.check(2, alive("r-c1-a1"), &["acknowledge r-c1-a1"]);
+        told
+    }
+}
+
+fn words(action: &SchedulerAction) -> String {
+    match action {
+        SchedulerAction::Subscribe { framework } => {
+            format!("subscribe{}", framework.as_ref().map(|id| format!(" as {id}")).unwrap_or_default())
+        }
+        SchedulerAction::Launch { offer, tasks, .. } => {
+            let launch = |launch: &Launch| {
+                let verb = if launch.only_reverts { "revert by" } else { "launch" };
+                format!("{verb} {} by {} on {offer}", launch.task, launch.executor)
+            };
+            tasks.iter().map(launch).collect::<Vec<_>>().join(", ")
+        }
+        SchedulerAction::Decline(offers) => format!("decline {}", offers.join(" ")),
+        SchedulerAction::Acknowledge { task, .. } => format!("acknowledge {task}"),
+        SchedulerAction::Reconcile(tasks) => {
+            format!("reconcile {}", tasks.iter().map(|(task, _)| task.as_str()).collect::<Vec<_>>().join(" "))
+        }
+        SchedulerAction::Kill { task, .. } => format!("kill {task}"),
+        SchedulerAction::Shutdown { executor, .. } => format!("shut down {executor}"),
+        SchedulerAction::Answer { task, question, result, .. } => {
+            format!("answer {question} of {task}: {result:?}")
+        }
+        SchedulerAction::Tell(RunEvent::Waiting { what, .. }) => format!("tell: waiting for {what}"),
+        SchedulerAction::Tell(RunEvent::Began { .. }) => "tell: began".to_owned(),
+        SchedulerAction::Tell(RunEvent::MayBeDirty { .. }) => "tell: may be dirty".to_owned(),
+        SchedulerAction::Tell(RunEvent::Settled { outcome, .. }) => {
+            let first = outcome.findings.first().map_or("", |finding| finding.message.as_str());
+            format!("tell: {}, {first}", outcome.verdict)
+        }
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn want(case: CaseId) -> SchedulerEvent {
+    SchedulerEvent::Want(Want {
+        case,
+        book: "b".into(),
+        room: TASK_ROOM,
+        hosts: vec!["itself".into()],
+        revert_limit: Duration::from_secs(30),
+    })
+}
+
+fn subscribed() -> SchedulerEvent {
+    SchedulerEvent::Subscribed { framework: "f".into(), heartbeat: Duration::from_secs(15) }
+}
+
+fn offers(names: &[&str]) -> SchedulerEvent {
+    let offer = |name: &&str| Offer {
+        id: format!("o-{name}"),
+        agent: format!("id-{name}"),
+        names: vec![(*name).to_owned()],
+        room: if name.starts_with("small") {
+            Room { cpu_milli: 500, mem_mib: 9000 }
+        } else {
+            Room { cpu_milli: 2000, mem_mib: 2048 }
+        },
+    };
+    SchedulerEvent::Offers(names.iter().map(offer).collect())
+}
+
+fn update(task: &str, news: TaskNews, message: &str) -> SchedulerEvent {
+    SchedulerEvent::Update(TaskUpdate {
+        task: task.into(),
+        agent: Some("id-a1".into()),
+        uuid: Some(vec![7]),
+        news,
+        message: message.into(),
+        outcome: None,
+    })
+}
+
+fn alive(task: &str) -> SchedulerEvent {
+    update(task, TaskNews::Alive, "TASK_RUNNING")
+}
+
+fn asked(task: &str, question: u64) -> SchedulerEvent {
+    SchedulerEvent::Asked { task: task.into(), question, heal: "h".into() }
+}
+
+#[test]
+fn a_master_that_falls_silent_is_left() {
+    let mut told = Told::launched();
+    told.check(10, SchedulerEvent::Heartbeat, &[]);
+    // The task has been silent, too, and is asked for; nobody answers.
+    told.check_wake(62);
+    told.check(62, SchedulerEvent::Woke, &["reconcile r-c1-a1"]);
+    told.check(85, SchedulerEvent::Woke, &["abandon", "subscribe as f"]);
+    told.check(86, subscribed(), &["reconcile r-c1-a1", "suppress"]);
+}
+
+#[test]
+fn a_case_goes_where_it_fits_and_not_on_its_own_host() {
+    let mut told = Told::new();
+    told.check(0, want(1), &["subscribe"]);
+    told.check(0, subscribed(), &[]);
+    told.check(0, offers(&["small", "itself"]), &["decline o-small o-itself"]);
+    let waits = "an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); largest seen cpu 0.5, mem 9000";
+    told.check(1, SchedulerEvent::Woke, &[&format!("tell: waiting for {waits}")]);
+    told.check(1, want(2), &["revive"]);
+    told.check(
+        2,
+        offers(&["small2", "a1", "a2"]),
+        &[
+            "tell: began",
+            "launch r-c1-a1 by r-e1 on o-a1",
+            "tell: began",
+            "launch r-c2-a1 by r-e2 on o-a2",
+            "decline o-small2",
+            "suppress",
+        ],
+    );
+    told.check(3, offers(&["a1"]), &["decline o-a1"]);
+}
+
+#[test]
+fn an_offer_that_never_comes_is_not_waited_for_for_ever() {
+    let mut told = Told::new();
+    told.check(0, want(1), &["subscribe"]);
+    told.check(0, subscribed(), &[]);
+    told.check(0, offers(&["itself"]), &["decline o-itself"]);
+    let waits = "an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); offered was only the host itself that the case breaks";
+    told.check(60, SchedulerEvent::Heartbeat, &[&format!("tell: waiting for {waits}")]);
+    for at_seconds in [120, 180, 240, 299] {
+        told.check(at_seconds, SchedulerEvent::Heartbeat, &[]);
+    }
+    told.check_wake(300);
+    told.check(300, SchedulerEvent::Woke, &[&format!("tell: botched, waited 5m for {waits}"), "suppress"]);
+}
+
+#[test]
+fn a_task_lost_before_inducing_is_run_again() {
+    let mut told = Told::launched();
+    let lost = |task: &str| update(task, TaskNews::Ended, "TASK_FAILED");
+    told.check(3, lost("r-c1-a1"), &["acknowledge r-c1-a1", "revive"]);
+    // Another agent comes first.
+    told.check(3, offers(&["a1", "a2"]), &["launch r-c1-a2 by r-e2 on o-a2", "decline o-a1", "suppress"]);
+    // News of the first attempt are none of the second.
+    told.check(
+        4,
+        asked("r-c1-a1", 1),
+        &["answer 1 of r-c1-a1: Err(\"nobody waits for this attempt any more\")"],
+    );
+    told.check(4, alive("r-c1-a1"), &["acknowledge r-c1-a1"]);
+    told.check(
+        5,
+        lost("r-c1-a2"),
+        &["tell: botched, attempt 1 on a1: TASK_FAILED; attempt 2 on a2: TASK_FAILED"],
+    );
+    told.check(6, SchedulerEvent::Recorded { case: 1 }, &["acknowledge r-c1-a2"]);
+}
+
+#[test]
+fn a_task_lost_after_inducing_is_only_reverted() {
+    let mut told = Told::launched();
+    told.check(3, asked("r-c1-a1", 1), &["tell: may be dirty"]);
+    told.check(3, asked("r-c1-a1", 2), &[]);
+    told.check(4, SchedulerEvent::Noted { case: 1, result: Ok(()) }, &["answer 2 of r-c1-a1: Ok(())"]);
+    told.check(4, asked("r-c1-a1", 3), &["answer 3 of r-c1-a1: Ok(())"]);
+    told.check(5, update("r-c1-a1", TaskNews::Ended, "TASK_FAILED"), &["acknowledge r-c1-a1", "revive"]);
+    told.check(5, offers(&["a1", "a2"]), &["revert by r-c1-a2 by r-e2 on o-a2", "decline o-a1", "suppress"]);
+}
+
+#[test]
+fn who_does_not_obey_is_shut_down() {
+    let mut told = Told::launched();
+    told.check(3, SchedulerEvent::Interrupt, &["kill r-c1-a1"]);
+    told.check(
+        4,
+        asked("r-c1-a1", 1),
+        &["answer 1 of r-c1-a1: Err(\"nobody waits for this attempt any more\")"],
+    );
+    told.check_wake(8);
+    told.check(8, SchedulerEvent::Woke, &["kill r-c1-a1"]);
+    told.check(48, SchedulerEvent::Heartbeat, &["kill r-c1-a1", "shut down r-e1"]);
+    told.check(
+        93,
+        SchedulerEvent::Heartbeat,
+        &["kill r-c1-a1", "tell: skipped, interrupted before the inducer", "reconcile r-c1-a1"],
+    );
+}
 
 /// A simple generator of numbers by chance (SplitMix64).
 struct Chance(u64);
@@ -148,13 +373,16 @@ struct SimExecutor {
     seed: u64,
 }
 
+/// Its uuid, what it comes to, and what the executor said.
+type Unacknowledged = (Vec<u8>, TaskNews, Option<CaseOutcome>);
+
 #[derive(Default)]
 struct SimAgent {
     generation: u64,
     up: bool,
     reachable: bool,
     /// Updates that the scheduler has not acknowledged, the first of each task being told.
-    updates: BTreeMap<String, Vec<(Vec<u8>, TaskNews, Option<CaseOutcome>)>>,
+    updates: BTreeMap<String, Vec<Unacknowledged>>,
     tasks: BTreeMap<String, (String, Room, bool)>,
     /// What was declined: it is offered again only when there is more of it.
     refused: Option<Room>,
@@ -465,7 +693,7 @@ impl World {
             }
             Happening::NextCase { book } => self.next_case(book),
             Happening::SubscribeReached { subscription, framework } => {
-                self.subscribe(subscription, framework)
+                self.subscribe(subscription, framework.as_deref());
             }
             Happening::ToMaster { subscription, action } => {
                 if self.subscription == Some(subscription) && self.master_up {
@@ -499,7 +727,7 @@ impl World {
                 }
             }
             Happening::Updated { agent, generation, executor, update } => {
-                self.updated(agent, generation, &executor, update)
+                self.updated(agent, generation, &executor, &update);
             }
             Happening::Retry { agent, generation, task, uuid } => {
                 let known = &self.agents[agent];
@@ -582,7 +810,7 @@ impl World {
         }));
     }
 
-    fn subscribe(&mut self, subscription: u64, framework: Option<String>) {
+    fn subscribe(&mut self, subscription: u64, framework: Option<&str>) {
         if subscription != self.subscriptions {
             return;
         }
@@ -593,7 +821,7 @@ impl World {
             let chance = self.chance.below(100) as f64 / 100.0;
             return self.after(Duration::from_millis(1), lost("refused", chance));
         }
-        if framework.is_some() && framework != self.framework {
+        if framework.is_some() && framework != self.framework.as_deref() {
             return self.after(
                 Duration::from_millis(1),
                 Happening::Told(SchedulerEvent::Removed { why: "removed".into() }),
@@ -902,7 +1130,7 @@ impl World {
                     }
                 }
                 ExecutorAction::Leave => {
-                    self.after(Duration::from_millis(20), Happening::Ended { executor: id.to_owned() })
+                    self.after(Duration::from_millis(20), Happening::Ended { executor: id.to_owned() });
                 }
             }
         }
@@ -969,7 +1197,7 @@ impl World {
         }
     }
 
-    fn updated(&mut self, agent: usize, generation: u64, id: &str, update: Update) {
+    fn updated(&mut self, agent: usize, generation: u64, id: &str, update: &Update) {
         if self.agents[agent].generation != generation || !self.agents[agent].up {
             return;
         }

@@ -72,7 +72,7 @@ impl Client {
             if all.is_empty() {
                 return Err(failed("there is none in it".to_owned()));
             }
-            builder = all.into_iter().fold(builder, |builder, one| builder.add_root_certificate(one));
+            builder = all.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
         }
         let http = builder.build().map_err(|error| format!("cannot speak HTTP: {}", causes(&error)))?;
         Ok(Self { http, security, path: path.to_owned() })

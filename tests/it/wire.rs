@@ -348,7 +348,7 @@ fn answers() {
     // What a peer says is data.
     let mut long = String::new();
     for number in 0..1000 {
-        let _ = write!(long, "{number}\u{1b}[2J\n");
+        let _ = writeln!(long, "{number}\u{1b}[2J");
     }
     let told = format!(
         "BASE answers 500 Internal Server Error: {}",
