@@ -353,7 +353,26 @@ fn each_flag_has_a_variable() {
         with("PISAURA_FATEBOOKS", "elsewhere", &["--list", "--format=terse"]).stdout,
         "x::f@a: test\n"
     );
-    assert!(with("PISAURA_MASTER", "1.2.3.4:5050", &[]).stderr.starts_with("error: --master 1.2.3.4:5050"));
+    assert!(
+        with("PISAURA_MASTER", "a:b", &[])
+            .stderr
+            .starts_with("error: --master (PISAURA_MASTER): `a:b` is no address")
+    );
+    assert!(
+        with("PISAURA_OFFER_TIMEOUT", "soon", &[])
+            .stderr
+            .contains("`soon` is no time: write `30s`, `5m` or `1h30m`")
+    );
+    assert!(
+        with("PISAURA_TASK_RETRY", "some", &[])
+            .stderr
+            .contains("invalid value 'some' for '--task-retry <N>'")
+    );
+    assert!(with("PISAURA_SECRET_FILE", "x", &[]).stderr.contains("--principal <NAME>"));
+    let help = scratch.harness(&["--help"]).stdout;
+    for name in ["ROLE", "AGENT_USER", "PRINCIPAL", "CA", "ADVERTISE", "EXECUTOR_URI"] {
+        assert!(help.contains(&format!("[env: PISAURA_{name}=]")), "{name}: {help}");
+    }
     assert!(with("PISAURA_DRY_RUN", "1", &[]).stdout.ends_with("5 of 5 cases; nothing was touched\n"));
     assert!(with("PISAURA_DRY_RUN", "false", &["--list"]).stdout.ends_with("5 tests, 0 benchmarks\n"));
     assert_eq!(with("PISAURA_TAG", "nothing", &["--list", "--format=terse"]).stdout, "");

@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
         test("house::each_file_says_what_it_is_for", first_lines),
         test("house::pure_rooms_touch_nothing", pure_rooms),
         test("house::what_the_program_pulls_in", dependencies),
+        test("house::what_the_program_needs", libraries),
     ]
 }
 
@@ -134,4 +135,21 @@ fn dependencies() {
     let names: Vec<&str> = plain.iter().filter_map(|line| line.split(' ').next()).collect();
     let doubled: Vec<&str> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     assert!(doubled.is_empty(), "in two versions: {doubled:?}");
+}
+
+/// Agents run a copy of the program, so it needs nothing but what every glibc system has.
+fn libraries() {
+    let output = std::process::Command::new("ldd").arg(crate::common::program()).output().expect("ldd runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut names: Vec<&str> = text
+        .split_whitespace()
+        .filter(|word| word.contains(".so"))
+        .filter(|word| !word.starts_with("/lib/"))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let system =
+        ["/lib64/ld-linux-x86-64.so.2", "libc.so.6", "libgcc_s.so.1", "libm.so.6", "linux-vdso.so.1"];
+    assert!(names.contains(&"libc.so.6"), "{text}");
+    assert!(names.iter().all(|name| system.contains(name)), "{names:?}");
 }
