@@ -15,8 +15,10 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, 
 
 use crate::fatebook::{Reading, show_duration};
 use crate::machine::{CaseOutcome, Verdict};
+use crate::remote::Interrupt;
 use crate::report::{
-    Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline, success_text,
+    Debts, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
+    success_text,
 };
 use crate::run::{self, Case, CaseKind, JunitFlavor, RunOptions, Selection, Shelf};
 
@@ -255,6 +257,91 @@ fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
     print(&text, 0)
 }
 
+/// The journal's name in the folder for reports.
+const JOURNAL: &str = "journal.jsonl";
+
+/// Reverts what older runs have left dirty. Fails, with the exit code, if that cannot be, for then nothing else may be broken.
+fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<(), ExitCode> {
+    let trouble = ExitCode::from(if face == Face::Program { 3 } else { 101 });
+    let journal = options.run.output.join(JOURNAL);
+    let debts = Debts::open(&journal, options.run.no_heal, || {
+        say("waiting for another run, which heals what an older one has left")
+    })
+    .map_err(|error| {
+        eprintln!("error: {error}");
+        trouble
+    })?;
+    let dirty = debts.runs.values().map(|left| left.dirty.len()).sum::<usize>();
+    if options.run.no_heal {
+        if dirty > 0 {
+            say(&format!(
+                "{dirty} cases of older runs may have left their hosts broken, and stay as they are: `pisaura revert --list` shows them"
+            ));
+        }
+        return Ok(());
+    }
+    let healed = settle_debts(&debts)?;
+    if healed.shouts.is_empty() {
+        return Ok(());
+    }
+    terminal.shout(&healed.shouts);
+    say(
+        "nothing was run, for an older run has left hosts that may still be broken; `--no-heal` runs all the same",
+    );
+    Err(ExitCode::from(if face == Face::Program { 4 } else { 101 }))
+}
+
+fn settle_debts(debts: &Debts) -> Result<run::Healed, ExitCode> {
+    let interrupt = Interrupt::new().map_err(|error| {
+        eprintln!("error: cannot begin: {error}");
+        ExitCode::from(3)
+    })?;
+    let healed = run::heal(debts, &|name: &str| std::env::var(name).ok(), &interrupt, &say);
+    for warning in &healed.warnings {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(healed)
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "pisaura: {text}");
+}
+
+/// The whole of `pisaura revert`: reverts what older runs have left dirty, or only lists it. The exit code is 0 if nothing is
+/// dirty any more, 3 if the journal cannot be read, 4 if hosts may still be broken.
+pub fn revert(output: &std::path::Path, only_list: bool) -> ExitCode {
+    let waits = || say("waiting for another run, which is at it");
+    let debts = match Debts::open(&output.join(JOURNAL), only_list, waits) {
+        Ok(debts) => debts,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let mut text = String::new();
+    for record in debts.runs.values().flat_map(|left| &left.dirty) {
+        text.push_str(&run::describe(record));
+        text.push('\n');
+    }
+    if only_list {
+        let dirty = !text.is_empty();
+        if !dirty {
+            text.push_str("no host is dirty\n");
+        }
+        return print(&text, if dirty { 4 } else { 0 });
+    }
+    let healed = match settle_debts(&debts) {
+        Ok(healed) => healed,
+        Err(code) => return code,
+    };
+    Terminal::new(Look::fitting(true)).shout(&healed.shouts);
+    match (healed.shouts.len(), healed.reverted) {
+        (0, 0) => print("no host was dirty\n", 0),
+        (0, count) => print(&format!("{count} reverted\n"), 0),
+        _ => ExitCode::from(4),
+    }
+}
+
 fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> ExitCode {
     let cases: Vec<Arc<Case>> = shelf.cases.iter().filter(|case| chosen[case.id]).cloned().collect();
     if cases.is_empty() {
@@ -271,6 +358,9 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     let nextest = options.run.nextest_run.is_some();
     let repeat = repeat(face);
     let terminal = Arc::new(Mutex::new(Terminal::new(Look::fitting(options.quiet))));
+    if let Err(code) = heal_first(options, face, &mut lock(&terminal)) {
+        return code;
+    }
     let infos = run::case_infos(&cases);
     let junit_path = match (&options.run.junit, nextest, cases.first()) {
         (Some(path), ..) => path.clone(),
@@ -280,7 +370,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     let junit =
         JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
     let logs = Logs::new(options.run.output.join("logs"));
-    let journal = Journal::new(options.run.output.join("journal.jsonl"), nextest);
+    let journal = Journal::new(options.run.output.join(JOURNAL), nextest);
     let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs), Some(journal));
     let (run, mut outcomes) = match run::begin(&cases, &options.run, reporters) {
         Ok(begun) => begun,

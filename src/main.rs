@@ -27,6 +27,19 @@ enum Command {
     List(Box<Options>),
     /// Say what is wrong with the fatebooks; touches no host
     Check(Box<RunOptions>),
+    /// Revert the hosts that older runs, killed or unlucky, may have left broken
+    #[command(
+        after_help = "Exit codes: 0 nothing is dirty, 3 the journal cannot be read, 4 a host may still be broken"
+    )]
+    Revert {
+        /// Only list them, with the command that heals each by hand
+        #[arg(long)]
+        list: bool,
+
+        /// The folder for reports and logs, in which the runs' journal lies
+        #[arg(long, env = "PISAURA_OUTPUT", default_value = "target/pisaura", value_name = "FOLDER")]
+        output: std::path::PathBuf,
+    },
     /// Print the JSON Schema of a fatebook, for editors
     Schema,
     /// Carry out cases for a Mesos agent, which starts this itself
@@ -43,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(options) => harness::go(*options, Face::Program),
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => harness::check(&options),
+        Command::Revert { list, output } => harness::revert(&output, list),
         Command::Schema => harness::print(&pisaura::fatebook::schema(), 0),
         Command::Executor => pisaura::executor::serve(),
     }

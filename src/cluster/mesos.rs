@@ -1,12 +1,12 @@
 //! Room on a Mesos: does what the scheduler wants, on the wire and in this process. Decides nothing about cases. One thread
 //! does all of it, with a task for the subscription and one for the calls, which go out one after the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -66,6 +66,28 @@ pub struct MesosOptions {
 /// A cluster of agents.
 pub struct MesosCluster {
     commands: UnboundedSender<Message>,
+    open: Open,
+}
+
+/// The cases that have begun and not ended.
+type Open = Arc<Mutex<BTreeSet<CaseId>>>;
+
+/// However the driver ends: cases that it was given are settled, and its end is told.
+struct SettleAtTheEnd {
+    observer: Observer,
+    open: Open,
+}
+
+impl Drop for SettleAtTheEnd {
+    fn drop(&mut self) {
+        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        for case in open {
+            let outcome =
+                CaseOutcome::lost("nothing is heard of Mesos any more: this is a defect of Pisaura");
+            (self.observer)(RunEvent::Settled { case, outcome });
+        }
+        (self.observer)(RunEvent::BookClosed);
+    }
 }
 
 /// What the driver hears.
@@ -89,6 +111,8 @@ enum Message {
         number: u64,
         record: Vec<u8>,
     },
+    /// A call was refused for what it says.
+    Refused(String),
     /// Its end, or a call that failed.
     Failed {
         number: u64,
@@ -115,12 +139,23 @@ impl MesosCluster {
         let (commands, messages) = unbounded_channel();
         let sender = commands.clone();
         let started = Instant::now();
+        let open = Open::default();
+        let (told, of_driver) = (observer, Arc::clone(&open));
+        let settled = Arc::clone(&open);
+        let observer: Observer = Arc::new(move |event| {
+            if let RunEvent::Settled { case, .. } = &event {
+                settled.lock().unwrap_or_else(PoisonError::into_inner).remove(case);
+            }
+            told(event);
+        });
         let driver = move || {
+            let _end = SettleAtTheEnd { observer: Arc::clone(&observer), open: of_driver };
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
-                    observer(RunEvent::Warning { message: format!("cannot speak to Mesos: {error}") });
-                    return observer(RunEvent::BookClosed);
+                    return observer(RunEvent::Warning {
+                        message: format!("cannot speak to Mesos: {error}"),
+                    });
                 }
             };
             let scheduler = Scheduler::new(SchedulerOptions {
@@ -155,13 +190,12 @@ impl MesosCluster {
                 };
                 driver.drive(messages).await;
             });
-            observer(RunEvent::BookClosed);
         };
         std::thread::Builder::new()
             .name("mesos".to_owned())
             .spawn(driver)
             .map_err(|error| format!("cannot begin: {error}"))?;
-        Ok(Self { commands })
+        Ok(Self { commands, open })
     }
 
     fn say(&self, event: SchedulerEvent) {
@@ -172,6 +206,7 @@ impl MesosCluster {
 
 impl Cluster for MesosCluster {
     fn begin(&mut self, order: Order) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(order.id);
         let _ = self.commands.send(Message::Begin(Box::new(order)));
     }
 
@@ -266,6 +301,8 @@ impl Driver {
                         },
                         hosts,
                         revert_limit: fate.revert_within() + fate.timeout,
+                        // Each step, with its tries and pauses, and room for a slow network.
+                        limit: fate.timeout * 10 + fate.grace * 3 + fate.revert_within() * 2 + GRACE * 4,
                     };
                     self.orders.insert(order.id, *order);
                     SchedulerEvent::Want(want)
@@ -276,6 +313,10 @@ impl Driver {
                     return false;
                 }
             },
+            Message::Refused(message) => {
+                (self.observer)(RunEvent::Warning { message });
+                return false;
+            }
             Message::Scheduler(event) => *event,
             Message::Subscribed { number, base, stream_id } if number == self.number => {
                 self.leader_base = base;
@@ -463,7 +504,8 @@ fn names_of(order: &Order) -> Vec<String> {
     let addresses = (target.host.as_str(), target.port).to_socket_addrs();
     let addresses: Vec<_> = addresses.into_iter().flatten().map(|address| address.ip()).collect();
     // A port of its own on loopback is the way to some other host; that of the SSH server that every machine has is not.
-    if order.host.sandbox || target.port != 22 && addresses.iter().all(std::net::IpAddr::is_loopback) {
+    let is_loopback = !addresses.is_empty() && addresses.iter().all(std::net::IpAddr::is_loopback);
+    if order.host.sandbox || target.port != 22 && is_loopback {
         return Vec::new();
     }
     let mut names = vec![target.host.clone()];
@@ -474,6 +516,10 @@ fn names_of(order: &Order) -> Vec<String> {
 /// An archive of the book's working folder; in it, all is in the folder [`TaskData::WORKPLACE`].
 fn make_archive(order: &Order, folder: &Path) -> io::Result<PathBuf> {
     let workplace = Workplace::open(&order.book)?;
+    // The book itself may hold a password, and no script needs it.
+    if let Some(name) = order.book.path.file_name() {
+        std::fs::remove_file(workplace.path().join(name))?;
+    }
     let path = folder.join(format!("{}-{}.tar", digits_of(&order.book.name), order.id));
     let mut archive = tar::Builder::new(File::create(&path)?);
     archive.append_dir_all(TaskData::WORKPLACE, workplace.path())?;
@@ -523,7 +569,7 @@ async fn subscribed(
                 Ok(found) if found == base => unsure = false,
                 Ok(found) => {
                     let message = format!("ZooKeeper names {found} as the leader, and no longer {base}");
-                    return Err(WireError { message, next: Next::Now });
+                    return Err(WireError::new(Next::Now, message));
                 }
                 // As long as the master itself is well, nothing is lost.
                 Err(_) => unsure = true,
@@ -544,9 +590,16 @@ async fn call_out(
         if failed == Some(number) {
             continue;
         }
-        if let Err(error) = client.call(&base, stream_id.as_deref(), body).await {
-            failed = Some(number);
-            let _ = sender.send(Message::Failed { number, error });
+        match client.call(&base, stream_id.as_deref(), body).await {
+            Ok(()) => {}
+            // A call that is refused for itself says nothing about the others.
+            Err(error) if error.next == Next::Never && !error.is_about_credentials => {
+                let _ = sender.send(Message::Refused(error.message));
+            }
+            Err(error) => {
+                failed = Some(number);
+                let _ = sender.send(Message::Failed { number, error });
+            }
         }
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! Source: Mesos' documentation of its v1 executor HTTP API; what the agent puts into the environment was observed.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::fatebook::{LogLevel, Redactor};
-use crate::machine::{CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, RunEvent};
+use crate::machine::{CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, Report, RunEvent};
 use crate::mesos::messages::TaskInfo;
 use crate::mesos::translate::{self, AgentEvent, Answer, ExecutorIdentity, News};
 use crate::mesos::{Client, Next, Security, WireError};
@@ -33,6 +35,8 @@ const PAUSE_LONGEST_DEFAULT: Duration = Duration::from_secs(2);
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Leave to induce that comes so late after the question is none: the scheduler may have given the task up since.
 const LEAVE_LASTS: Duration = Duration::from_secs(10);
+/// So many calls may wait before what scripts print is not passed on any more.
+const CALLS_UNDER_WAY_MAX: usize = 200;
 /// How long the last calls may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -99,7 +103,7 @@ pub fn serve() -> ExitCode {
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("error: {message}");
+            complain(&format!("error: {message}"));
             ExitCode::FAILURE
         }
     }
@@ -158,12 +162,20 @@ impl Agent {
     async fn live(mut self) -> Result<(), String> {
         let (sender, mut messages) = unbounded_channel();
         let (calls, outgoing) = unbounded_channel();
-        let caller = tokio::spawn(call_out(self.client.clone(), self.base.clone(), outgoing, sender.clone()));
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let caller = tokio::spawn(call_out(
+            self.client.clone(),
+            self.base.clone(),
+            outgoing,
+            sender.clone(),
+            Arc::clone(&under_way),
+        ));
         listen_to_signals(&sender)?;
         let mut life = Life {
             worker: Worker::start(self.sandbox.clone(), sender.clone()),
             sender,
             calls: Some(calls),
+            under_way,
             reader: None,
             number: 0,
             task: None,
@@ -194,7 +206,7 @@ impl Agent {
                     AgentEvent::Other => continue,
                 },
                 Some(Message::Failed { number, error }) if number == life.number => {
-                    eprintln!("{error}");
+                    complain(&error.to_string());
                     life.end_subscription();
                     match error.next {
                         Next::Never => ExecutorEvent::Unknown,
@@ -203,6 +215,10 @@ impl Agent {
                 }
                 Some(Message::Agent { .. } | Message::Failed { .. }) => continue,
                 Some(Message::News(event)) => {
+                    // What scripts print is shown as far as there is time for it; their reports have all that is kept.
+                    if matches!(*event, RunEvent::Printed { .. }) && life.under_way() > CALLS_UNDER_WAY_MAX {
+                        continue;
+                    }
                     if let Some(task) = &life.task {
                         life.call(
                             self.identity.message(&News::Happened { task: task.clone(), event: *event }),
@@ -235,7 +251,11 @@ impl Agent {
             for action in self.machine.step(self.started.elapsed(), event) {
                 match action {
                     ExecutorAction::Subscribe => life.subscribe(&self),
-                    ExecutorAction::Update(update) => {
+                    ExecutorAction::Update(mut update) => {
+                        if update.report == Report::Killed && update.data.is_empty() {
+                            let outcome = CaseOutcome::skipped("interrupted before it began");
+                            update.data = serde_json::to_vec(&outcome).unwrap_or_default();
+                        }
                         life.call(self.identity.update(&update, seconds_since_1970()));
                     }
                     ExecutorAction::Begin(id, task) => {
@@ -261,6 +281,7 @@ struct Life {
     worker: Worker,
     sender: UnboundedSender<Message>,
     calls: Option<UnboundedSender<(u64, Vec<u8>)>>,
+    under_way: Arc<AtomicUsize>,
     reader: Option<JoinHandle<()>>,
     /// Of the subscription: what an older one says is not heard any more.
     number: u64,
@@ -271,8 +292,14 @@ struct Life {
 impl Life {
     fn call(&self, body: Vec<u8>) {
         if let Some(calls) = &self.calls {
+            self.under_way.fetch_add(1, Ordering::Relaxed);
             let _ = calls.send((self.number, body));
         }
+    }
+
+    /// How many calls wait to be made.
+    fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     fn end_subscription(&mut self) {
@@ -315,8 +342,10 @@ async fn call_out(
     base: String,
     mut calls: UnboundedReceiver<(u64, Vec<u8>)>,
     sender: UnboundedSender<Message>,
+    under_way: Arc<AtomicUsize>,
 ) {
     while let Some((number, body)) = calls.recv().await {
+        under_way.fetch_sub(1, Ordering::Relaxed);
         if let Err(error) = client.call(&base, None, body).await {
             let _ = sender.send(Message::Failed { number, error });
         }
@@ -335,6 +364,16 @@ fn listen_to_signals(sender: &UnboundedSender<Message>) -> Result<(), String> {
         });
     }
     Ok(())
+}
+
+/// Writes a line of the executor's own log. The sandbox's disk may be full, which is no reason to leave a host broken.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The same, of what went wrong.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn seconds_since_1970() -> f64 {
@@ -361,6 +400,7 @@ fn mesos_duration(text: &str) -> Option<Duration> {
 
 /// The thread that carries out cases.
 struct Worker {
+    sender: UnboundedSender<Message>,
     tasks: Option<Sender<Work>>,
     shared: Arc<Shared>,
 }
@@ -404,13 +444,14 @@ impl Worker {
         let (tasks, arrives) = channel();
         let shared = Arc::new(Shared::default());
         let of_worker = Arc::clone(&shared);
+        let of_thread = sender.clone();
         std::thread::spawn(move || {
-            let guard = TellOfBreakdown(sender.clone());
-            work(&arrives, &sandbox, &of_worker, &sender);
+            let guard = TellOfBreakdown(of_thread.clone());
+            work(&arrives, &sandbox, &of_worker, &of_thread);
             std::mem::forget(guard);
-            let _ = sender.send(Message::Closed);
+            let _ = of_thread.send(Message::Closed);
         });
-        Self { tasks: Some(tasks), shared }
+        Self { sender, tasks: Some(tasks), shared }
     }
 
     fn begin(&self, task: String, info: &TaskInfo) {
@@ -420,7 +461,11 @@ impl Worker {
             });
         let interrupt = match Interrupt::new() {
             Ok(interrupt) => interrupt,
-            Err(error) => return eprintln!("cannot begin: {error}"),
+            Err(error) => {
+                let outcome = CaseOutcome::botched("StartFailed", format!("cannot begin: {error}"));
+                let _ = self.sender.send(Message::Ended(Box::new(outcome)));
+                return;
+            }
         };
         {
             let mut state = self.shared.state();
@@ -476,7 +521,7 @@ fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &U
         };
         shared.state().folders =
             Some((workplace.display().to_string(), data.book_folder.display().to_string()));
-        println!("task {task}");
+        tell(&format!("task {task}"));
         let executor = executor.get_or_insert_with(|| {
             let observer = observer(Arc::clone(shared), sender.clone(), data.loglevel);
             let notary = Arc::new(Asking { shared: Arc::clone(shared), sender: sender.clone() });
@@ -496,7 +541,7 @@ fn observer(shared: Arc<Shared>, sender: UnboundedSender<Message>, loglevel: Log
     Arc::new(move |event| {
         let message = match event {
             RunEvent::Settled { mut outcome, .. } => {
-                println!("{}", outcome.verdict);
+                tell(&outcome.verdict.to_string());
                 if let Some(heal) = outcome.report.as_mut().and_then(|report| report.heal.as_mut()) {
                     *heal = told(&shared, heal);
                 }
@@ -505,14 +550,14 @@ fn observer(shared: Arc<Shared>, sender: UnboundedSender<Message>, loglevel: Log
             RunEvent::Logged { level, ref line, .. } => {
                 if level >= loglevel {
                     match level {
-                        LogLevel::Debug | LogLevel::Info => println!("{line}"),
-                        _ => eprintln!("{line}"),
+                        LogLevel::Debug | LogLevel::Info => tell(line),
+                        _ => complain(line),
                     }
                 }
                 Message::News(Box::new(event))
             }
             RunEvent::Warning { ref message } => {
-                eprintln!("{message}");
+                complain(message);
                 Message::News(Box::new(event))
             }
             RunEvent::Began { .. } | RunEvent::BookClosed => return,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, RunEvent, Step, StepEnd, StepRecord,
-    Stream, Trouble, TroubleKind,
+    CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, RunEvent, Step, StepEnd,
+    StepRecord, Stream, Trouble, TroubleKind, Verdict,
 };
 use crate::remote::ssh::SshHost;
 use crate::remote::{Interrupt, Limit, Parcel, Ran, Remote, child};
@@ -75,6 +75,11 @@ impl BookExecutor {
         (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
     }
 
+    /// Takes over a host on which something of ours lies from an earlier run: it is taken away at the end.
+    pub fn take_over(&mut self, access: &Access) {
+        self.host(access).take_over();
+    }
+
     /// Takes everything of ours from the hosts of the book.
     pub fn close(mut self) {
         let log = log::silent();
@@ -83,15 +88,25 @@ impl BookExecutor {
                 if self.kept.contains(&shown) {
                     continue;
                 }
-                if let Err(trouble) = host.clean_up(Limit::within(CLEAN_UP_LIMIT, None)) {
-                    (self.observer)(RunEvent::Warning {
+                match host.clean_up(Limit::within(CLEAN_UP_LIMIT, None)) {
+                    Ok(true) => (self.observer)(RunEvent::HostLeft { folder: host.folder_name().to_owned() }),
+                    // What heals the host stays there.
+                    Ok(false) => {}
+                    Err(trouble) => (self.observer)(RunEvent::Warning {
                         message: self
                             .redactor
                             .clean(&format!("something of ours is left there: {}", trouble.message)),
-                    });
+                    }),
                 }
             }
         });
+    }
+
+    fn host(&mut self, access: &Access) -> &mut SshHost {
+        let redactor = &self.redactor;
+        self.hosts.entry(access.target.shown.clone()).or_insert_with(|| {
+            SshHost::new(access.target.clone(), access.login.clone(), access.folder.clone(), redactor.clone())
+        })
     }
 
     fn logger(&self, assignment: &Assignment) -> tracing::Dispatch {
@@ -106,12 +121,7 @@ impl BookExecutor {
 
     fn settle(&mut self, assignment: &Assignment, workplace: &Path, interrupt: &Interrupt) -> CaseOutcome {
         let shown = assignment.access.target.shown.clone();
-        if !self.hosts.contains_key(&shown) {
-            let access = &assignment.access;
-            let (target, login) = (access.target.clone(), access.login.clone());
-            let host = SshHost::new(target, login, access.folder.clone(), self.redactor.clone());
-            self.hosts.insert(shown.clone(), host);
-        }
+        self.host(&assignment.access);
         let Some(host) = self.hosts.get_mut(&shown) else {
             return CaseOutcome::botched("StartFailed", "no host to work on");
         };
@@ -129,7 +139,7 @@ impl BookExecutor {
             heal: None,
         };
         let outcome = performer.settle();
-        if outcome.report.as_ref().is_some_and(|report| report.heal.is_some()) {
+        if outcome.verdict == Verdict::Unreverted {
             self.kept.push(shown);
         }
         outcome
@@ -257,7 +267,7 @@ impl Performer<'_> {
                 }
                 let parcels = self.parcels();
                 let end = match self.host.prepare(&parcels, limit) {
-                    Ok(()) => StepEnd::Exited(crate::machine::Exit::Status(0)),
+                    Ok(()) => StepEnd::Exited(Exit::Status(0)),
                     Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
                     Err(trouble) => StepEnd::Failed(trouble),
                 };
@@ -272,17 +282,22 @@ impl Performer<'_> {
                 })),
             },
             Step::Revert => {
-                let ready = match attempt {
-                    1 if !assignment.only_reverts => Ok(()),
-                    _ => {
+                if attempt > 1 {
+                    self.host.disconnect();
+                }
+                let ran = self.host.run(&assignment.reverter, limit, &mut watcher);
+                // What was broken may have taken the reverter away. It is not brought unasked: where there is no room left,
+                // bringing it would only take away the one that is there.
+                match ran.end {
+                    StepEnd::Exited(Exit::Status(126 | 127)) if attempt > 1 || assignment.only_reverts => {
                         self.host.forget();
                         let parcels = self.parcels();
-                        self.host.prepare(&parcels, limit)
+                        match self.host.prepare(&parcels, limit) {
+                            Ok(()) => self.host.run(&assignment.reverter, limit, &mut watcher),
+                            Err(_) => ran,
+                        }
                     }
-                };
-                match ready {
-                    Ok(()) => self.host.run(&assignment.reverter, limit, &mut watcher),
-                    Err(trouble) => Ran::silent(StepEnd::Failed(trouble)),
+                    _ => ran,
                 }
             }
         };

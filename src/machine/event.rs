@@ -80,6 +80,11 @@ pub enum RunEvent {
         /// What.
         message: String,
     },
+    /// Nothing of ours lies on a host any more.
+    HostLeft {
+        /// The name of the folder that was ours there.
+        folder: String,
+    },
     /// A book's executor has ended, and has left its hosts clean.
     BookClosed,
     /// A case is over.

@@ -150,9 +150,9 @@ impl Gate {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Whether a case of this book still waits.
-    pub fn has_waiting(&self, book: &str) -> bool {
-        self.waiting.iter().any(|case| case.book == book)
+    /// Whether a case of this book still waits or runs.
+    pub fn has_open(&self, book: &str) -> bool {
+        self.waiting.iter().chain(&self.running).any(|case| case.book == book)
     }
 
     fn close(&mut self, scope: Scope, reason: String) -> Vec<Skipped> {
@@ -234,7 +234,7 @@ mod tests {
         let reason = "failfast: `fast::f` did not pass (succumbed)".to_owned();
         let skipped = [5, 6].map(|id| Skipped { id, reason: reason.clone() });
         assert_eq!(gate.settled(4, Verdict::Succumbed, "fast::f"), skipped);
-        assert!(!gate.has_waiting("fast") && gate.has_waiting("a"));
+        assert!(!gate.has_open("fast") && gate.has_open("a"));
     }
 
     #[test]

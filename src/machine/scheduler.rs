@@ -2,8 +2,9 @@
 //! rules of a good framework: no offer is held, no update acknowledged before its result is safe, no task given up unasked,
 //! and nothing induced twice. Pure: time, and what chance there is, are arguments.
 //!
-//! An **attempt** is one task. A case has one at a time; the next one comes when the last is known to be over. Before an
-//! executor induces, it asks: from the answer on the case is dirty, and a lost task is followed by one that only reverts.
+//! An **attempt** is one task. A case has one at a time; the next one comes when the last is over, or given up. Before an
+//! executor induces, it asks: from the answer on the case is dirty, and a lost task is followed by one that only reverts. One
+//! that was given up and lives on can do no more harm than to revert once more, for nobody answers it any more.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,6 +77,8 @@ pub struct Want {
     pub hosts: Vec<String>,
     /// How long its revert may take, once it is told to stop.
     pub revert_limit: Duration,
+    /// How long all of it may take.
+    pub limit: Duration,
 }
 
 /// What an agent has free.
@@ -309,8 +312,16 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(15);
 const TOLD_AFTER: Duration = Duration::from_secs(1);
 const SILENT_AFTER: Duration = Duration::from_secs(60);
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long a master may take to take us in.
+const TAKEN_IN_WITHIN: Duration = Duration::from_secs(60);
+/// A master that cannot be reached for so long has given up our tasks, and had their executors revert them.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(180);
+/// Attempts to revert go on for so long at the least.
+const REVERTED_WITHIN: Duration = Duration::from_secs(60);
 const UNREACHABLE_MAX: Duration = Duration::from_secs(60);
-const REVERT_ATTEMPTS_MAX: u32 = 3;
+const REVERT_ATTEMPTS_MIN: u32 = 3;
+const LOSS_PAUSE_FIRST: Duration = Duration::from_millis(500);
+const LOSS_PAUSE_LONGEST: Duration = Duration::from_secs(10);
 const KILLED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const OBEYED_WITHIN: Duration = Duration::from_secs(15);
 /// How long executors have at the end to clean up and leave.
@@ -326,6 +337,7 @@ enum Link {
         why: String,
     },
     Trying {
+        since: Duration,
         tries: u32,
         why: String,
     },
@@ -360,6 +372,12 @@ struct Case {
     largest: Option<Room>,
     /// Whether an offer was not taken because its agent is the host that is to be broken.
     met_itself: bool,
+    /// When the next attempt may begin, if there has to be a pause before it.
+    not_before: Option<Duration>,
+    /// When the first attempt was lost that left the host dirty.
+    dirty_lost_at: Option<Duration>,
+    /// It took longer than it may, and was told to end.
+    overdue: bool,
     /// Agents on which attempts were lost: others come first.
     avoided: Vec<String>,
     /// What became of earlier attempts, in words.
@@ -384,6 +402,7 @@ struct Task {
     ended: bool,
     ask_at: Duration,
     asked: u32,
+    launched_at: Duration,
     unreachable_since: Option<Duration>,
     kill: Option<Kill>,
 }
@@ -402,6 +421,10 @@ struct Executor {
     agent: String,
     /// The agent's name, for people.
     shown: String,
+    /// It was heard of: it is there, or was.
+    confirmed: bool,
+    /// It was told to leave.
+    closing: bool,
     gone: bool,
 }
 
@@ -411,6 +434,8 @@ pub struct Scheduler {
     options: SchedulerOptions,
     link: Link,
     framework: Option<String>,
+    /// Since when the master that took us in cannot be reached.
+    down_since: Option<Duration>,
     cases: BTreeMap<CaseId, Case>,
     tasks: BTreeMap<String, Task>,
     executors: Vec<Executor>,
@@ -431,6 +456,7 @@ impl Scheduler {
             options,
             link: Link::Idle,
             framework: None,
+            down_since: None,
             cases: BTreeMap::new(),
             tasks: BTreeMap::new(),
             executors: Vec::new(),
@@ -498,15 +524,22 @@ impl Scheduler {
         let link = match &self.link {
             Link::Down { retry_at, .. } => Some(*retry_at),
             Link::Up { heartbeat, heard_at, .. } => Some(*heard_at + *heartbeat * HEARTBEATS_MISSED_MAX),
-            Link::Idle | Link::Trying { .. } | Link::Dead { .. } => None,
+            Link::Trying { since, .. } => Some(*since + TAKEN_IN_WITHIN),
+            Link::Idle | Link::Dead { .. } => None,
         };
         let up = matches!(self.link, Link::Up { .. });
         let cases = self.cases.values().filter(|case| case.state == CaseState::Waiting).flat_map(|case| {
             let told = case.told.is_none().then_some(case.waits_since + TOLD_AFTER);
-            [told, Some(case.waits_since + self.options.offer_timeout)]
+            [told, case.not_before, Some(case.waits_since + self.options.offer_timeout)]
         });
         let tasks = self.current_tasks().flat_map(|(_, task)| {
+            let case = self.cases.get(&task.case);
+            let untold = case.is_some_and(|case| case.told.is_none());
+            let overdue = case.filter(|_| task.kill.is_none()).map(|case| task.launched_at + case.want.limit);
             [
+                self.down_since.filter(|_| untold).map(|since| since + TOLD_AFTER),
+                self.down_since.map(|since| since + GIVEN_UP_AFTER),
+                overdue,
                 up.then_some(task.ask_at),
                 task.unreachable_since.map(|since| since + UNREACHABLE_MAX),
                 task.kill.map(|kill| if up { kill.again_at.min(kill.next()) } else { kill.next() }),
@@ -540,6 +573,9 @@ impl Scheduler {
             told: None,
             largest: None,
             met_itself: false,
+            not_before: None,
+            dirty_lost_at: None,
+            overdue: false,
             avoided: Vec::new(),
             past: Vec::new(),
             acknowledgement: None,
@@ -554,7 +590,7 @@ impl Scheduler {
                 self.settle(id, outcome, actions);
             }
             Link::Idle => {
-                self.link = Link::Trying { tries: 0, why: String::new() };
+                self.link = Link::Trying { since: now, tries: 0, why: String::new() };
                 actions.push(SchedulerAction::Subscribe { framework: self.framework.clone() });
             }
             _ => self.revive_due = true,
@@ -568,6 +604,10 @@ impl Scheduler {
         };
         self.link = Link::Up { heartbeat, heard_at: now, since: now, tries };
         self.framework = Some(framework);
+        self.down_since = None;
+        for case in self.cases.values_mut().filter(|case| matches!(case.state, CaseState::Launched(_))) {
+            case.told = None;
+        }
         self.suppressed = false;
         self.revive_due =
             self.cases.values().any(|case| case.state == CaseState::Waiting) && !self.tasks.is_empty();
@@ -589,6 +629,9 @@ impl Scheduler {
     }
 
     fn lost(&mut self, now: Duration, why: String, retry: Retry, chance: f64, actions: &mut Actions) {
+        if matches!(self.link, Link::Up { .. }) {
+            self.down_since = Some(now);
+        }
         let tries = match &self.link {
             Link::Trying { tries, .. } | Link::Down { tries, .. } => tries + 1,
             // A master that takes us in only to let us go is not asked faster and faster.
@@ -641,7 +684,7 @@ impl Scheduler {
         let waiting: Vec<CaseId> = self
             .cases
             .iter()
-            .filter(|(_, case)| case.state == CaseState::Waiting && (case.dirty || !self.interrupted))
+            .filter(|(_, case)| case.may_be_placed(now, self.interrupted))
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {
@@ -681,7 +724,10 @@ impl Scheduler {
                 .executors
                 .iter()
                 .find(|executor| {
-                    !executor.gone && executor.agent == offer.agent && executor.book == case.want.book
+                    !executor.gone
+                        && !executor.closing
+                        && executor.agent == offer.agent
+                        && executor.book == case.want.book
                 })
                 .map(|executor| executor.id.clone());
             let need = match there {
@@ -715,6 +761,8 @@ impl Scheduler {
                 book: case.want.book.clone(),
                 agent: offer.agent.clone(),
                 shown: offer.names.first().cloned().unwrap_or_else(|| offer.agent.clone()),
+                confirmed: false,
+                closing: false,
                 gone: false,
             });
             id
@@ -734,6 +782,7 @@ impl Scheduler {
             ended: false,
             ask_at: now + SILENT_AFTER,
             asked: 0,
+            launched_at: now,
             unreachable_since: None,
             kill: None,
         };
@@ -775,6 +824,10 @@ impl Scheduler {
         match update.news {
             TaskNews::Alive => {
                 task.unreachable_since = None;
+                let executor = task.executor.clone();
+                for known in self.executors.iter_mut().filter(|other| other.id == executor) {
+                    known.confirmed = true;
+                }
                 actions.extend(acknowledgement);
             }
             TaskNews::Unreachable => {
@@ -796,8 +849,8 @@ impl Scheduler {
                     None => {
                         let refused = update.news == TaskNews::Refused;
                         for gone in self.executors.iter_mut().filter(|other| other.id == executor) {
-                            // A task that was refused never reached its executor.
-                            gone.gone |= !refused;
+                            // A task that was refused never reached its executor, which may not even have been started.
+                            gone.gone |= !refused || !gone.confirmed;
                         }
                         self.attempt_lost(now, &update.task, &update.message, refused, actions);
                         match self.cases.get_mut(&case).filter(|case| case.state == CaseState::Told) {
@@ -829,6 +882,18 @@ impl Scheduler {
             outcome.findings.insert(0, lost);
             outcome.verdict = worst(&outcome.findings);
         }
+        if case.overdue {
+            let finding = Finding {
+                verdict: Verdict::Botched,
+                kind: "TimeLimit".to_owned(),
+                message: format!(
+                    "its task took longer than all its steps together may, {}, and was ended",
+                    crate::fatebook::show_duration(case.want.limit)
+                ),
+            };
+            outcome.findings.insert(0, finding);
+            outcome.verdict = worst(&outcome.findings);
+        }
         if let Some(report) = &mut outcome.report {
             report.placement = Some(Placement { agent: shown.unwrap_or_default(), past: case.past.clone() });
         }
@@ -852,9 +917,16 @@ impl Scheduler {
         case.state = CaseState::Waiting;
         case.waits_since = now;
         case.told = None;
+        let losses = u32::try_from(case.past.len()).unwrap_or(u32::MAX);
+        // What fails at once may fail again at once, but not for ever.
+        case.not_before = (losses > 1).then(|| {
+            now + (LOSS_PAUSE_FIRST * 2u32.saturating_pow(losses.min(10) - 2)).min(LOSS_PAUSE_LONGEST)
+        });
         let past = case.past.join("; ");
         let outcome = if case.dirty {
-            (case.revert_attempts >= REVERT_ATTEMPTS_MAX).then(|| {
+            let since = *case.dirty_lost_at.get_or_insert(now);
+            let long_enough = now >= since + case.want.revert_limit.max(REVERTED_WITHIN);
+            (case.revert_attempts >= REVERT_ATTEMPTS_MIN && long_enough).then(|| {
                 CaseOutcome::lost(format!(
                     "all tasks that were to revert the host were lost: {past}: the host may still be broken"
                 ))
@@ -873,7 +945,7 @@ impl Scheduler {
         };
         match outcome {
             Some(outcome) => self.settle(id, outcome, actions),
-            None => self.revive_due = true,
+            None => self.revive_due |= losses == 1,
         }
     }
 
@@ -887,6 +959,11 @@ impl Scheduler {
     }
 
     fn news(&mut self, id: &str, event: RunEvent, actions: &mut Actions) {
+        if matches!(event, RunEvent::HostLeft { .. } | RunEvent::Warning { .. }) {
+            // Executors tell so when their tasks are over.
+            actions.push(SchedulerAction::Tell(event));
+            return;
+        }
         let Some(task) = self.tasks.get(id).filter(|task| !task.ended && self.is_current(id, task)) else {
             return;
         };
@@ -973,17 +1050,17 @@ impl Scheduler {
         for id in running {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             let limit = self.cases.get(&task.case).map(|case| case.want.revert_limit).unwrap_or_default();
-            task.kill =
-                Some(Kill { again_at: now, shutdown_at: now + limit + OBEYED_WITHIN, shut_down: false });
+            task.kill.get_or_insert(Kill::begin(now, limit));
         }
     }
 
-    fn shut_down(&self, book: Option<&str>, actions: &mut Actions) {
+    fn shut_down(&mut self, book: Option<&str>, actions: &mut Actions) {
         let going = self
             .executors
-            .iter()
+            .iter_mut()
             .filter(|executor| !executor.gone && book.is_none_or(|book| executor.book == book));
         for executor in going {
+            executor.closing = true;
             actions.push(SchedulerAction::Shutdown {
                 executor: executor.id.clone(),
                 agent: executor.agent.clone(),
@@ -995,14 +1072,20 @@ impl Scheduler {
         match &self.link {
             Link::Down { retry_at, tries, why } if now >= *retry_at => {
                 let (tries, why) = (*tries, why.clone());
-                self.link = Link::Trying { tries, why };
+                self.link = Link::Trying { since: now, tries, why };
                 actions.push(SchedulerAction::Subscribe { framework: self.framework.clone() });
             }
             Link::Up { heartbeat, heard_at, .. } if now >= *heard_at + *heartbeat * HEARTBEATS_MISSED_MAX => {
                 let why = format!("nothing was heard of the master for {HEARTBEATS_MISSED_MAX} heartbeats");
                 actions.push(SchedulerAction::Abandon);
-                self.link = Link::Trying { tries: 0, why };
+                self.down_since = Some(now);
+                self.link = Link::Trying { since: now, tries: 0, why };
                 actions.push(SchedulerAction::Subscribe { framework: self.framework.clone() });
+            }
+            Link::Trying { since, tries, .. } if now >= *since + TAKEN_IN_WITHIN => {
+                let why = "the master does not take us in".to_owned();
+                actions.push(SchedulerAction::Abandon);
+                self.link = Link::Down { retry_at: now, tries: tries + 1, why };
             }
             _ => {}
         }
@@ -1021,6 +1104,18 @@ impl Scheduler {
                 task.ask_at =
                     now + (ASKED_AGAIN_AFTER * 2u32.saturating_pow(task.asked.min(5))).min(SILENT_AFTER);
                 asked.push((id.clone(), task.agent.clone()));
+            }
+            if self.down_since.is_some_and(|since| now >= since + GIVEN_UP_AFTER) {
+                self.attempt_lost(now, &id, "the master could not be reached for too long", false, actions);
+                continue;
+            }
+            let overdue = self
+                .cases
+                .get_mut(&task.case)
+                .filter(|case| task.kill.is_none() && now >= task.launched_at + case.want.limit);
+            if let Some(case) = overdue {
+                case.overdue = true;
+                task.kill = Some(Kill::begin(now, limit));
             }
             if task.unreachable_since.is_some_and(|since| now >= since + UNREACHABLE_MAX) {
                 self.attempt_lost(now, &id, "its agent cannot be reached", false, actions);
@@ -1056,9 +1151,21 @@ impl Scheduler {
         };
         let (timeout, master) = (self.options.offer_timeout, self.options.master.clone());
         let executor_room = self.options.executor_room;
-        let Some(case) = self.cases.get_mut(&id).filter(|case| case.state == CaseState::Waiting) else {
+        let down_for = self.down_since.map(|since| now.saturating_sub(since));
+        let Some(case) = self.cases.get_mut(&id) else { return };
+        if let (CaseState::Launched(_), Some(why)) = (&case.state, &why_not_up) {
+            let what = format!("the Mesos master {master}, its task may be running: {why}");
+            if down_for.is_some_and(|time| time >= TOLD_AFTER) && case.told.is_none() {
+                case.told = Some(what.clone());
+                actions.push(SchedulerAction::Tell(RunEvent::Waiting { case: id, what }));
+            }
+        }
+        if case.state != CaseState::Waiting {
             return;
-        };
+        }
+        if case.not_before.take_if(|at| now >= *at).is_some() {
+            self.revive_due = true;
+        }
         let waited = now.saturating_sub(case.waits_since);
         let wanted = format!("an offer with {} (and {executor_room} for its executor)", case.want.room);
         let seen = match (case.largest, case.met_itself) {
@@ -1133,8 +1240,20 @@ impl Scheduler {
 }
 
 impl Kill {
+    fn begin(now: Duration, revert_limit: Duration) -> Self {
+        Self { again_at: now, shutdown_at: now + revert_limit + OBEYED_WITHIN, shut_down: false }
+    }
+
     fn next(&self) -> Duration {
         self.shutdown_at
+    }
+}
+
+impl Case {
+    fn may_be_placed(&self, now: Duration, interrupted: bool) -> bool {
+        self.state == CaseState::Waiting
+            && (self.dirty || !interrupted)
+            && self.not_before.is_none_or(|at| now >= at)
     }
 }
 

@@ -99,6 +99,7 @@ fn want(case: CaseId) -> SchedulerEvent {
         room: TASK_ROOM,
         hosts: vec!["itself".into()],
         revert_limit: Duration::from_secs(30),
+        limit: Duration::from_secs(600),
     })
 }
 
@@ -807,6 +808,7 @@ impl World {
             room: TASK_ROOM,
             hosts: vec![format!("a{}", case % (AGENTS + 3))],
             revert_limit: Duration::from_secs(30),
+            limit: Duration::from_secs(600),
         }));
     }
 

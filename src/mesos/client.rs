@@ -16,8 +16,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Masters that name each other as the leader for ever are not followed for ever.
 const REDIRECTS_MAX: usize = 9;
-/// How much of what a peer says about an error is told.
-const SAID_BYTES_MAX: usize = 500;
+/// How much of what a peer says about an error is told, and read.
+const SAID_CHARS_MAX: usize = 500;
+const SAID_READ_MAX: usize = 64 * 1024;
 
 /// How a peer is made sure of us, and we of it.
 #[derive(Clone, Default)]
@@ -172,21 +173,32 @@ fn redirected(base: &str, answer: &Response) -> Option<String> {
     Some(format!("{scheme}://{authority}"))
 }
 
-async fn refused(base: &str, answer: Response, subscribing: bool) -> WireError {
+async fn refused(base: &str, mut answer: Response, subscribing: bool) -> WireError {
     let status = answer.status();
-    let said = answer.text().await.unwrap_or_default();
-    let said: String = said.chars().filter(|c| !c.is_control()).take(SAID_BYTES_MAX).collect();
+    // What a peer says is not believed to be short, nor to come at all.
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(CALL_LIMIT, async {
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > SAID_READ_MAX {
+                break;
+            }
+        }
+    })
+    .await;
+    let said = String::from_utf8_lossy(&bytes);
+    let said: String = said.chars().filter(|c| !c.is_control()).take(SAID_CHARS_MAX).collect();
     let next = match status.as_u16() {
         401 => Next::Never,
         // Calls are refused so when the subscription is not the master's any more.
         307 | 403 if !subscribing => Next::Now,
         400 if !subscribing && (said.contains("stream ID") || said.contains("cannot be found")) => Next::Now,
-        404 | 307 | 500..=599 => Next::Later,
+        404 | 307 | 408 | 429 | 500..=599 => Next::Later,
         _ => Next::Never,
     };
     let message = match status.as_u16() {
         401 => format!("{base} refuses our credentials ({status}): see --principal and --secret-file"),
         _ => format!("{base} answers {status}: {said}"),
     };
-    WireError::new(next, message)
+    WireError { message, next, is_about_credentials: status == StatusCode::UNAUTHORIZED }
 }

@@ -35,11 +35,14 @@ pub struct WireError {
     pub message: String,
     /// What is to be done next.
     pub next: Next,
+    /// Whether we are not who we say we are.
+    pub is_about_credentials: bool,
 }
 
 impl WireError {
-    fn new(next: Next, message: impl Into<String>) -> Self {
-        Self { message: message.into(), next }
+    /// An error after which this is to be done.
+    pub fn new(next: Next, message: impl Into<String>) -> Self {
+        Self { message: message.into(), next, is_about_credentials: false }
     }
 }
 

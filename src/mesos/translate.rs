@@ -175,8 +175,12 @@ fn offer(offer: v1::Offer) -> Offer {
 /// What of the resources is ours to use for as long as we like.
 fn room(resources: &[v1::Resource]) -> Room {
     let total = |name: &str, per_unit: f64| {
-        let fitting =
-            resources.iter().filter(|resource| resource.name == name && resource.revocable.is_none());
+        // Tasks ask for what is reserved for nobody.
+        let unreserved = |resource: &&v1::Resource| resource.role.as_deref().is_none_or(|role| role == "*");
+        let fitting = resources
+            .iter()
+            .filter(|resource| resource.name == name && resource.revocable.is_none())
+            .filter(unreserved);
         let amounts = fitting.filter_map(|resource| resource.scalar.as_ref()).map(|scalar| scalar.value);
         // Mesos counts in thousandths; less than one is nothing.
         amounts.map(|value| (value * per_unit + 0.0005).max(0.0) as u64).sum()

@@ -98,7 +98,14 @@ pub fn own_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        // An executor's environment has neither.
+        .or_else(|| user_of_this_process().filter(|user| !user.is_empty()))
         .unwrap_or_else(|| "root".to_owned())
+}
+
+fn user_of_this_process() -> Option<String> {
+    let output = std::process::Command::new("id").arg("-un").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn home() -> PathBuf {

@@ -100,8 +100,9 @@ pub trait Remote {
     /// The command by which a person runs, from here, the script that an earlier run left there to heal the host.
     fn heal_command(&self, case: &str) -> Option<String>;
 
-    /// Takes everything of ours from the host.
-    fn clean_up(&mut self, limit: Limit<'_>) -> Result<(), Trouble>;
+    /// Takes everything of ours from the host. Nothing is taken, and `false` the answer, if something is left there that heals
+    /// it, or will.
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<bool, Trouble>;
 
     /// Forgets what is there, so that it is brought anew: what was broken may have taken it away.
     fn forget(&mut self);

@@ -20,6 +20,8 @@ use super::{Limit, Parcel, Ran, Remote, Watcher, random_hex};
 
 /// The status of our own text when it could not leave what heals the host.
 const CANNOT_LEAVE: i32 = 125;
+/// The status of our own text when there is something that has to stay.
+const CASES_LEFT: i32 = 124;
 /// The folder of ours in the user's home; each connection's own lies in it.
 const FOLDER: &str = ".pisaura";
 
@@ -39,6 +41,8 @@ pub struct SshHost {
     setsid: bool,
     /// Whether files were to be put outside of our folder.
     staged: bool,
+    /// Whether something of ours may lie there from an earlier run.
+    taken_over: bool,
 }
 
 impl SshHost {
@@ -55,7 +59,18 @@ impl SshHost {
             brought: HashMap::new(),
             setsid: false,
             staged: false,
+            taken_over: false,
         }
+    }
+
+    /// The name of the folder of our own there.
+    pub fn folder_name(&self) -> &str {
+        &self.folder_name
+    }
+
+    /// Something of ours may lie there from an earlier run.
+    pub fn take_over(&mut self) {
+        self.taken_over = true;
     }
 
     fn connect(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
@@ -475,13 +490,23 @@ impl Remote for SshHost {
         ))
     }
 
-    fn clean_up(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<bool, Trouble> {
+        if self.taken_over {
+            self.connect(limit)?;
+            self.make_folder(limit)?;
+        }
         let Some(folder) = self.folder.clone() else {
-            return Ok(());
+            return Ok(true);
         };
         self.connect(limit)?;
-        let mut text = format!("F={}\ncd / || exit 1\n", quote(&folder));
-        if self.staged {
+        // A case's folder goes in the background after its revert; one that stays heals its host, or will.
+        let mut text = format!(
+            "F={}\ncd / || exit 1\n\
+             cases() {{ for c in \"$F\"/.case-*; do [ -e \"$c\" ] && return 0; done; return 1; }}\n\
+             n=0; while cases; do [ $n -lt 2 ] || exit {CASES_LEFT}; sleep 1; n=$((n+1)); done\n",
+            quote(&folder)
+        );
+        if self.staged || self.taken_over {
             text.push_str(
                 "for p in \"$F\"/.put-*; do [ -e \"$p\" ] || continue; n=${p##*/.put-}; path=$(cat \"$p\")\n\
                  if [ -e \"$F/.was-$n\" ] || [ -L \"$F/.was-$n\" ]; then mv -f -- \"$F/.was-$n\" \"$path\"; else rm -f -- \"$path\"; fi; done\n\
@@ -490,6 +515,9 @@ impl Remote for SshHost {
         }
         text.push_str("rm -rf -- \"$F\" && { rmdir -- \"${F%/*}\" 2>/dev/null; exit 0; }\n");
         let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
+        if end == Exit::Status(CASES_LEFT) {
+            return Ok(false);
+        }
         if !end.is_success() {
             return Err(Trouble {
                 kind: TroubleKind::Upload,
@@ -503,7 +531,7 @@ impl Remote for SshHost {
         self.folder = None;
         self.brought.clear();
         self.staged = false;
-        Ok(())
+        Ok(true)
     }
 
     fn forget(&mut self) {

@@ -1,7 +1,10 @@
-//! The run's journal: `journal.jsonl`, one record a line, each written at once and whole. A run that comes after one that
-//! ended well begins it anew; after one that did not, it is gone on with, so that what happened is not lost.
+//! The run's journal: `journal.jsonl`, one record a line, each written at once and whole, and safe on the disk before a host
+//! may be broken. Owns what an older run left behind: what it says of hosts that were not healed or not left clean.
+//!
+//! A run that comes after one that ended well begins the journal anew; after one that did not, it is gone on with, so that
+//! what happened is not lost. A run that is alive holds a lock, so a run that is not can be told from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -10,13 +13,16 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::machine::{CaseId, RunEvent};
+use crate::remote::random_hex;
 
 use super::CaseInfo;
 
 /// The last record of a run that ended by itself.
 const ENDED: &str = "run ended";
-/// No record is longer than this, so the last one can be found from the end.
-const TAIL_BYTES: u64 = 4096;
+/// Beside the journal, a file for each run that is alive, locked by it.
+const ALIVE: &str = ".alive";
+/// Beside the journal, the file that is locked by whoever heals what older runs have left.
+const HEALING: &str = ".healing";
 
 /// The journal of a run.
 #[derive(Debug)]
@@ -24,23 +30,73 @@ pub struct Journal {
     path: PathBuf,
     /// Several processes write it, as under nextest: then none of them may begin it anew.
     shared: bool,
+    /// The run's own name in it.
+    run: String,
     file: Option<File>,
+    /// Locked for as long as the run is alive.
+    alive: Option<File>,
+    /// What is needed to revert each case, without secrets.
+    plans: HashMap<CaseId, Value>,
+    /// The folders on hosts that were written down.
+    used: HashSet<String>,
+}
+
+/// What a run that is over has left on hosts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Leftover {
+    /// Cases whose hosts may still be broken, in the order in which they were: their records.
+    pub dirty: Vec<Value>,
+    /// Hosts on which something of ours may lie: how to get there.
+    pub used: Vec<Value>,
+}
+
+impl Leftover {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.dirty.is_empty() && self.used.is_empty()
+    }
 }
 
 impl Journal {
     /// A journal in this file, which is not touched before the first event.
     pub fn new(path: PathBuf, shared: bool) -> Self {
-        Self { path, shared, file: None }
+        // Without random bytes nothing can be done on a host either, so no run gets as far as to write this.
+        let run = random_hex().unwrap_or_default();
+        Self { path, shared, run, file: None, alive: None, plans: HashMap::new(), used: HashSet::new() }
+    }
+
+    /// Tells what is needed to revert a case, before it begins: `plan`, and how to get at its host: `access`, if that will
+    /// still be there when the run is over.
+    pub(super) fn will_begin(
+        &mut self,
+        case: CaseId,
+        plan: Value,
+        access: Option<Value>,
+    ) -> Result<(), String> {
+        self.plans.insert(case, plan);
+        let folder = access.as_ref().and_then(|access| access["folder"].as_str()).unwrap_or_default();
+        match &access {
+            Some(_) if !self.used.insert(folder.to_owned()) => Ok(()),
+            Some(access) => {
+                self.write(json!({ "event": "host used", "access": access }))?;
+                self.sync()
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn hear(&mut self, event: &RunEvent, infos: &HashMap<CaseId, CaseInfo>) -> Result<(), String> {
         let name = |case: &CaseId| infos.get(case).map_or("?", |info| info.name.as_str());
         let record = match event {
             RunEvent::Began { case } => json!({ "event": "case began", "case": name(case) }),
-            RunEvent::MayBeDirty { case, heal } => {
-                json!({ "event": "may be dirty", "case": name(case), "heal": heal })
-            }
+            RunEvent::MayBeDirty { case, heal } => json!({
+                "event": "may be dirty",
+                "case": name(case),
+                "heal": heal,
+                "plan": self.plans.get(case).cloned().unwrap_or_default(),
+            }),
             RunEvent::Reverted { case } => json!({ "event": "reverted", "case": name(case) }),
+            RunEvent::HostLeft { folder } => json!({ "event": "host left", "folder": folder }),
             RunEvent::StepEnded { case, record } => json!({
                 "event": "step ended",
                 "case": name(case),
@@ -81,27 +137,83 @@ impl Journal {
         if self.file.is_none() {
             return Ok(());
         }
-        self.write(json!({ "event": ENDED }))
+        let written = self.write(json!({ "event": ENDED }));
+        if self.alive.take().is_some() {
+            // If it stays there, it is not locked any more, and the next run removes it.
+            let _ = fs::remove_file(alive_folder(&self.path).join(&self.run));
+        }
+        written
     }
 
     fn write(&mut self, record: Value) -> Result<(), String> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(open(&self.path, self.shared).map_err(|error| failed(&self.path, &error))?),
-        };
-        let seconds =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let mut whole = Map::new();
-        whole.insert("at".to_owned(), json!(seconds));
-        whole.insert("process".to_owned(), json!(std::process::id()));
-        if let Value::Object(record) = record {
-            whole.extend(record);
+        if self.file.is_none() {
+            self.open().map_err(|error| failed(&self.path, &error))?;
+            self.write(json!({ "event": "run began", "version": env!("CARGO_PKG_VERSION") }))?;
         }
-        let line = format!("{}\n", Value::Object(whole));
-        file.write_all(line.as_bytes()).map_err(|error| {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        append(file, &self.run, record).map_err(|error| {
             self.file = None;
             failed(&self.path, &error)
         })
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        let folder = alive_folder(&self.path);
+        fs::create_dir_all(&folder)?;
+        // From before the journal is touched, this run can be seen to be alive.
+        if self.alive.is_none() {
+            let alive = File::create(folder.join(&self.run))?;
+            alive.lock()?;
+            self.alive = Some(alive);
+        }
+        let others = fs::read_dir(&folder)?.flatten().filter(|entry| entry.file_name() != self.run.as_str());
+        let mut alone = true;
+        for other in others {
+            match is_alive(&other.path()) {
+                true => alone = false,
+                false => drop(fs::remove_file(other.path())),
+            }
+        }
+        let text = read(&self.path)?;
+        let anew = !self.shared && alone && ended_well(&text) && leftovers(&text, &|_| false).is_empty();
+        self.file = Some(match anew {
+            true => File::create(&self.path)?,
+            false => go_on(&self.path)?,
+        });
+        Ok(())
+    }
+}
+
+fn append(file: &mut File, run: &str, record: Value) -> io::Result<()> {
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let mut whole = Map::new();
+    whole.insert("at".to_owned(), json!(seconds));
+    whole.insert("run".to_owned(), json!(run));
+    whole.insert("process".to_owned(), json!(std::process::id()));
+    if let Value::Object(record) = record {
+        whole.extend(record);
+    }
+    file.write_all(format!("{}\n", Value::Object(whole)).as_bytes())
+}
+
+/// Opens a journal to be gone on with. A record that was broken off by a crash stays a line of its own.
+fn go_on(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
     }
 }
 
@@ -109,25 +221,102 @@ fn failed(path: &Path, error: &io::Error) -> String {
     format!("cannot write the journal {}: {error}: `--output` names another folder", path.display())
 }
 
-fn open(path: &Path, shared: bool) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    if !shared && ended_well(path) {
-        return File::create(path);
-    }
-    OpenOptions::new().append(true).create(true).open(path)
+fn alive_folder(journal: &Path) -> PathBuf {
+    journal.with_file_name(ALIVE)
 }
 
-fn ended_well(path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return true };
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    let mut tail = Vec::new();
-    let read = file
-        .seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))
-        .and_then(|_| file.read_to_end(&mut tail));
-    let tail = String::from_utf8_lossy(&tail);
-    let last = tail.lines().next_back().unwrap_or_default();
-    let record: Value = serde_json::from_str(last).unwrap_or_default();
-    read.is_ok() && (length == 0 || record["event"] == ENDED)
+fn is_alive(path: &Path) -> bool {
+    // A file that is not there any more was removed by a run that ended.
+    File::open(path).is_ok_and(|file| file.try_lock().is_err())
 }
+
+fn ended_well(text: &str) -> bool {
+    let last = text.lines().next_back().unwrap_or_default();
+    let record: Value = serde_json::from_str(last).unwrap_or_default();
+    text.is_empty() || record["event"] == ENDED
+}
+
+/// What a journal says that runs have left on hosts, by the runs' names; those that are alive are left out, for they are
+/// still at it. Pure. A record that was broken off says nothing: what it was to announce was not done yet.
+fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Leftover> {
+    let mut runs: BTreeMap<String, Leftover> = BTreeMap::new();
+    for line in text.lines() {
+        let Ok(record) = serde_json::from_str::<Value>(line) else { continue };
+        let Some(run) = record["run"].as_str() else { continue };
+        let left = runs.entry(run.to_owned()).or_default();
+        match record["event"].as_str().unwrap_or_default() {
+            "host used" => {
+                let access = &record["access"];
+                left.used.retain(|other| other["folder"] != access["folder"]);
+                left.used.push(access.clone());
+            }
+            "host left" => left.used.retain(|access| access["folder"] != record["folder"]),
+            // Hosts that end with their run need no healing.
+            "may be dirty" if record["plan"]["lasting"] == true => {
+                left.dirty.retain(|other| other["case"] != record["case"]);
+                left.dirty.push(record);
+            }
+            "reverted" => left.dirty.retain(|other| other["case"] != record["case"]),
+            _ => {}
+        }
+    }
+    runs.retain(|run, left| !left.is_empty() && !is_alive(run));
+    runs
+}
+
+/// What older runs have left on hosts, and the right to heal it.
+#[derive(Debug)]
+pub struct Debts {
+    journal: PathBuf,
+    /// By the runs' names.
+    pub runs: BTreeMap<String, Leftover>,
+    /// Nobody else may heal while it is locked.
+    _healing: Option<File>,
+}
+
+impl Debts {
+    /// What is left, as the journal in this file says. If something is, waits until nobody else heals it: `waits` is called
+    /// if that is so. With `only_look` it is not healed, and not waited for.
+    ///
+    /// Fails, saying why, if the journal is there and cannot be read.
+    pub fn open(journal: &Path, only_look: bool, waits: impl FnOnce()) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("cannot read the journal {}: {error}", journal.display());
+        let look = || -> io::Result<BTreeMap<String, Leftover>> {
+            let folder = alive_folder(journal);
+            Ok(leftovers(&read(journal)?, &|run| is_alive(&folder.join(run))))
+        };
+        let mut debts = Self { journal: journal.to_owned(), runs: look().map_err(failed)?, _healing: None };
+        if only_look || debts.runs.is_empty() {
+            return Ok(debts);
+        }
+        let healing = File::create(journal.with_file_name(HEALING)).map_err(failed)?;
+        if healing.try_lock().is_err() {
+            waits();
+            healing.lock().map_err(failed)?;
+        }
+        // Whoever had it before has healed some.
+        debts.runs = look().map_err(failed)?;
+        debts._healing = Some(healing);
+        Ok(debts)
+    }
+
+    /// Writes down that a case of an older run was reverted.
+    pub fn reverted(&self, run: &str, case: &str) -> Result<(), String> {
+        self.append(run, json!({ "event": "reverted", "case": case, "afterwards": true }))
+    }
+
+    /// Writes down that nothing of ours lies in this folder any more.
+    pub fn host_left(&self, run: &str, folder: &str) -> Result<(), String> {
+        self.append(run, json!({ "event": "host left", "folder": folder, "afterwards": true }))
+    }
+
+    fn append(&self, run: &str, record: Value) -> Result<(), String> {
+        go_on(&self.journal)
+            .and_then(|mut file| append(&mut file, run, record).and_then(|()| file.sync_data()))
+            .map_err(|error| failed(&self.journal, &error))
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::machine::{CaseId, RunEvent, Verdict};
 
 mod journal;
@@ -14,7 +16,7 @@ mod logs;
 mod tell;
 mod terminal;
 
-pub use journal::Journal;
+pub use journal::{Debts, Journal, Leftover};
 pub use junit::JunitReport;
 pub use logs::Logs;
 pub use tell::{Repeat, failure_text, headline, success_text};
@@ -103,8 +105,25 @@ impl Reporters {
         }
     }
 
+    /// Tells what is needed to revert a case, before it begins; see [`Journal`]. Fails, saying why, if it could not be written
+    /// down; people are told of that here.
+    pub fn will_begin(&mut self, case: CaseId, plan: Value, access: Option<Value>) -> Result<(), String> {
+        let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.will_begin(case, plan, access));
+        if let Err(trouble) = &noted {
+            self.terminal().warn(trouble);
+        }
+        noted
+    }
+
     /// Tells all reporters. Fails, saying why, if the event could not be written to the journal; people are told of that here.
     pub fn hear(&mut self, event: &RunEvent) -> Result<(), String> {
+        if let RunEvent::Settled { case, outcome } = event
+            && outcome.verdict != Verdict::Unreverted
+            && self.dirty.contains_key(case)
+        {
+            // That it was reverted is told by its end at the latest.
+            let _ = self.hear(&RunEvent::Reverted { case: *case });
+        }
         match event {
             RunEvent::MayBeDirty { case, heal } => {
                 self.dirty.insert(*case, heal.clone());

@@ -120,6 +120,7 @@ impl Terminal {
             RunEvent::Began { .. }
             | RunEvent::StepEnded { .. }
             | RunEvent::MayBeDirty { .. }
+            | RunEvent::HostLeft { .. }
             | RunEvent::BookClosed
             | RunEvent::Reverted { .. } => {}
         }

@@ -18,12 +18,14 @@ use crate::report::{CaseInfo, Reporters, Shout};
 
 mod access;
 mod cases;
+mod healing;
 mod locks;
 mod marks;
 mod options;
 mod signals;
 
 pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
+pub use healing::{Healed, describe, heal};
 pub use options::{JunitFlavor, RunOptions, without_empty_variables};
 
 use access::AccessMaker;
@@ -332,16 +334,19 @@ impl Engine {
         let (Some(book), Some((fate, host))) = (case.book(), case.fate_and_host()) else {
             return self.settle(id, CaseOutcome::botched("StartFailed", "this case has no host"));
         };
-        match self.access.access(&book, host) {
-            Ok(access) => self.cluster.begin(Order {
-                id,
-                name: case.name.clone(),
-                book,
-                fate,
-                host: host.clone(),
-                access,
-            }),
-            Err(message) => self.settle(id, CaseOutcome::botched("StartFailed", message)),
+        let access = match self.access.access(&book, host) {
+            Ok(access) => access,
+            Err(message) => return self.settle(id, CaseOutcome::botched("StartFailed", message)),
+        };
+        let order = Order { id, name: case.name.clone(), book, fate, host: host.clone(), access };
+        let (plan, access) = healing::plan_of(&case, &order.assignment());
+        match self.reporters.will_begin(id, plan, access) {
+            Ok(()) => self.cluster.begin(order),
+            Err(why) => {
+                let message =
+                    format!("nothing was begun, for it could not be written down beforehand: {why}");
+                self.settle(id, CaseOutcome::botched("NotNoted", message));
+            }
         }
     }
 
@@ -374,7 +379,7 @@ impl Engine {
             self.settle(skipped.id, CaseOutcome::skipped(skipped.reason));
         }
         if let Some(book) = case.book()
-            && !self.gate.has_waiting(&book.name)
+            && !self.gate.has_open(&book.name)
         {
             self.cluster.close_book(&book.name);
         }

@@ -91,6 +91,10 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_EXECUTOR_URI", value_name = "URI", help_heading = MESOS)]
     pub executor_uri: Option<String>,
 
+    /// Leave hosts as they are that an older run may have left broken, instead of reverting them first
+    #[arg(long, env = "PISAURA_NO_HEAL", value_parser = BoolishValueParser::new())]
+    pub no_heal: bool,
+
     /// How many services are under test at once
     #[arg(skip = 1usize)]
     pub test_threads: usize,

@@ -1,0 +1,152 @@
+//! Journals broken off anywhere: each prefix says what is dirty at that moment, and nothing else.
+
+use super::*;
+
+fn record(run: &str, event: &str, more: Value) -> String {
+    let mut record = json!({ "at": 1.5, "run": run, "event": event });
+    if let (Value::Object(record), Value::Object(more)) = (&mut record, more) {
+        record.extend(more);
+    }
+    record.to_string()
+}
+
+fn dirty(run: &str, case: &str, lasting: bool) -> String {
+    record(run, "may be dirty", json!({ "case": case, "heal": "h", "plan": { "lasting": lasting } }))
+}
+
+/// What is left, in words: `run: dirty cases / folders`.
+fn told(text: &str, alive: &[&str]) -> Vec<String> {
+    let words = |values: &[Value], field: &str| {
+        values
+            .iter()
+            .map(|value| value[field].as_str().unwrap_or("?").to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    leftovers(text, &|run| alive.contains(&run))
+        .iter()
+        .map(|(run, left)| format!("{run}: {} / {}", words(&left.dirty, "case"), words(&left.used, "folder")))
+        .collect()
+}
+
+#[test]
+fn what_is_left() {
+    let used = |folder: &str| record("r", "host used", json!({ "access": { "folder": folder } }));
+    let check = |lines: &[String], want: &[&str]| assert_eq!(told(&lines.join("\n"), &[]), want);
+    check(&[], &[]);
+    check(&[record("r", "run began", json!({})), record("r", "run ended", json!({}))], &[]);
+    check(&[used("f"), dirty("r", "a", true)], &["r: a / f"]);
+    check(&[used("f"), used("f"), record("r", "host left", json!({ "folder": "f" }))], &[]);
+    check(
+        &[dirty("r", "a", true), dirty("r", "b", true), record("r", "reverted", json!({ "case": "a" }))],
+        &["r: b / "],
+    );
+    // A host that could not be reverted stays dirty, whatever the run said at its end.
+    let settled = record("r", "settled", json!({ "case": "a", "verdict": "unreverted" }));
+    check(&[dirty("r", "a", true), settled, record("r", "run ended", json!({}))], &["r: a / "]);
+    check(&[dirty("r", "a", false)], &[]);
+    // Runs do not know of each other.
+    check(&[dirty("r", "a", true), record("s", "reverted", json!({ "case": "a" }))], &["r: a / "]);
+    let text = [dirty("r", "a", true), dirty("s", "b", true)].join("\n");
+    assert_eq!(told(&text, &["r"]), ["s: b / "]);
+    // What is no record is passed over.
+    check(
+        &["{".to_owned(), "null".to_owned(), "[1]".to_owned(), "\"x\"".to_owned(), dirty("r", "a", true)],
+        &["r: a / "],
+    );
+}
+
+/// Histories of two runs by chance: for each prefix, byte by byte, exactly that is left which is dirty.
+#[test]
+fn each_prefix_of_a_journal() {
+    let mut chance = 7_u64;
+    let mut below = move |bound: u64| {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) % bound
+    };
+    for _ in 0..60 {
+        let mut text = String::new();
+        let mut open: Vec<(String, String)> = Vec::new();
+        // After how many bytes what is open.
+        let mut states = vec![(0, Vec::new())];
+        for _ in 0..below(14) {
+            let run = ["r", "s"][below(2) as usize];
+            let case = ["a", "b", "c"][below(3) as usize];
+            let pair = (run.to_owned(), case.to_owned());
+            let line = match below(4) {
+                0 => {
+                    open.retain(|other| *other != pair);
+                    open.push(pair);
+                    dirty(run, case, true)
+                }
+                1 => {
+                    open.retain(|other| *other != pair);
+                    record(run, "reverted", json!({ "case": case }))
+                }
+                2 => record(run, "settled", json!({ "case": case, "verdict": "survived" })),
+                _ => record(run, "step ended", json!({ "case": case, "end": "ok \u{e9}" })),
+            };
+            text.push_str(&line);
+            // From its last brace on the record is there.
+            states.push((text.len(), open.clone()));
+            text.push('\n');
+        }
+        for cut in 0..=text.len() {
+            let prefix = String::from_utf8_lossy(&text.as_bytes()[..cut]).into_owned();
+            let (_, want) = states.iter().rfind(|(from, _)| *from <= cut).expect("the empty one");
+            let got = leftovers(&prefix, &|_| false);
+            let mut got: Vec<(String, String)> = got
+                .iter()
+                .flat_map(|(run, left)| {
+                    left.dirty
+                        .iter()
+                        .map(move |record| (run.clone(), record["case"].as_str().unwrap_or("?").to_owned()))
+                })
+                .collect();
+            let mut want = want.clone();
+            got.sort();
+            want.sort();
+            assert_eq!(got, want, "cut at {cut} of {text}");
+        }
+    }
+}
+
+#[test]
+fn runs_one_after_the_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sub/journal.jsonl");
+    let lines = || read(&path).expect("a journal").lines().map(str::to_owned).collect::<Vec<_>>();
+    let begin = || {
+        let mut journal = Journal::new(path.clone(), false);
+        journal.write(json!({ "event": "interrupted" })).expect("a record");
+        journal
+    };
+    begin().end().expect("an end");
+    assert_eq!(lines().len(), 3);
+    begin().end().expect("an end");
+    assert_eq!(lines().len(), 3, "a run after one that ended well begins anew");
+    // A run that dies lets go of its lock; what it has written stays, also what was broken off.
+    let mut died = begin();
+    let plan = json!({ "lasting": true, "assignment": { "access": { "folder": "f" } } });
+    died.write(json!({ "event": "may be dirty", "case": "c", "plan": plan })).expect("a record");
+    let waits = || panic!("nobody heals");
+    assert!(Debts::open(&path, false, waits).expect("a look").runs.is_empty(), "it is alive");
+    died.file.as_mut().expect("a file").write_all(b"{\"broken").expect("a part");
+    drop(died);
+    let debts = Debts::open(&path, false, waits).expect("a look");
+    assert_eq!(debts.runs.values().map(|left| left.dirty.len()).collect::<Vec<_>>(), [1]);
+    let run = debts.runs.keys().next().expect("a run").clone();
+    // Nobody else heals it meanwhile.
+    let other = path.clone();
+    let (told, waits) = std::sync::mpsc::channel();
+    let second = std::thread::spawn(move || {
+        Debts::open(&other, false, || told.send(()).expect("a listener")).map(|debts| debts.runs.len())
+    });
+    waits.recv().expect("that it waits");
+    debts.reverted(&run, "c").expect("a record");
+    drop(debts);
+    assert_eq!(second.join().expect("an answer"), Ok(0));
+    begin().end().expect("an end");
+    // Three of the one that died and a broken one, the revert, and three of the last run.
+    assert_eq!(lines().len(), 8, "{:?}", lines());
+}

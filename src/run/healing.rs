@@ -1,0 +1,245 @@
+//! Healing what older runs have left: hosts that may still be broken, and folders of ours that a killed run could not remove.
+//! Touches hosts through `executor`, and the journal through `report`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::executor::{Access, Assignment, BookExecutor, Notary, Workplace};
+use crate::fatebook::{Environment, Fatebook, LogLevel, Reading, Redactor, find_books};
+use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict};
+use crate::remote::Interrupt;
+use crate::report::{Debts, Leftover, Shout};
+
+use super::cases::Case;
+
+/// What the journal keeps of a case so that it can be reverted: without secrets, which the book and the environment have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Plan {
+    /// The book's file.
+    book: PathBuf,
+    /// The failure's name.
+    failure: String,
+    /// The host, as the book names it.
+    host: String,
+    /// Whether the host is still there when the run is over.
+    lasting: bool,
+    assignment: Assignment,
+}
+
+/// The plan of a case, and how to get at its host if that outlasts the run.
+pub(super) fn plan_of(case: &Case, assignment: &Assignment) -> (Value, Option<Value>) {
+    let (Some(book), Some(fate), Some((_, host))) = (case.book(), case.fate(), case.fate_and_host()) else {
+        return (Value::Null, None);
+    };
+    let lasting = assignment.access.lasting;
+    let plan = Plan {
+        book: std::path::absolute(&book.path).unwrap_or_else(|_| book.path.clone()),
+        failure: fate.name.clone(),
+        host: host.to_string(),
+        lasting,
+        assignment: assignment.clone(),
+    };
+    let redactor = Redactor::new(&book.secret_values);
+    let mut plan = json!(plan);
+    without_secrets(&mut plan, &redactor);
+    let access = lasting.then(|| {
+        let mut access = plan["assignment"]["access"].clone();
+        access["book"] = plan["book"].clone();
+        access
+    });
+    (plan, access)
+}
+
+/// Takes the secrets out of all texts.
+fn without_secrets(value: &mut Value, redactor: &Redactor) {
+    match value {
+        Value::String(text) => *text = redactor.clean(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| without_secrets(item, redactor)),
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                match name.as_str() {
+                    "password" | "passphrase" => *field = Value::Null,
+                    _ => without_secrets(field, redactor),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Healed {
+    /// Cases whose hosts are healed.
+    pub reverted: usize,
+    /// Hosts that may still be broken.
+    pub shouts: Vec<Shout>,
+    /// What else a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// A line for people about what is dirty: its case, since when, and the command that heals it by hand.
+pub fn describe(record: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let heal = record["heal"].as_str().filter(|heal| !heal.is_empty());
+    let by_hand = heal.map(|heal| format!("\n    by hand: {heal}")).unwrap_or_default();
+    format!("{}{by_hand}", text(&record["case"]))
+}
+
+/// Reverts what is dirty, and takes away what was left, one host after the other; `tell` is told of each.
+pub fn heal(
+    debts: &Debts,
+    environment: &Environment<'_>,
+    interrupt: &Interrupt,
+    tell: &dyn Fn(&str),
+) -> Healed {
+    let mut healed = Healed::default();
+    for (run, left) in &debts.runs {
+        for access in hosts_of(left) {
+            heal_host(debts, run, left, &access, environment, interrupt, tell, &mut healed);
+        }
+    }
+    healed
+}
+
+/// How to get at each host, once for each of our folders there.
+fn hosts_of(left: &Leftover) -> Vec<Value> {
+    let of_dirty = left.dirty.iter().map(|record| {
+        let mut access = record["plan"]["assignment"]["access"].clone();
+        access["book"] = record["plan"]["book"].clone();
+        access
+    });
+    let mut hosts: Vec<Value> = Vec::new();
+    for access in left.used.iter().cloned().chain(of_dirty) {
+        if !hosts.iter().any(|other| other["folder"] == access["folder"]) {
+            hosts.push(access);
+        }
+    }
+    hosts
+}
+
+#[allow(clippy::too_many_arguments, reason = "all of it is the healing of one host")]
+fn heal_host(
+    debts: &Debts,
+    run: &str,
+    left: &Leftover,
+    access: &Value,
+    environment: &Environment<'_>,
+    interrupt: &Interrupt,
+    tell: &dyn Fn(&str),
+    healed: &mut Healed,
+) {
+    let folder = access["folder"].as_str().unwrap_or_default().to_owned();
+    let shown = access["target"]["shown"].as_str().unwrap_or("?").to_owned();
+    let book = access["book"].as_str().and_then(|path| read_book(Path::new(path), environment));
+    let redactor = book.as_ref().map(|book| Redactor::new(&book.secret_values)).unwrap_or_default();
+    let workplace = book.as_ref().and_then(|book| Workplace::open(book).ok());
+    let heard: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
+    let hearing = Arc::clone(&heard);
+    let observer = Arc::new(move |event| hearing.lock().unwrap_or_else(PoisonError::into_inner).push(event));
+    let mut executor = BookExecutor::new(redactor, LogLevel::Error, false, observer, Arc::new(Nobody));
+    let mut all_clean = true;
+    let dirty = left
+        .dirty
+        .iter()
+        .filter(|record| record["plan"]["assignment"]["access"]["folder"] == folder.as_str());
+    for record in dirty {
+        let case = record["case"].as_str().unwrap_or("?");
+        let outcome = match assignment_of(record, book.as_deref(), workplace.is_some()) {
+            Ok(assignment) => {
+                tell(&format!("reverting {case}, which an older run left dirty"));
+                let nowhere = PathBuf::from("/");
+                let place = workplace.as_ref().map_or(nowhere.as_path(), Workplace::path);
+                executor.carry_out(&assignment, place, interrupt);
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let outcome = heard.drain(..).find_map(|event| match event {
+                    RunEvent::Settled { outcome, .. } => Some(outcome),
+                    _ => None,
+                });
+                outcome.unwrap_or_else(|| CaseOutcome::lost("nothing is known of its revert"))
+            }
+            Err(why) => CaseOutcome::lost(why),
+        };
+        if outcome.verdict == Verdict::Survived {
+            healed.reverted += 1;
+            tell(&format!("{case}: reverted"));
+            healed.warnings.extend(debts.reverted(run, case).err());
+            continue;
+        }
+        all_clean = false;
+        let why = outcome.main_finding().map(|finding| finding.message.clone()).unwrap_or_default();
+        healed.warnings.push(format!("{case}: {why}"));
+        let heal = record["heal"].as_str().unwrap_or_default().to_owned();
+        healed.shouts.push(Shout { case: case.to_owned(), host: shown.clone(), heal });
+    }
+    if !all_clean {
+        return;
+    }
+    if let Some(access) = access_of(access, book.as_deref()) {
+        executor.take_over(&access);
+    }
+    executor.close();
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    for event in heard.iter() {
+        match event {
+            RunEvent::HostLeft { folder } => healed.warnings.extend(debts.host_left(run, folder).err()),
+            RunEvent::Warning { message } => healed.warnings.push(message.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// The book as it is now, if it still can be read.
+fn read_book(path: &Path, environment: &Environment<'_>) -> Option<Arc<Fatebook>> {
+    let file = find_books(path).ok()?.into_iter().next()?;
+    let read = file.read(environment, Reading { strict: false, thorough: false }).ok()?;
+    Some(Arc::new(read.book))
+}
+
+/// With the password, passphrase and files of the book as it is now.
+fn access_of(access: &Value, book: Option<&Fatebook>) -> Option<Access> {
+    let mut access: Access = serde_json::from_value(access.clone()).ok()?;
+    if let Some(book) = book {
+        access.login.password.clone_from(&book.ssh.password);
+        access.login.passphrase.clone_from(&book.ssh.passphrase);
+        access.login = access.login.completed(&book.folder);
+    } else {
+        access.login = access.login.completed(Path::new("/"));
+    }
+    Some(access)
+}
+
+/// What reverts a case: by the book as it is now if it still has it, else as the journal says.
+fn assignment_of(record: &Value, book: Option<&Fatebook>, has_files: bool) -> Result<Assignment, String> {
+    let plan: Plan = serde_json::from_value(record["plan"].clone())
+        .map_err(|error| format!("what the journal says of it cannot be read: {error}"))?;
+    let access = access_of(&record["plan"]["assignment"]["access"], book).ok_or("its host is not known")?;
+    let name = record["case"].as_str().unwrap_or_default();
+    let now = book.and_then(|book| {
+        let fate = book.fates.iter().find(|fate| fate.name == plan.failure)?;
+        let host = fate.hosts.iter().find(|host| host.to_string() == plan.host)?;
+        Some(Assignment::new(0, name, book, fate, host, access.clone()))
+    });
+    let mut assignment = match now {
+        Some(assignment) => assignment,
+        None => Assignment { access, ..plan.assignment },
+    };
+    if !has_files {
+        // What reverts it was left on the host.
+        assignment.parcels.clear();
+    }
+    assignment.only_reverts = true;
+    Ok(assignment)
+}
+
+/// Nothing is induced here, so nothing is to be noted.
+struct Nobody;
+
+impl Notary for Nobody {
+    fn note(&self, _case: CaseId, _heal: String, _interrupt: &Interrupt) -> Result<(), String> {
+        Err("only reverts are done here".to_owned())
+    }
+}
