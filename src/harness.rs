@@ -234,6 +234,9 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     let reading = Reading { strict: options.run.strict, thorough: false };
     let shelf = Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced)?;
     let chosen = run::select(&shelf, &options.selection())?.chosen;
+    if !options.list {
+        run::check_allowed(&shelf, &chosen, &options.run.allow_hosts)?;
+    }
     Ok((shelf, chosen))
 }
 
@@ -264,8 +267,8 @@ const JOURNAL: &str = "journal.jsonl";
 fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<(), ExitCode> {
     let trouble = ExitCode::from(if face == Face::Program { 3 } else { 101 });
     let journal = options.run.output.join(JOURNAL);
-    let debts = Debts::open(&journal, options.run.no_heal, || {
-        say("waiting for another run, which heals what an older one has left")
+    let debts = Debts::open(&journal, options.run.nextest_run.as_deref(), options.run.no_heal, || {
+        say("waiting for another run, which heals what an older one has left");
     })
     .map_err(|error| {
         eprintln!("error: {error}");
@@ -311,7 +314,7 @@ fn say(text: &str) {
 /// dirty any more, 3 if the journal cannot be read, 4 if hosts may still be broken.
 pub fn revert(output: &std::path::Path, only_list: bool) -> ExitCode {
     let waits = || say("waiting for another run, which is at it");
-    let debts = match Debts::open(&output.join(JOURNAL), only_list, waits) {
+    let debts = match Debts::open(&output.join(JOURNAL), None, only_list, waits) {
         Ok(debts) => debts,
         Err(error) => {
             eprintln!("error: {error}");
@@ -370,7 +373,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     let junit =
         JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
     let logs = Logs::new(options.run.output.join("logs"));
-    let journal = Journal::new(options.run.output.join(JOURNAL), nextest);
+    let journal = Journal::new(options.run.output.join(JOURNAL), options.run.nextest_run.clone());
     let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs), Some(journal));
     let (run, mut outcomes) = match run::begin(&cases, &options.run, reporters) {
         Ok(begun) => begun,

@@ -21,15 +21,13 @@ use super::CaseInfo;
 const ENDED: &str = "run ended";
 /// Beside the journal, a file for each run that is alive, locked by it.
 const ALIVE: &str = ".alive";
-/// Beside the journal, the file that is locked by whoever heals what older runs have left.
-const HEALING: &str = ".healing";
 
 /// The journal of a run.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// Several processes write it, as under nextest: then none of them may begin it anew.
-    shared: bool,
+    /// The larger run that this one is a part of, as under nextest: then others write it too, and none may begin it anew.
+    within: Option<String>,
     /// The run's own name in it.
     run: String,
     file: Option<File>,
@@ -44,6 +42,8 @@ pub struct Journal {
 /// What a run that is over has left on hosts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Leftover {
+    /// The larger run that it was a part of.
+    pub within: Option<String>,
     /// Cases whose hosts may still be broken, in the order in which they were: their records.
     pub dirty: Vec<Value>,
     /// Hosts on which something of ours may lie: how to get there.
@@ -59,10 +59,11 @@ impl Leftover {
 
 impl Journal {
     /// A journal in this file, which is not touched before the first event.
-    pub fn new(path: PathBuf, shared: bool) -> Self {
+    /// `within` names the larger run that this one is a part of.
+    pub fn new(path: PathBuf, within: Option<String>) -> Self {
         // Without random bytes nothing can be done on a host either, so no run gets as far as to write this.
         let run = random_hex().unwrap_or_default();
-        Self { path, shared, run, file: None, alive: None, plans: HashMap::new(), used: HashSet::new() }
+        Self { path, within, run, file: None, alive: None, plans: HashMap::new(), used: HashSet::new() }
     }
 
     /// Tells what is needed to revert a case, before it begins: `plan`, and how to get at its host: `access`, if that will
@@ -71,11 +72,11 @@ impl Journal {
         &mut self,
         case: CaseId,
         plan: Value,
-        access: Option<Value>,
+        access: Option<&Value>,
     ) -> Result<(), String> {
         self.plans.insert(case, plan);
-        let folder = access.as_ref().and_then(|access| access["folder"].as_str()).unwrap_or_default();
-        match &access {
+        let folder = access.and_then(|access| access["folder"].as_str()).unwrap_or_default();
+        match access {
             Some(_) if !self.used.insert(folder.to_owned()) => Ok(()),
             Some(access) => {
                 self.write(json!({ "event": "host used", "access": access }))?;
@@ -140,7 +141,8 @@ impl Journal {
         let written = self.write(json!({ "event": ENDED }));
         if self.alive.take().is_some() {
             // If it stays there, it is not locked any more, and the next run removes it.
-            let _ = fs::remove_file(alive_folder(&self.path).join(&self.run));
+            let folder = alive_folder(&self.path);
+            let _ = fs::remove_file(folder.join(&self.run)).and_then(|()| fs::remove_dir(folder));
         }
         written
     }
@@ -148,7 +150,8 @@ impl Journal {
     fn write(&mut self, record: Value) -> Result<(), String> {
         if self.file.is_none() {
             self.open().map_err(|error| failed(&self.path, &error))?;
-            self.write(json!({ "event": "run began", "version": env!("CARGO_PKG_VERSION") }))?;
+            let version = env!("CARGO_PKG_VERSION");
+            self.write(json!({ "event": "run began", "version": version, "within": self.within }))?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         append(file, &self.run, record).map_err(|error| {
@@ -175,7 +178,8 @@ impl Journal {
             }
         }
         let text = read(&self.path)?;
-        let anew = !self.shared && alone && ended_well(&text) && leftovers(&text, &|_| false).is_empty();
+        let anew =
+            self.within.is_none() && alone && ended_well(&text) && leftovers(&text, &|_| false).is_empty();
         self.file = Some(match anew {
             true => File::create(&self.path)?,
             false => go_on(&self.path)?,
@@ -245,6 +249,7 @@ fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Le
         let Some(run) = record["run"].as_str() else { continue };
         let left = runs.entry(run.to_owned()).or_default();
         match record["event"].as_str().unwrap_or_default() {
+            "run began" => left.within = record["within"].as_str().map(str::to_owned),
             "host used" => {
                 let access = &record["access"];
                 left.used.retain(|other| other["folder"] != access["folder"]);
@@ -278,18 +283,29 @@ impl Debts {
     /// What is left, as the journal in this file says. If something is, waits until nobody else heals it: `waits` is called
     /// if that is so. With `only_look` it is not healed, and not waited for.
     ///
+    /// Runs that are parts of the larger run `within` are left to it.
+    ///
     /// Fails, saying why, if the journal is there and cannot be read.
-    pub fn open(journal: &Path, only_look: bool, waits: impl FnOnce()) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("cannot read the journal {}: {error}", journal.display());
+    pub fn open(
+        journal: &Path,
+        within: Option<&str>,
+        only_look: bool,
+        waits: impl FnOnce(),
+    ) -> Result<Self, String> {
+        let failed = |error: io::Error| {
+            format!("cannot read the journal {}: {error}: `--output` names another folder", journal.display())
+        };
         let look = || -> io::Result<BTreeMap<String, Leftover>> {
             let folder = alive_folder(journal);
-            Ok(leftovers(&read(journal)?, &|run| is_alive(&folder.join(run))))
+            let mut runs = leftovers(&read(journal)?, &|run| is_alive(&folder.join(run)));
+            runs.retain(|_, left| within.is_none() || left.within.as_deref() != within);
+            Ok(runs)
         };
         let mut debts = Self { journal: journal.to_owned(), runs: look().map_err(failed)?, _healing: None };
         if only_look || debts.runs.is_empty() {
             return Ok(debts);
         }
-        let healing = File::create(journal.with_file_name(HEALING)).map_err(failed)?;
+        let healing = File::open(journal).map_err(failed)?;
         if healing.try_lock().is_err() {
             waits();
             healing.lock().map_err(failed)?;

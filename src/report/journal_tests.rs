@@ -117,7 +117,7 @@ fn runs_one_after_the_other() {
     let path = folder.path().join("sub/journal.jsonl");
     let lines = || read(&path).expect("a journal").lines().map(str::to_owned).collect::<Vec<_>>();
     let begin = || {
-        let mut journal = Journal::new(path.clone(), false);
+        let mut journal = Journal::new(path.clone(), None);
         journal.write(json!({ "event": "interrupted" })).expect("a record");
         journal
     };
@@ -130,17 +130,18 @@ fn runs_one_after_the_other() {
     let plan = json!({ "lasting": true, "assignment": { "access": { "folder": "f" } } });
     died.write(json!({ "event": "may be dirty", "case": "c", "plan": plan })).expect("a record");
     let waits = || panic!("nobody heals");
-    assert!(Debts::open(&path, false, waits).expect("a look").runs.is_empty(), "it is alive");
+    assert!(Debts::open(&path, None, false, waits).expect("a look").runs.is_empty(), "it is alive");
+    assert!(folder.path().join("sub/.alive").exists());
     died.file.as_mut().expect("a file").write_all(b"{\"broken").expect("a part");
     drop(died);
-    let debts = Debts::open(&path, false, waits).expect("a look");
+    let debts = Debts::open(&path, None, false, waits).expect("a look");
     assert_eq!(debts.runs.values().map(|left| left.dirty.len()).collect::<Vec<_>>(), [1]);
     let run = debts.runs.keys().next().expect("a run").clone();
     // Nobody else heals it meanwhile.
     let other = path.clone();
     let (told, waits) = std::sync::mpsc::channel();
     let second = std::thread::spawn(move || {
-        Debts::open(&other, false, || told.send(()).expect("a listener")).map(|debts| debts.runs.len())
+        Debts::open(&other, None, false, || told.send(()).expect("a listener")).map(|debts| debts.runs.len())
     });
     waits.recv().expect("that it waits");
     debts.reverted(&run, "c").expect("a record");
@@ -149,4 +150,17 @@ fn runs_one_after_the_other() {
     begin().end().expect("an end");
     // Three of the one that died and a broken one, the revert, and three of the last run.
     assert_eq!(lines().len(), 8, "{:?}", lines());
+}
+
+#[test]
+fn parts_of_one_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.jsonl");
+    let mut part = Journal::new(path.clone(), Some("n".to_owned()));
+    part.write(json!({ "event": "may be dirty", "case": "c", "plan": { "lasting": true } }))
+        .expect("a record");
+    part.end().expect("an end");
+    let count = |within| Debts::open(&path, within, true, || ()).expect("a look").runs.len();
+    assert_eq!((count(Some("n")), count(Some("m")), count(None)), (0, 1, 1));
+    assert!(!folder.path().join(".alive").exists());
 }

@@ -107,7 +107,7 @@ impl Reporters {
 
     /// Tells what is needed to revert a case, before it begins; see [`Journal`]. Fails, saying why, if it could not be written
     /// down; people are told of that here.
-    pub fn will_begin(&mut self, case: CaseId, plan: Value, access: Option<Value>) -> Result<(), String> {
+    pub fn will_begin(&mut self, case: CaseId, plan: Value, access: Option<&Value>) -> Result<(), String> {
         let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.will_begin(case, plan, access));
         if let Err(trouble) = &noted {
             self.terminal().warn(trouble);

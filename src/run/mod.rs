@@ -18,6 +18,7 @@ use crate::report::{CaseInfo, Reporters, Shout};
 
 mod access;
 mod cases;
+mod guards;
 mod healing;
 mod locks;
 mod marks;
@@ -25,6 +26,7 @@ mod options;
 mod signals;
 
 pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
+pub use guards::check_allowed;
 pub use healing::{Healed, describe, heal};
 pub use options::{JunitFlavor, RunOptions, without_empty_variables};
 
@@ -94,6 +96,9 @@ pub fn begin(
     let interrupt = Interrupt::new().map_err(|error| format!("cannot begin: {error}"))?;
     let (sender, messages) = channel();
     signals::listen(sender.clone()).map_err(|error| format!("cannot listen to signals: {error}"))?;
+    if let Some(file) = &options.stop_file {
+        guards::watch(file, sender.clone())?;
+    }
     let (events, to_run) = (sender.clone(), sender.clone());
     let observer: Observer = Arc::new(move |event| {
         // Nobody listens only when the run is over.
@@ -340,7 +345,7 @@ impl Engine {
         };
         let order = Order { id, name: case.name.clone(), book, fate, host: host.clone(), access };
         let (plan, access) = healing::plan_of(&case, &order.assignment());
-        match self.reporters.will_begin(id, plan, access) {
+        match self.reporters.will_begin(id, plan, access.as_ref()) {
             Ok(()) => self.cluster.begin(order),
             Err(why) => {
                 let message =

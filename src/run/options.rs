@@ -91,6 +91,15 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_EXECUTOR_URI", value_name = "URI", help_heading = MESOS)]
     pub executor_uri: Option<String>,
 
+    /// Refuse books with hosts other than these, where `*` stands for any text and `?` for one character; may be given
+    /// several times
+    #[arg(long, env = "PISAURA_ALLOW_HOSTS", value_name = "PATTERN", value_delimiter = ',')]
+    pub allow_hosts: Vec<String>,
+
+    /// While this file exists nothing is broken, and running cases are reverted
+    #[arg(long, env = "PISAURA_STOP_FILE", value_name = "FILE")]
+    pub stop_file: Option<PathBuf>,
+
     /// Leave hosts as they are that an older run may have left broken, instead of reverting them first
     #[arg(long, env = "PISAURA_NO_HEAL", value_parser = BoolishValueParser::new())]
     pub no_heal: bool,

@@ -484,14 +484,21 @@ fn read_only() {
     let (scratch, sshd) = books();
     scratch.write("reports", "a file where a folder should be");
     let ran = scratch.harness(&["killed@localhost", "--output", "reports"]);
-    assert_eq!(ran.line("b::leader is killed@localhost:PORT"), "FAILED");
     assert_eq!(ran.code, Some(101), "{}", ran.stdout);
-    // What cannot be written down is not done.
-    let said = "botched: nothing was broken, for it could not be written down beforehand: cannot write the journal reports/journal.jsonl: ";
-    assert!(ran.stdout.contains(said), "{}", ran.stdout);
-    for file in ["JUnit report reports/junit.xml", "log reports/logs/", "journal reports/journal.jsonl"] {
-        assert!(ran.stderr.contains(&format!("warning: cannot write the {file}")), "{}", ran.stderr);
-    }
+    let said = "error: cannot read the journal reports/journal.jsonl: Not a directory (os error 20): `--output` names another folder\n";
+    assert_eq!(ran.stderr, said);
+    // What cannot be written down is not done: no file of this process may grow.
+    let mut command = scratch.command(std::path::Path::new("/bin/sh"));
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" killed@localhost"]).arg(harness());
+    let ran = Ran::of(&mut command, &scratch);
+    assert_eq!(ran.code, Some(101), "{}", ran.stdout);
+    let said = "botched: nothing was begun, for it could not be written down beforehand: cannot write the journal target/pisaura/journal.jsonl: File too large (os error 27): `--output` names another folder";
+    assert!(ran.stdout.contains(said), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains("warning: cannot write the JUnit report target/pisaura/junit.xml"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(sshd.read("log"), "");
 }
 

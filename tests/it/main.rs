@@ -11,6 +11,7 @@ mod deadman;
 mod format;
 mod gate;
 mod harness;
+mod healing;
 mod host_keys;
 mod house;
 mod interrupts;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         gate::tests(),
         harness::tests(),
         host_keys::tests(),
+        healing::tests(),
         house::tests(),
         interrupts::tests(),
         junit::tests(),

@@ -1,0 +1,315 @@
+//! What a run that died has left on hosts is healed by the next one, or by hand: once, and with nothing of ours left there.
+
+use std::process::{Child, Command, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::common::{Ran, Scratch, Sshd, program, test, wait_for};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("healing::the_next_run_heals_first", next_run),
+        test("healing::by_hand", by_hand),
+        test("healing::not_if_it_is_not_wanted", not_wanted),
+        test("healing::a_host_that_cannot_be_healed_stops_the_run", stubborn),
+        test("healing::two_at_once_do_it_once", two_at_once),
+        test("healing::what_was_left_is_taken_away", left_over),
+        test("healing::the_watcher_was_first", watcher_first),
+        test("healing::secrets_come_from_the_environment", secrets),
+        test("healing::the_book_is_gone", book_is_gone),
+        test("healing::hosts_that_are_not_allowed", allowed_hosts),
+        test("healing::a_stop_file", stop_file),
+    ]
+}
+
+/// A run whose first case stops where a script waits for the file `go`; then it is killed.
+struct Killed {
+    scratch: Scratch,
+    sshd: Sshd,
+}
+
+const CASE: &str = "b::f@127.0.0.1:PORT";
+
+fn script(name: &str) -> String {
+    format!("#!/bin/sh\necho {name} >>\"$HOME/log\"\n")
+}
+
+impl Killed {
+    /// `top` are more keys of the book, `keys` of its failures `f` and `g`; `stop` says in which call of the healthcheck, as
+    /// `failure--step=N`, it waits.
+    fn begin(top: &str, keys: &str, stop: &str) -> (Self, Child) {
+        let (scratch, sshd) = (Scratch::new(), Sshd::start());
+        for name in ["break.sh", "heal.sh"] {
+            scratch.write(&format!("fatebooks/b/{name}"), script(name));
+        }
+        let (go, at) = (scratch.join("go").display().to_string(), scratch.join("at").display().to_string());
+        scratch.write(
+            "fatebooks/b/check.sh",
+            format!(
+                "#!/bin/sh\nif [ \"$PISAURA_FAILURE$1\" = '{stop}' ] && [ ! -e '{go}' ]; then : >'{at}'; until [ -e '{go}' ]; do sleep 0.05; done; fi\nexit 0\n"
+            ),
+        );
+        let failures = ["f", "g"]
+            .map(|name| format!("  - {{name: {name}, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], {keys}}}"))
+            .join("\n");
+        scratch.write("fatebooks/b/fatebook.yaml", sshd.book(top, &failures));
+        let killed = Self { scratch, sshd };
+        let run =
+            killed.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        wait_for("the stop", || killed.scratch.join("at").exists());
+        (killed, run)
+    }
+
+    fn new(top: &str, keys: &str, stop: &str) -> Self {
+        let (killed, mut run) = Self::begin(top, keys, stop);
+        run.kill().expect("a signal");
+        run.wait().expect("an end");
+        killed.scratch.write("go", "");
+        killed
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.scratch.command(&program());
+        command.args(arguments).env("TOKEN", "pl4nted-token");
+        command
+    }
+
+    fn pisaura(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut self.command(arguments), &self.scratch)
+    }
+
+    fn log(&self) -> String {
+        self.sshd.read("log")
+    }
+
+    /// Nothing of ours lies on the host, and nothing runs there.
+    #[track_caller]
+    fn check_left_clean(&self) {
+        wait_for("that nothing is left", || !self.sshd.home().join(".pisaura").exists());
+        wait_for("that nothing runs", || self.sshd.processes().is_empty());
+    }
+}
+
+fn next_run() {
+    let killed = Killed::new("", "", "f--step=2");
+    assert_eq!(killed.log(), "break.sh\n");
+    let ran = killed.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let told =
+        format!("pisaura: reverting {CASE}, which an older run left dirty\npisaura: {CASE}: reverted\n");
+    assert!(ran.stderr.starts_with(&told), "{}", ran.stderr);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\nbreak.sh\nheal.sh\nbreak.sh\nheal.sh\n");
+    killed.check_left_clean();
+    // Once is enough.
+    let again = killed.pisaura(&["run"]);
+    assert!(!again.stderr.contains("reverting"), "{}", again.stderr);
+}
+
+fn by_hand() {
+    let killed = Killed::new("", "", "f--step=2");
+    let listed = killed.pisaura(&["revert", "--list"]);
+    assert_eq!(listed.code, Some(4));
+    let mut lines = listed.stdout.lines();
+    assert_eq!(lines.next(), Some(CASE));
+    let heal = lines.next().expect("a command");
+    assert!(heal.starts_with("    by hand: ssh -p ") && heal.ends_with("/heal"), "{heal}");
+    assert_eq!(killed.log(), "break.sh\n", "a list touches nothing");
+    let reverted = killed.pisaura(&["revert"]);
+    assert_eq!((reverted.code, reverted.stdout.as_str()), (Some(0), "1 reverted\n"), "{}", reverted.stderr);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+    killed.check_left_clean();
+    assert_eq!(killed.pisaura(&["revert"]).stdout, "no host was dirty\n");
+    let listed = killed.pisaura(&["revert", "--list"]);
+    assert_eq!((listed.code, listed.stdout.as_str()), (Some(0), "no host is dirty\n"));
+}
+
+fn not_wanted() {
+    let killed = Killed::new("", "", "f--step=2");
+    let ran = killed.pisaura(&["run", "--no-heal", "--exact", "b::g"]);
+    let told = "pisaura: 1 cases of older runs may have left their hosts broken, and stay as they are: `pisaura revert --list` shows them\n";
+    assert!(ran.stderr.starts_with(told), "{}", ran.stderr);
+    assert_eq!(killed.log(), "break.sh\nbreak.sh\nheal.sh\n");
+    // It is not forgotten for that.
+    assert_eq!(killed.pisaura(&["revert"]).stdout, "1 reverted\n");
+    assert_eq!(killed.log(), "break.sh\nbreak.sh\nheal.sh\nheal.sh\n");
+    killed.check_left_clean();
+}
+
+fn stubborn() {
+    let killed = Killed::new("", "timeout: 1s", "f--step=2");
+    killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nexit 9\n");
+    // The reverter on the host is the one that was brought there: without it, the book's is brought.
+    let script = std::fs::read_dir(killed.sshd.home().join(".pisaura"))
+        .expect("a folder")
+        .flatten()
+        .next()
+        .expect("ours")
+        .path()
+        .join("heal.sh");
+    std::fs::remove_file(script).expect("a script");
+    let ran = killed.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains(&format!("warning: {CASE}: the reverter did not succeed, tried ")),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.ends_with("pisaura: nothing was run, for an older run has left hosts that may still be broken; `--no-heal` runs all the same\n"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(killed.log(), "break.sh\n");
+    let told = killed.pisaura(&["revert"]);
+    assert_eq!(told.code, Some(4));
+    assert!(
+        told.stderr.contains("MAY STILL BE BROKEN") || told.stderr.contains("may still be broken"),
+        "{}",
+        told.stderr
+    );
+    // Once it can be healed, it is.
+    killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\necho mended >>\"$HOME/log\"\n");
+    let script = std::fs::read_dir(killed.sshd.home().join(".pisaura"))
+        .expect("a folder")
+        .flatten()
+        .next()
+        .expect("ours")
+        .path()
+        .join("heal.sh");
+    std::fs::remove_file(script).expect("a script");
+    let ran = killed.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(killed.log().starts_with("break.sh\nmended\nbreak.sh\nmended\n"), "{}", killed.log());
+    killed.check_left_clean();
+}
+
+fn two_at_once() {
+    let killed = Killed::new("", "", "f--step=2");
+    let children: Vec<Child> = (0..4)
+        .map(|_| {
+            killed
+                .command(&["revert"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it runs")
+        })
+        .collect();
+    let mut told: Vec<String> = children
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().expect("an end");
+            assert_eq!(output.status.code(), Some(0));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        })
+        .collect();
+    told.sort();
+    assert_eq!(told, ["1 reverted\n", "no host was dirty\n", "no host was dirty\n", "no host was dirty\n"]);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+    // A run that is alive is not healed by another one.
+    let (alive, mut run) = Killed::begin("", "", "f--step=2");
+    assert_eq!(alive.pisaura(&["revert"]).stdout, "no host was dirty\n");
+    assert_eq!(alive.log(), "break.sh\n");
+    alive.scratch.write("go", "");
+    assert!(run.wait().expect("an end").success());
+    alive.check_left_clean();
+}
+
+fn left_over() {
+    // The first case is done; the second one has not yet induced.
+    let killed = Killed::new("", "", "g--step=1");
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+    assert!(killed.sshd.home().join(".pisaura").exists(), "its scripts are still there");
+    let ran = killed.pisaura(&["revert"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "no host was dirty\n"));
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+    killed.check_left_clean();
+}
+
+fn watcher_first() {
+    let killed = Killed::new("", "timeout: 200ms, deadman: 3s", "f--step=2");
+    wait_for("the watcher", || killed.log() == "break.sh\nheal.sh\n");
+    wait_for("its word", || killed.sshd.processes().is_empty());
+    let ran = killed.pisaura(&["revert"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "1 reverted\n"), "{}", ran.stderr);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n", "it is not done twice");
+    killed.check_left_clean();
+}
+
+fn secrets() {
+    let killed = Killed::new("secrets: [TOKEN]", "env: {TOKEN: '${TOKEN}'}", "f--step=2");
+    let journal = killed.scratch.read("target/pisaura/journal.jsonl");
+    assert!(journal.contains("\"event\":\"may be dirty\"") && !journal.contains("pl4nted"), "{journal}");
+    killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\necho \"$TOKEN\" >\"$HOME/token\"\n");
+    let script = std::fs::read_dir(killed.sshd.home().join(".pisaura"))
+        .expect("a folder")
+        .flatten()
+        .next()
+        .expect("ours")
+        .path()
+        .join("heal.sh");
+    std::fs::remove_file(script).expect("a script");
+    assert_eq!(killed.pisaura(&["revert"]).stdout, "1 reverted\n");
+    assert_eq!(killed.sshd.read("token"), "pl4nted-token\n");
+    assert!(!killed.scratch.read("target/pisaura/journal.jsonl").contains("pl4nted"));
+}
+
+fn book_is_gone() {
+    let killed = Killed::new("", "", "f--step=2");
+    std::fs::remove_dir_all(killed.scratch.join("fatebooks")).expect("a folder");
+    let ran = killed.pisaura(&["revert"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "1 reverted\n"), "{}", ran.stderr);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+    killed.check_left_clean();
+}
+
+fn allowed_hosts() {
+    let (scratch, sshd) = crate::harness::books();
+    let check = |patterns: &str, code: i32, said: &str| {
+        let ran = scratch.pisaura(&["run", "killed@localhost", "--allow-hosts", patterns]);
+        assert_eq!(ran.code, Some(code), "{patterns}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains(said), "{patterns}: {}", ran.stderr);
+    };
+    let refused = "error: the book b has hosts that --allow-hosts (PISAURA_ALLOW_HOSTS) does not name, so nothing was run: ";
+    check("db-*", 2, &format!("{refused}127.0.0.1:PORT, localhost:PORT\n"));
+    check("local*,db-?", 2, &format!("{refused}127.0.0.1:PORT\n"));
+    assert_eq!(sshd.read("log"), "");
+    check("LOCAL*,127.0.0.?", 0, "");
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
+    let mut command = scratch.command(&program());
+    let ran = Ran::of(command.args(["run"]).env("PISAURA_ALLOW_HOSTS", "db-1"), &scratch);
+    assert_eq!(ran.code, Some(2));
+    // Demo hosts are made by the run itself.
+    let books = concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks");
+    let ran = scratch.pisaura(&["run", "--fatebooks", books, "--allow-hosts", "db-1", "--dry-run"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+fn stop_file() {
+    let (killed, run) = {
+        let (scratch, sshd) = (Scratch::new(), Sshd::start());
+        for name in ["break.sh", "heal.sh"] {
+            scratch.write(&format!("fatebooks/b/{name}"), script(name));
+        }
+        scratch.write("fatebooks/b/check.sh", "#!/bin/sh\n[ $1 = --step=2 ] && exec sleep 300\nexit 0\n");
+        let failures = ["f", "g"].map(|name| {
+            format!("  - {{name: {name}, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh]}}")
+        });
+        scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", &failures.join("\n")));
+        let killed = Killed { scratch, sshd };
+        let mut command = killed.command(&["run"]);
+        command.env("PISAURA_STOP_FILE", killed.scratch.join("no more"));
+        let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        (killed, run)
+    };
+    wait_for("the inducer", || killed.log().contains("break.sh"));
+    killed.scratch.write("no more", "");
+    let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &killed.scratch);
+    assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("pisaura: interrupted by the stop file"), "{}", ran.stderr);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+    killed.check_left_clean();
+    // While it is there, nothing is begun.
+    let mut command = killed.command(&["run"]);
+    let ran = Ran::of(command.env("PISAURA_STOP_FILE", killed.scratch.join("no more")), &killed.scratch);
+    assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("ignored (interrupted before it began)"), "{}", ran.stdout);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+}
