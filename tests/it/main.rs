@@ -16,6 +16,7 @@ mod host_keys;
 mod house;
 mod interrupts;
 mod junit;
+mod kill;
 mod mesos;
 mod messages;
 mod nextest;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
         house::tests(),
         interrupts::tests(),
         junit::tests(),
+        kill::tests(),
         mesos::tests(),
         messages::tests(),
         nextest::tests(),

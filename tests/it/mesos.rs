@@ -88,13 +88,13 @@ impl Cluster {
         command
     }
 
-    fn up(&mut self, arguments: &[&str]) {
+    pub fn up(&mut self, arguments: &[&str]) {
         let output = self.command("up").args(arguments).output().expect("ci/mesos runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.master = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     }
 
-    fn crash(&self) {
+    pub fn crash(&self) {
         assert!(self.command("down").arg("--crash").status().expect("ci/mesos runs").success());
     }
 
@@ -139,7 +139,7 @@ impl Cluster {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    fn kill_executors(&self) {
+    pub fn kill_executors(&self) {
         let executors = self.executors();
         assert!(!executors.is_empty(), "there is no executor");
         for executor in executors {

@@ -1,0 +1,388 @@
+//! Whatever dies, the host is healed: each party killed, or cut off, at each moment of a case; against real SSH servers in
+//! network namespaces with addresses of their own, here and on a real Mesos.
+//!
+//! `ci/kill` runs the whole matrix and prints it as a table; the ordinary tests run a part of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use tempfile::TempDir;
+
+use crate::common::{PATIENCE, Ran, Scratch, is_root, keygen, program, run_if, wait_for};
+use crate::mesos::{Cluster, can_run};
+
+/// What is killed, or cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Harness,
+    Executor,
+    Cluster,
+    Sshd,
+    Network,
+}
+
+/// When.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    BeforeTheUpload,
+    AfterTheUpload,
+    JustBeforeTheInducer,
+    InTheInducer,
+    BeforeTheHealthcheck,
+    InTheHealthcheck,
+    InTheReverter,
+    JustAfterTheReverter,
+}
+
+const VICTIMS: [Victim; 5] =
+    [Victim::Harness, Victim::Executor, Victim::Cluster, Victim::Sshd, Victim::Network];
+const MOMENTS: [Moment; 8] = [
+    Moment::BeforeTheUpload,
+    Moment::AfterTheUpload,
+    Moment::JustBeforeTheInducer,
+    Moment::InTheInducer,
+    Moment::BeforeTheHealthcheck,
+    Moment::InTheHealthcheck,
+    Moment::InTheReverter,
+    Moment::JustAfterTheReverter,
+];
+
+/// The part that is run whenever all tests are.
+const ALWAYS: [(bool, Victim, Moment); 10] = [
+    (false, Victim::Harness, Moment::JustBeforeTheInducer),
+    (false, Victim::Harness, Moment::InTheInducer),
+    (false, Victim::Harness, Moment::InTheReverter),
+    (false, Victim::Sshd, Moment::InTheHealthcheck),
+    (false, Victim::Network, Moment::InTheInducer),
+    (false, Victim::Network, Moment::InTheReverter),
+    (true, Victim::Executor, Moment::InTheReverter),
+    (true, Victim::Executor, Moment::JustBeforeTheInducer),
+    (true, Victim::Cluster, Moment::InTheInducer),
+    (true, Victim::Harness, Moment::InTheHealthcheck),
+];
+
+pub fn tests() -> Vec<Trial> {
+    let all = std::env::var_os("PISAURA_KILL_ALL").is_some();
+    let mut cells = Vec::new();
+    for on_mesos in [false, true] {
+        for victim in VICTIMS {
+            let there = on_mesos || !matches!(victim, Victim::Executor | Victim::Cluster);
+            cells.extend(MOMENTS.into_iter().filter(|_| there).map(|moment| (on_mesos, victim, moment)));
+        }
+    }
+    let cells =
+        cells.into_iter().filter(|cell| all || ALWAYS.contains(cell)).map(|(on_mesos, victim, moment)| {
+            let place = if on_mesos { "mesos" } else { "local" };
+            Trial::ignorable_test(format!("kill::{place}::{victim:?}::{moment:?}"), move || {
+                let (met, reason) = can_kill(on_mesos);
+                run_if(met, reason, || cell(on_mesos, victim, moment))
+            })
+        });
+    let cut_off = Trial::ignorable_test("kill::an_inducer_that_cuts_the_host_off", || {
+        let (met, reason) = can_kill(false);
+        run_if(met, reason, cut_off)
+    });
+    cells.chain([cut_off]).collect()
+}
+
+/// Whether this machine allows network namespaces.
+fn can_kill(on_mesos: bool) -> (bool, &'static str) {
+    if !is_root() {
+        return (false, "only root can make network namespaces");
+    }
+    let name = format!("pisaura-try-{}", std::process::id());
+    static TRIED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let works = *TRIED.get_or_init(|| ip(&["netns", "add", &name]) && ip(&["netns", "del", &name]));
+    match (works, on_mesos) {
+        (false, _) => (false, "this machine allows no network namespaces"),
+        (true, true) => can_run(),
+        (true, false) => (true, ""),
+    }
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// A host: a network namespace with an address and an SSH server of its own.
+struct Host {
+    folder: TempDir,
+    name: String,
+    link: String,
+    address: String,
+    sshd: Option<Child>,
+}
+
+impl Host {
+    fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::Builder::new().prefix("pisaura-host-").tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+        for kind in ["host_key", "identity"] {
+            keygen("ed25519", &folder.path().join(kind), "");
+        }
+        fs::create_dir_all(folder.path().join("home/bin")).expect("a home");
+        let _ = fs::create_dir_all("/run/sshd");
+        for _ in 0..200 {
+            let number =
+                (std::process::id().wrapping_mul(61) + COUNT.fetch_add(1, Ordering::SeqCst) * 7) % 16_000;
+            let (name, link) = (format!("pisaura-{number}"), format!("pisaura{number}"));
+            let prefix = format!("10.{}.{}", 200 + number / 8000, number % 8000 / 32);
+            let last = number % 32 * 8;
+            let (near, far) = (format!("{prefix}.{}", last + 1), format!("{prefix}.{}", last + 2));
+            // Whoever has the name has the addresses.
+            if !ip(&["netns", "add", &name]) {
+                continue;
+            }
+            let mut host =
+                Self { folder, name: name.clone(), link: link.clone(), address: far.clone(), sshd: None };
+            let made = ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &name])
+                && ip(&["addr", "add", &format!("{near}/30"), "dev", &link])
+                && ip(&["link", "set", &link, "up"])
+                && ip(&["-n", &name, "addr", "add", &format!("{far}/30"), "dev", "eth0"])
+                && ip(&["-n", &name, "link", "set", "eth0", "up"])
+                && ip(&["-n", &name, "link", "set", "lo", "up"]);
+            assert!(made, "the network of {name} cannot be made");
+            host.start_sshd();
+            return host;
+        }
+        panic!("no name for a network namespace is free");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn home(&self, name: &str) -> PathBuf {
+        self.folder.path().join("home").join(name)
+    }
+
+    fn start_sshd(&mut self) {
+        let folder = self.folder.path().display().to_string();
+        let config = format!(
+            "ListenAddress {}:22\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\nAuthorizedKeysFile {folder}/identity.pub\n\
+             HostKey {folder}/host_key\nSetEnv HOME={folder}/home PATH={folder}/home/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+            self.address
+        );
+        fs::write(self.path("config"), config).expect("a configuration");
+        let key = fs::read_to_string(self.path("host_key.pub")).expect("a key");
+        fs::write(self.path("known_hosts"), format!("{} {key}", self.address)).expect("known hosts");
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.name, "/usr/sbin/sshd", "-D", "-e", "-f"])
+            .arg(self.path("config"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.sshd = Some(child.expect("sshd runs"));
+        wait_for("sshd", || std::net::TcpStream::connect((self.address.as_str(), 22)).is_ok());
+    }
+
+    /// Ends the server and all its sessions, but not what has left them, and starts it again a little later.
+    fn kill_sshd(&mut self) {
+        let listed = Command::new("ip").args(["netns", "pids", &self.name]).output().expect("ip runs");
+        for process in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+            let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            if name.trim() == "sshd" || name.trim().starts_with("sshd-") {
+                let _ = Command::new("kill").args(["-KILL", process]).status();
+            }
+        }
+        if let Some(mut sshd) = self.sshd.take() {
+            let _ = sshd.wait();
+        }
+    }
+
+    fn set_link(&self, state: &str) {
+        assert!(ip(&["link", "set", &self.link, state]), "the link of {}", self.name);
+    }
+
+    /// A script that writes its name to the host's log and does something; at its moment it waits for leave to go on.
+    fn script(&self, name: &str, does: &str, waits: bool) -> String {
+        let home = self.home("").display().to_string();
+        let home = home.trim_end_matches('/');
+        let wait = if waits {
+            format!("[ -e '{home}/go' ] || : >'{home}/at'; until [ -e '{home}/go' ]; do sleep 0.05; done")
+        } else {
+            ":".to_owned()
+        };
+        format!(
+            "#!/bin/sh\necho {name} >>'{home}/log'\n{}\n",
+            does.replace("HOME", home).replace("WAIT", &wait)
+        )
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home("log")).unwrap_or_default()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.home("broken").exists()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let listed = Command::new("ip").args(["netns", "pids", &self.name]).output();
+        let listed =
+            listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for process in listed.split_whitespace() {
+            let _ = Command::new("kill").args(["-KILL", process]).stderr(Stdio::null()).status();
+        }
+        if let Some(mut sshd) = self.sshd.take() {
+            let _ = sshd.wait();
+        }
+        ip(&["link", "del", &self.link]);
+        ip(&["netns", "del", &self.name]);
+    }
+}
+
+/// A book with one failure that makes a file, whose reverter removes it.
+fn write_book(scratch: &Scratch, host: &Host, moment: Option<Moment>, keys: &str) {
+    let at = |other: Moment| moment == Some(other);
+    let write = |name: &str, text: String| scratch.write(&format!("fatebooks/b/{name}"), text);
+    write("break.sh", host.script("break", ": >'HOME/broken'; WAIT", at(Moment::InTheInducer)));
+    write("verify.sh", host.script("verify", "WAIT", at(Moment::BeforeTheHealthcheck)));
+    write("heal.sh", host.script("heal", "WAIT; rm -f 'HOME/broken'", at(Moment::InTheReverter)));
+    let waits = match moment {
+        Some(Moment::BeforeTheUpload) => "--step=1",
+        Some(Moment::InTheHealthcheck) => "--step=2",
+        Some(Moment::JustAfterTheReverter) => "--step=3",
+        _ => "never",
+    };
+    write("check.sh", host.script("$1", &format!("if [ $1 = '{waits}' ]; then WAIT; fi; exit 0"), true));
+    // What the host is asked to do just before: its own `mkdir`, in front of the real one, waits.
+    let wrapped = match moment {
+        Some(Moment::AfterTheUpload) => "*/.case-*/armed",
+        Some(Moment::JustBeforeTheInducer) => "*/.case-*",
+        _ => "never",
+    };
+    // The first of these comes before anything is left there, the second when it is, but for the watcher.
+    let order = match moment {
+        Some(Moment::JustBeforeTheInducer) => "/bin/mkdir \"$@\"; status=$?; WAIT; exit $status",
+        _ => "WAIT; exec /bin/mkdir \"$@\"",
+    };
+    let text = host.script(
+        "mkdir",
+        &format!("case \"$*\" in {wrapped}) {order};; esac\nexec /bin/mkdir \"$@\""),
+        wrapped != "never",
+    );
+    fs::write(
+        host.home("bin/mkdir"),
+        text.replacen(
+            &format!("echo mkdir >>'{}/log'\n", host.home("").display().to_string().trim_end_matches('/')),
+            "",
+            1,
+        ),
+    )
+    .expect("a script");
+    fs::set_permissions(host.home("bin/mkdir"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let folder = host.folder.path().display();
+    scratch.write(
+        "fatebooks/b/fatebook.yaml",
+        format!(
+            "service: s\nhosts: [root@{}]\nssh: {{identity_file: '{folder}/identity', known_hosts: '{folder}/known_hosts', connect_timeout: 1s}}\n\
+             {keys}\nfailures:\n  - {{name: f, inducer: [break.sh], verify: [verify.sh], reverter: [heal.sh], healthcheck: [check.sh]}}\n",
+            host.address
+        ),
+    );
+}
+
+fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
+    let (scratch, mut host) = (Scratch::new(), Host::start());
+    write_book(&scratch, &host, Some(moment), "timeout: 1s\ndeadman: 6s");
+    let settings = ["--agents", "2", "--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"];
+    let mut cluster = on_mesos.then(|| Cluster::start(&settings));
+    let mut command = scratch.command(&program());
+    command.args(["run", "--task-retry", "2", "--offer-timeout", "30s"]);
+    if let Some(cluster) = &cluster {
+        command.args(["--master", &cluster.master]);
+    }
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    wait_for("the moment", || host.home("at").exists());
+    let began = Instant::now();
+    match victim {
+        Victim::Harness => run.kill().expect("a signal"),
+        Victim::Executor => cluster.as_ref().expect("a cluster").kill_executors(),
+        Victim::Cluster => cluster.as_ref().expect("a cluster").crash(),
+        Victim::Sshd => host.kill_sshd(),
+        Victim::Network => host.set_link("down"),
+    }
+    fs::write(host.home("go"), "").expect("a file");
+    if victim == Victim::Cluster {
+        cluster.as_mut().expect("a cluster").up(&["--keep"]);
+    }
+    if victim == Victim::Sshd {
+        host.start_sshd();
+    }
+    if victim == Victim::Network {
+        // It comes back only when the host has had to help itself.
+        wait_for("that the host heals itself", || !host.is_broken());
+        host.set_link("up");
+    }
+    let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
+    // The watcher has counted whole seconds, and a loaded machine is slow.
+    wait_for("that the host is healed", || !host.is_broken());
+    assert!(began.elapsed() < PATIENCE);
+    let log = host.log();
+    assert!(log.matches("break\n").count() <= 1, "induced twice:\n{log}");
+    let journal = scratch.read("target/pisaura/journal.jsonl");
+    let noted = journal.contains("\"event\":\"may be dirty\"");
+    assert!(noted || !log.contains("break\n"), "induced before it was noted");
+    if victim != Victim::Harness {
+        let settled = journal.matches("\"event\":\"settled\"").count();
+        assert_eq!(settled, 1, "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("test b::f@"), "{}", ran.stdout);
+    }
+    drop(cluster);
+    // What a killed run has left, and the part of the failure that came after it, is healed for good by the next one.
+    let reverted = scratch.pisaura(&["revert"]);
+    assert_eq!(reverted.code, Some(0), "{}{}", reverted.stdout, reverted.stderr);
+    assert!(!host.is_broken(), "{}", host.log());
+    assert!(host.log().matches("break\n").count() <= 1, "induced twice:\n{}", host.log());
+    wait_for("that nothing of ours is left there", || !host.home(".pisaura").exists());
+    assert_eq!(scratch.pisaura(&["revert", "--list"]).stdout, "no host is dirty\n");
+}
+
+/// The failure that matters most: the host cannot be reached any more, so only its watcher can heal it.
+fn cut_off() {
+    let (scratch, host) = (Scratch::new(), Host::start());
+    write_book(&scratch, &host, None, "timeout: 1s\ndeadman: 5s");
+    let rule = "-p tcp --dport 22 -m comment --comment \"pisaura-$PISAURA_CASE\" -j DROP";
+    scratch.write(
+        "fatebooks/b/break.sh",
+        host.script(
+            "break",
+            &format!(
+                ": >'HOME/broken'; (sleep 0.2; iptables -w -I INPUT {rule}) </dev/null >/dev/null 2>&1 &"
+            ),
+            false,
+        ),
+    );
+    scratch.write(
+        "fatebooks/b/heal.sh",
+        host.script(
+            "heal",
+            &format!("while iptables -w -D INPUT {rule} 2>/dev/null; do :; done; rm -f 'HOME/broken'"),
+            false,
+        ),
+    );
+    scratch.write("fatebooks/b/verify.sh", "#!/bin/sh\nsleep 0.6\n");
+    let began = Instant::now();
+    let ran = scratch.pisaura(&["run", "--show-output"]);
+    assert!(!host.is_broken(), "{}", host.log());
+    let rules = Command::new("ip")
+        .args(["netns", "exec", &host.name, "iptables", "-S"])
+        .output()
+        .expect("iptables runs");
+    assert!(!String::from_utf8_lossy(&rules.stdout).contains("pisaura"), "{rules:?}");
+    assert_eq!(host.log().matches("break\n").count(), 1);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("ok, the host had healed by its dead man's switch"), "{}", ran.stdout);
+    assert!(began.elapsed() > Duration::from_secs(5), "nobody could reach it before");
+    wait_for("that nothing of ours is left there", || !host.home(".pisaura").exists());
+}
