@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
     let own = [
         ("the_demo_book", demo_book as fn()),
         ("two_hundred_cases_of_twenty_books", two_hundred),
+        ("a_thousand_cases_through_drops_and_restarts", thousand),
         ("filters_failfast_and_threads", filters),
         ("secrets_are_not_shown", secrets),
         ("an_executor_killed_before_inducing", killed_before),
@@ -289,6 +290,107 @@ fn two_hundred() {
         assert!(!sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
     }
     assert!(cluster.executors().is_empty());
+}
+
+/// Passes connections on to a host, but for each tenth; the others it drops when they have carried so many bytes.
+fn dropping_proxy(port: u16) -> u16 {
+    const BYTES: u64 = 150_000;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let own = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for (number, near) in listener.incoming().flatten().enumerate() {
+            let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { return };
+            if number % 10 == 9 {
+                continue;
+            }
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let (from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut (&from).take(BYTES), &mut to);
+                    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+                });
+            }
+        }
+    });
+    own
+}
+
+fn thousand() {
+    let (scratch, hosts) = (Scratch::new(), [Sshd::start(), Sshd::start(), Sshd::start(), Sshd::start()]);
+    let mut cluster =
+        Cluster::start(&["--agents", "3", "--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"]);
+    let proxies: Vec<u16> = hosts.iter().map(|sshd| dropping_proxy(sshd.port)).collect();
+    for book in 0..20 {
+        let (sshd, proxy) = (&hosts[book % hosts.len()], proxies[book % hosts.len()]);
+        let folder = format!("fatebooks/b{book:02}");
+        scratch.write(
+            &format!("{folder}/break.sh"),
+            "#!/bin/sh\n: >\"$HOME/broken-$1\"\necho \"$1\" >>\"$HOME/log\"\n",
+        );
+        scratch.write(&format!("{folder}/heal.sh"), "#!/bin/sh\nrm -f \"$HOME/broken-$1\"\n");
+        scratch.write(&format!("{folder}/check.sh"), "#!/bin/sh\nexit 0\n");
+        let failures: String = (0..50)
+            .map(|number| format!("  - {{name: f{number}, inducer: [break.sh, '{book}-{number}'], reverter: [heal.sh, '{book}-{number}'], healthcheck: [check.sh]}}\n"))
+            .collect();
+        let (host, through) = (format!("127.0.0.1:{}", sshd.port), format!("127.0.0.1:{proxy}"));
+        let known = std::fs::read_to_string(sshd.join("known_hosts")).expect("known hosts");
+        std::fs::write(
+            sshd.join("known_hosts"),
+            known.replace(&format!("[127.0.0.1]:{}", sshd.port), &format!("[127.0.0.1]:{proxy}")),
+        )
+        .expect("known hosts");
+        let text = sshd
+            .book("", &failures)
+            .replace("service: s", &format!("service: s{book}"))
+            .replace(&host, &through);
+        scratch.write(&format!("{folder}/fatebook.yaml"), text);
+    }
+    let mut command = scratch.command(&harness());
+    command.args(["--master", &cluster.master, "--test-threads", "4"]);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    let journal = || scratch.read("target/pisaura/journal.jsonl");
+    let settled = |text: &str| text.matches("\"event\":\"settled\"").count();
+    for restart in 1..=3 {
+        wait_for("some cases", || settled(&journal()) >= restart * 200);
+        cluster.crash();
+        cluster.up(&["--keep"]);
+    }
+    let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
+    let journal = journal();
+    assert_eq!(settled(&journal), 1000, "each settles once");
+    let names: std::collections::BTreeSet<&str> = journal
+        .lines()
+        .filter(|line| line.contains("\"event\":\"settled\""))
+        .map(|line| line.split("\"case\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name"))
+        .collect();
+    assert_eq!(names.len(), 1000);
+    assert!(!journal.contains("\"verdict\":\"unreverted\"") && !journal.contains("\"verdict\":\"skipped\""));
+    let (survived, botched) = (
+        journal.matches("\"verdict\":\"survived\"").count(),
+        journal.matches("\"verdict\":\"botched\"").count(),
+    );
+    assert_eq!(survived + botched, 1000, "{}", ran.stdout);
+    assert!(survived > 900, "only {survived} survived");
+    assert!(
+        ran.stdout.contains(&format!("{survived} passed; {botched} failed; 0 ignored")),
+        "{}",
+        ran.stdout.lines().last().unwrap_or_default()
+    );
+    for sshd in &hosts {
+        let log = sshd.read("log");
+        let mut induced: Vec<&str> = log.lines().collect();
+        let all = induced.len();
+        induced.sort_unstable();
+        induced.dedup();
+        assert_eq!(induced.len(), all, "none is induced twice");
+        let left: Vec<String> = std::fs::read_dir(sshd.home())
+            .expect("a home")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("broken"))
+            .collect();
+        assert!(left.is_empty(), "left dirty: {left:?}");
+    }
+    assert_eq!(scratch.pisaura(&["revert", "--list"]).stdout, "no host is dirty\n");
 }
 
 fn filters() {
