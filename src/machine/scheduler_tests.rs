@@ -412,6 +412,8 @@ struct World {
     executors: BTreeMap<String, SimExecutor>,
     // Hosts, and what was done to them.
     dirty: BTreeSet<CaseId>,
+    /// What the run's journal would say, were the run to die now.
+    noted: BTreeSet<CaseId>,
     induced: BTreeMap<CaseId, u32>,
     // The run.
     next_case: Vec<usize>,
@@ -471,6 +473,7 @@ impl World {
                 .collect(),
             executors: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            noted: BTreeSet::new(),
             induced: BTreeMap::new(),
             next_case: vec![0; BOOKS],
             running: BTreeMap::new(),
@@ -531,6 +534,7 @@ impl World {
                             println!("{:>10.3} {happening:?}", self.now.as_secs_f64());
                         }
                         self.happen(happening);
+                        self.check_journal();
                     }
                 }
                 _ => break,
@@ -558,6 +562,14 @@ impl World {
             }
         }
         self.check();
+    }
+
+    /// Were the run to die at this moment, the next one would find in the journal what is dirty. A case whose noting had just
+    /// been refused or settled was never dirty.
+    fn check_journal(&self) {
+        for case in &self.dirty {
+            assert!(self.noted.contains(case), "case {case} is dirty, and the journal does not say so");
+        }
     }
 
     fn check(&self) {
@@ -628,6 +640,9 @@ impl World {
             }
             SchedulerAction::Abandon => self.subscription = None,
             SchedulerAction::Tell(RunEvent::Settled { case, outcome }) => {
+                if outcome.verdict != Verdict::Unreverted {
+                    self.noted.remove(&case);
+                }
                 assert!(self.settled.insert(case, outcome).is_none(), "case {case} is settled twice");
                 let pause = self.chance.millis(0, 30);
                 self.after(pause, Happening::Told(SchedulerEvent::Recorded { case }));
@@ -640,6 +655,9 @@ impl World {
                     Ok(())
                 };
                 self.after(pause, Happening::Told(SchedulerEvent::Noted { case, result }));
+            }
+            SchedulerAction::Tell(RunEvent::Reverted { case }) => {
+                self.noted.remove(&case);
             }
             SchedulerAction::Tell(_) => {}
             SchedulerAction::Over => self.over = true,
@@ -689,6 +707,9 @@ impl World {
                     self.tell(event);
                     self.after(Duration::ZERO, Happening::NextCase { book });
                 } else {
+                    if let SchedulerEvent::Noted { case, result: Ok(()) } = &event {
+                        self.noted.insert(*case);
+                    }
                     self.tell(event);
                 }
             }

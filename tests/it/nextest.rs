@@ -1,11 +1,11 @@
 //! Under `cargo nextest run --test fatebooks` each case is a process of its own; what holds in one process holds there too.
 //! nextest itself is run where it is installed; what it asks of a harness is tried everywhere.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 
-use crate::common::{Ran, Scratch, Sshd, harness, needing, test};
+use crate::common::{Ran, Scratch, Sshd, harness, needing, test, wait_for};
 
 pub fn tests() -> Vec<Trial> {
     let installed = Command::new("cargo-nextest").arg("--version").output().is_ok();
@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
         test("nextest::an_unreverted_host_is_not_broken_again", unreverted),
         test("nextest::one_report_for_each_case", reports),
         needing("nextest::nextest_itself", installed, "needs cargo-nextest", nextest_itself),
+        needing("nextest::nextest_is_interrupted", installed, "needs cargo-nextest", nextest_is_interrupted),
     ]
 }
 
@@ -110,8 +111,8 @@ fn reports() {
     assert!(reports.iter().all(|report| report.matches("<testcase ").count() == 1));
 }
 
-fn nextest_itself() {
-    let (scratch, sshd) = setup();
+/// nextest on the books of this folder.
+fn nextest(scratch: &Scratch) -> Command {
     let mut command = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars() {
         if (name.starts_with("CARGO_") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR")
@@ -121,26 +122,62 @@ fn nextest_itself() {
             command.env_remove(name);
         }
     }
+    let place = |name: &str, folder: &str| {
+        std::env::var_os(name).unwrap_or_else(|| std::env::home_dir().expect("a home").join(folder).into())
+    };
     command
         .args(["nextest", "run", "--test", "fatebooks", "--no-fail-fast", "--color", "never"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("HOME", scratch.join("home"))
-        .env(
-            "CARGO_HOME",
-            std::env::var_os("CARGO_HOME")
-                .unwrap_or_else(|| std::env::home_dir().expect("a home").join(".cargo").into()),
-        )
-        .env(
-            "RUSTUP_HOME",
-            std::env::var_os("RUSTUP_HOME")
-                .unwrap_or_else(|| std::env::home_dir().expect("a home").join(".rustup").into()),
-        )
+        .env("CARGO_HOME", place("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", place("RUSTUP_HOME", ".rustup"))
         .env("PISAURA_LOCKS", scratch.join("locks"))
         .env("PISAURA_FATEBOOKS", scratch.join("fatebooks"))
         .env("PISAURA_OUTPUT", scratch.join("out"));
-    let ran = Ran::of(&mut command, &scratch);
+    command
+}
+
+fn nextest_itself() {
+    let (scratch, sshd) = setup();
+    let ran = Ran::of(&mut nextest(&scratch), &scratch);
     let all = format!("{}{}", ran.stdout, ran.stderr);
     assert!(all.contains("3 tests run: 0 passed, 3 failed"), "{all}");
     assert_eq!(sshd.read("log"), "a\n", "one after the other, and only the first");
     assert!(all.contains("skipped: failfast: `b::a@127.0.0.1:PORT` did not pass (succumbed)"), "{all}");
+}
+
+/// nextest ends whole process groups; the running case reverts its host before it goes.
+fn nextest_is_interrupted() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let (scratch, sshd) = (Scratch::new(), Sshd::start());
+        scratch.write("fatebooks/b/check.sh", "#!/bin/sh\n[ $1 = --step=2 ] && exec sleep 300\nexit 0\n");
+        for name in ["break", "heal"] {
+            scratch.write(
+                &format!("fatebooks/b/{name}.sh"),
+                format!("#!/bin/sh\necho {name} >>\"$HOME/log\"\n"),
+            );
+        }
+        let failures = ["a", "b"].map(|name| {
+            format!("  - {{name: {name}, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh]}}")
+        });
+        scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", &failures.join("\n")));
+        let mut command = nextest(&scratch);
+        let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nextest runs");
+        wait_for("the inducer", || sshd.read("log").contains("break"));
+        // cargo waits for cargo-nextest, its only child, which is the one that a terminal or a CI would reach as well.
+        let children =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap_or_default();
+        let process = children.split_whitespace().next().map_or_else(|| run.id().to_string(), str::to_owned);
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &process])
+                .status()
+                .expect("kill runs")
+                .success()
+        );
+        let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
+        assert_ne!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(sshd.read("log"), "break\nheal\n", "{signal}: {}{}", ran.stdout, ran.stderr);
+        wait_for("that nothing of ours is left there", || !sshd.home().join(".pisaura").exists());
+    }
 }
