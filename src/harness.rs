@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, Trial};
 
+use crate::cluster::tear_down;
 use crate::fatebook::{Reading, show_duration};
 use crate::machine::{CaseOutcome, Verdict};
 use crate::remote::Interrupt;
@@ -283,6 +284,7 @@ fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<
         }
         return Ok(());
     }
+    end_older_frameworks(options, &debts);
     let healed = settle_debts(&debts)?;
     if healed.shouts.is_empty() {
         return Ok(());
@@ -292,6 +294,19 @@ fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<
         "nothing was run, for an older run has left hosts that may still be broken; `--no-heal` runs all the same",
     );
     Err(ExitCode::from(if face == Face::Program { 4 } else { 101 }))
+}
+
+/// Executors of an older run may still be at work on the Mesos of this one, and would revert into what this run breaks.
+fn end_older_frameworks(options: &Options, debts: &Debts) {
+    let Ok(Some(mesos)) = options.run.mesos() else { return };
+    for (master, framework) in debts.runs.values().filter_map(|left| left.framework.as_ref()) {
+        if *master == mesos.master {
+            say(&format!("ending what an older run has left on {master}"));
+            if let Err(why) = tear_down(&mesos, framework) {
+                say(&format!("warning: {why}"));
+            }
+        }
+    }
 }
 
 fn settle_debts(debts: &Debts) -> Result<run::Healed, ExitCode> {

@@ -35,6 +35,8 @@ const EXECUTOR_ROOM: Room = Room { cpu_milli: 10, mem_mib: 32 };
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(120);
 /// What an executor has after SHUTDOWN, beside the time that its reverts may take.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long the ending of an older run's framework may take.
+const TORN_DOWN_WITHIN: Duration = Duration::from_secs(20);
 /// How long the last calls may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How soon ZooKeeper is asked again when it could not say who leads.
@@ -232,6 +234,44 @@ impl Cluster for MesosCluster {
     }
 }
 
+/// Ends a framework of an older run, and with it its executors, which revert first. Fails, saying why, if the master cannot
+/// be reached or does not know it.
+pub fn tear_down(options: &MesosOptions, framework: &str) -> Result<(), String> {
+    let client = Client::new(PATH, options.security.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot speak to Mesos: {error}"))?;
+    let conversation = async {
+        let base = Leader::new(options.address.clone()).find().await?;
+        let call = translate::subscribe(&described(options), Some(framework));
+        let mut subscription = client.subscribe(&base, call).await?;
+        match translate::scheduler_event(&subscription.next().await?)? {
+            // Its time has run out already.
+            SchedulerEvent::Removed { .. } => return Ok(()),
+            _ => {}
+        }
+        let body =
+            translate::scheduler_call(framework, &SchedulerAction::Teardown, &|_| None).unwrap_or_default();
+        client.call(&subscription.base, subscription.stream_id.as_deref(), body).await
+    };
+    let limited = async { tokio::time::timeout(TORN_DOWN_WITHIN, conversation).await };
+    match runtime.block_on(limited) {
+        Ok(done) => done.map_err(|error: WireError| error.message),
+        Err(_) => Err(format!("{} does not answer", options.master)),
+    }
+}
+
+fn described(options: &MesosOptions) -> Framework {
+    Framework {
+        user: options.user.clone(),
+        name: "pisaura".to_owned(),
+        role: options.role.clone(),
+        principal: options.security.credentials.as_ref().map(|(principal, _)| principal.clone()),
+        failover_timeout: FAILOVER_TIMEOUT,
+    }
+}
+
 struct Driver {
     options: MesosOptions,
     observer: Observer,
@@ -418,14 +458,7 @@ impl Driver {
     }
 
     fn subscribe(&mut self, framework: Option<&str>) {
-        let described = Framework {
-            user: self.options.user.clone(),
-            name: "pisaura".to_owned(),
-            role: self.options.role.clone(),
-            principal: self.options.security.credentials.as_ref().map(|(principal, _)| principal.clone()),
-            failover_timeout: FAILOVER_TIMEOUT,
-        };
-        let call = translate::subscribe(&described, framework);
+        let call = translate::subscribe(&described(&self.options), framework);
         let reading = read(
             self.client.clone(),
             Leader::new(self.options.address.clone()),

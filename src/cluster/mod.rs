@@ -11,7 +11,7 @@ mod local;
 mod mesos;
 
 pub use local::LocalCluster;
-pub use mesos::{MesosCluster, MesosOptions};
+pub use mesos::{MesosCluster, MesosOptions, tear_down};
 
 /// A case that is to be carried out.
 #[derive(Clone, Debug)]

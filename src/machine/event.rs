@@ -80,6 +80,13 @@ pub enum RunEvent {
         /// What.
         message: String,
     },
+    /// A Mesos has taken the run in.
+    Framework {
+        /// As what.
+        id: String,
+        /// Which Mesos: as it is named on the command line.
+        master: String,
+    },
     /// Nothing of ours lies on a host any more.
     HostLeft {
         /// The name of the folder that was ours there.

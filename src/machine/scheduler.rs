@@ -603,6 +603,10 @@ impl Scheduler {
             _ => 0,
         };
         self.link = Link::Up { heartbeat, heard_at: now, since: now, tries };
+        if self.framework.as_ref() != Some(&framework) {
+            let (id, master) = (framework.clone(), self.options.master.clone());
+            actions.push(SchedulerAction::Tell(RunEvent::Framework { id, master }));
+        }
         self.framework = Some(framework);
         self.down_since = None;
         for case in self.cases.values_mut().filter(|case| matches!(case.state, CaseState::Launched(_))) {

@@ -52,7 +52,7 @@ impl Told {
     fn launched() -> Self {
         let mut told = Self::new();
         told.check(0, want(1), &["subscribe"]);
-        told.check(1, subscribed(), &["tell: waiting for an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); none was seen"]);
+        told.check(1, subscribed(), &["tell: framework f", "tell: waiting for an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); none was seen"]);
         told.check(1, offers(&["a1"]), &["tell: began", "launch r-c1-a1 by r-e1 on o-a1", "suppress"]);
         told.check(2, alive("r-c1-a1"), &["acknowledge r-c1-a1"]);
         told
@@ -82,6 +82,7 @@ fn words(action: &SchedulerAction) -> String {
             format!("answer {question} of {task}: {result:?}")
         }
         SchedulerAction::Tell(RunEvent::Waiting { what, .. }) => format!("tell: waiting for {what}"),
+        SchedulerAction::Tell(RunEvent::Framework { id, .. }) => format!("tell: framework {id}"),
         SchedulerAction::Tell(RunEvent::Began { .. }) => "tell: began".to_owned(),
         SchedulerAction::Tell(RunEvent::MayBeDirty { .. }) => "tell: may be dirty".to_owned(),
         SchedulerAction::Tell(RunEvent::Settled { outcome, .. }) => {
@@ -155,7 +156,7 @@ fn a_master_that_falls_silent_is_left() {
 fn a_case_goes_where_it_fits_and_not_on_its_own_host() {
     let mut told = Told::new();
     told.check(0, want(1), &["subscribe"]);
-    told.check(0, subscribed(), &[]);
+    told.check(0, subscribed(), &["tell: framework f"]);
     told.check(0, offers(&["small", "itself"]), &["decline o-small o-itself"]);
     let waits = "an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); largest seen cpu 0.5, mem 9000";
     told.check(1, SchedulerEvent::Woke, &[&format!("tell: waiting for {waits}")]);
@@ -179,7 +180,7 @@ fn a_case_goes_where_it_fits_and_not_on_its_own_host() {
 fn an_offer_that_never_comes_is_not_waited_for_for_ever() {
     let mut told = Told::new();
     told.check(0, want(1), &["subscribe"]);
-    told.check(0, subscribed(), &[]);
+    told.check(0, subscribed(), &["tell: framework f"]);
     told.check(0, offers(&["itself"]), &["decline o-itself"]);
     let waits = "an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); offered was only the host itself that the case breaks";
     told.check(60, SchedulerEvent::Heartbeat, &[&format!("tell: waiting for {waits}")]);

@@ -44,6 +44,8 @@ pub struct Journal {
 pub struct Leftover {
     /// The larger run that it was a part of.
     pub within: Option<String>,
+    /// The Mesos (as it is named on the command line) and the framework on it whose executors may still be at work.
+    pub framework: Option<(String, String)>,
     /// Cases whose hosts may still be broken, in the order in which they were: their records.
     pub dirty: Vec<Value>,
     /// Hosts on which something of ours may lie: how to get there.
@@ -97,6 +99,9 @@ impl Journal {
                 "plan": self.plans.get(case).cloned().unwrap_or_default(),
             }),
             RunEvent::Reverted { case } => json!({ "event": "reverted", "case": name(case) }),
+            RunEvent::Framework { id, master } => {
+                json!({ "event": "framework", "id": id, "master": master })
+            }
             RunEvent::HostLeft { folder } => json!({ "event": "host left", "folder": folder }),
             RunEvent::StepEnded { case, record } => json!({
                 "event": "step ended",
@@ -249,6 +254,11 @@ fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Le
         let Some(run) = record["run"].as_str() else { continue };
         let left = runs.entry(run.to_owned()).or_default();
         match record["event"].as_str().unwrap_or_default() {
+            "framework" => {
+                let text = |name: &str| record[name].as_str().map(str::to_owned);
+                left.framework = text("master").zip(text("id"));
+            }
+            ENDED => left.framework = None,
             "run began" => left.within = record["within"].as_str().map(str::to_owned),
             "host used" => {
                 let access = &record["access"];

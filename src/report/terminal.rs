@@ -121,6 +121,7 @@ impl Terminal {
             | RunEvent::StepEnded { .. }
             | RunEvent::MayBeDirty { .. }
             | RunEvent::HostLeft { .. }
+            | RunEvent::Framework { .. }
             | RunEvent::BookClosed
             | RunEvent::Reverted { .. } => {}
         }

@@ -39,6 +39,7 @@ pub fn tests() -> Vec<Trial> {
         ("https_with_a_certificate_of_ones_own", https),
         ("a_master_that_comes_late", late_master),
         ("interrupted", interrupted),
+        ("a_killed_run_is_ended_by_the_next_one", killed_run),
         ("a_case_does_not_run_on_its_own_host", own_host),
         ("what_agents_fetch", fetched),
     ];
@@ -763,6 +764,22 @@ fn interrupted() {
         assert_eq!(stage.cluster.ended_tasks(), ["TASK_KILLED"]);
         assert!(!stage.sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
     }
+}
+
+fn killed_run() {
+    let stage = Stage::new("--step=2", &[]);
+    let mut run = stage.begin(&[]);
+    stage.wait_for("--step=2");
+    run.kill().expect("a signal");
+    run.wait().expect("an end");
+    assert_eq!(stage.sshd.read("log"), "break.sh\n");
+    // Its executor would wait for two minutes. It reverts, and so does the next run, which cannot know that.
+    let ran = stage.go_on(stage.begin(&[]));
+    assert!(ran.stderr.starts_with("pisaura: ending what an older run has left on 127.0.0.1:PORT\npisaura: reverting b::f@127.0.0.1:PORT, which an older run left dirty\n"), "{}", ran.stderr);
+    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
+    wait_for("the executors' end", || stage.cluster.executors().is_empty());
+    let log = stage.sshd.read("log");
+    assert!(log.starts_with("break.sh\nheal.sh\n") && log.matches("break.sh").count() == 2, "{log}");
 }
 
 fn own_host() {
