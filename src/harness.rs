@@ -18,7 +18,7 @@ use crate::fatebook::{Reading, show_duration};
 use crate::machine::{CaseOutcome, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{
-    Debts, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
+    Debts, JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
     success_text,
 };
 use crate::run::{self, Case, CaseKind, JunitFlavor, RunOptions, Selection, Shelf};
@@ -261,9 +261,6 @@ fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
     print(&text, 0)
 }
 
-/// The journal's name in the folder for reports.
-const JOURNAL: &str = "journal.jsonl";
-
 /// Reverts what older runs have left dirty. Fails, with the exit code, if that cannot be, for then nothing else may be broken.
 fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<(), ExitCode> {
     let trouble = ExitCode::from(if face == Face::Program { 3 } else { 101 });
@@ -325,9 +322,10 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "pisaura: {text}");
 }
 
-/// The whole of `pisaura revert`: reverts what older runs have left dirty, or only lists it. The exit code is 0 if nothing is
+/// The whole of `pisaura revert`: reverts what older runs have left dirty, or only lists it, or strikes one case off. The exit
+/// code is 0 if nothing is
 /// dirty any more, 3 if the journal cannot be read, 4 if hosts may still be broken.
-pub fn revert(output: &std::path::Path, only_list: bool) -> ExitCode {
+pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -> ExitCode {
     let waits = || say("waiting for another run, which is at it");
     let debts = match Debts::open(&output.join(JOURNAL), None, only_list, waits) {
         Ok(debts) => debts,
@@ -336,6 +334,21 @@ pub fn revert(output: &std::path::Path, only_list: bool) -> ExitCode {
             return ExitCode::from(3);
         }
     };
+    if let Some(name) = forget {
+        let of_name = |record: &&serde_json::Value| record["case"] == name;
+        let run = debts.runs.iter().find(|(_, left)| left.dirty.iter().any(|record| of_name(&record)));
+        let Some((run, _)) = run else {
+            eprintln!("error: no case `{name}` is dirty: `pisaura revert --list` shows those that are");
+            return ExitCode::from(USAGE);
+        };
+        return match debts.reverted(run, name) {
+            Ok(()) => print(&format!("{name} is forgotten\n"), 0),
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(3)
+            }
+        };
+    }
     let mut text = String::new();
     for record in debts.runs.values().flat_map(|left| &left.dirty) {
         text.push_str(&run::describe(record));

@@ -36,6 +36,10 @@ enum Command {
         #[arg(long)]
         list: bool,
 
+        /// Take this case's host for healed, which cannot be any more: it is gone, or somebody else has healed it
+        #[arg(long, value_name = "CASE", conflicts_with = "list")]
+        forget: Option<String>,
+
         /// The folder for reports and logs, in which the runs' journal lies
         #[arg(long, env = "PISAURA_OUTPUT", default_value = "target/pisaura", value_name = "FOLDER")]
         output: std::path::PathBuf,
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
         Command::Run(options) => harness::go(*options, Face::Program),
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => harness::check(&options),
-        Command::Revert { list, output } => harness::revert(&output, list),
+        Command::Revert { list, forget, output } => harness::revert(&output, list, forget.as_deref()),
         Command::Schema => harness::print(&pisaura::fatebook::schema(), 0),
         Command::Executor => pisaura::executor::serve(),
     }

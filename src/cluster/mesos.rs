@@ -246,10 +246,9 @@ pub fn tear_down(options: &MesosOptions, framework: &str) -> Result<(), String> 
         let base = Leader::new(options.address.clone()).find().await?;
         let call = translate::subscribe(&described(options), Some(framework));
         let mut subscription = client.subscribe(&base, call).await?;
-        match translate::scheduler_event(&subscription.next().await?)? {
+        if let SchedulerEvent::Removed { .. } = translate::scheduler_event(&subscription.next().await?)? {
             // Its time has run out already.
-            SchedulerEvent::Removed { .. } => return Ok(()),
-            _ => {}
+            return Ok(());
         }
         let body =
             translate::scheduler_call(framework, &SchedulerAction::Teardown, &|_| None).unwrap_or_default();

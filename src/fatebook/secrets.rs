@@ -13,6 +13,9 @@ const MASK: &str = "***";
 const LINE_BYTES_MIN: usize = 8;
 
 impl Redactor {
+    /// What stands in a secret's place.
+    pub const MASK: &str = MASK;
+
     /// For these secrets.
     pub fn new(secrets: &[String]) -> Self {
         let mut all: Vec<String> = secrets.to_vec();

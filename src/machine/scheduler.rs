@@ -841,7 +841,11 @@ impl Scheduler {
             TaskNews::Ended | TaskNews::Refused => {
                 task.ended = true;
                 let (case, executor) = (task.case, task.executor.clone());
-                match update.outcome {
+                // Only what has been at work can tell that a host is clean.
+                let knows = |outcome: &CaseOutcome| {
+                    outcome.report.is_some() || self.cases.get(&case).is_some_and(|case| !case.dirty)
+                };
+                match update.outcome.filter(knows) {
                     Some(outcome) => {
                         if let Some(case) = self.cases.get_mut(&case) {
                             case.acknowledgement = acknowledgement;

@@ -7,6 +7,8 @@
 //!   that a failure has filled.
 //! - `revert` is the reverter with its variables; `heal` the same, for a person or a later run, with this protocol around it.
 //! - `watch` is the watcher, `watcher` its process; it sleeps until the deadline, in a session of its own.
+//! - `inducing` is the process group of an inducer that is at work: it is ended before anything is reverted, for one that has
+//!   lost its connection goes on, and would break the host once more.
 //! - `reverting` is the process of a reverter that is at work over SSH: the watcher lets it finish.
 //! - `word` is the status of the reverter that the watcher ran: its word of what it did.
 //!
@@ -54,7 +56,7 @@ pub(super) fn arm(arming: &Arming, folder: &str, setsid: bool) -> String {
     // No subshell and one `mkdir`, for each process costs a millisecond. Our folder is its user's alone, so nobody else can
     // read what is in it, whatever the umask there says.
     format!(
-        "{there}mkdir -p {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || exit 125\n{start}",
+        "{there}mkdir -p {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || {{ rm -rf {quoted}; exit 125; }}\n{start}",
         quote(&arming.reverter.text(folder)),
         quote(&heal(&arming.reverter, folder, &arming.case)),
         quote(&watch),
@@ -91,9 +93,30 @@ pub(super) fn leave_again(reverter: &HostScript, folder: &str, case: &str) -> St
     )
 }
 
+/// Text that ends an inducer of the case in `$_pisaura_c` that is still at work.
+fn end_inducer() -> &'static str {
+    "if [ -s \"$_pisaura_c/inducing\" ]; then\n\
+     _pisaura_p=$(cat \"$_pisaura_c/inducing\")\n\
+     kill -TERM -$_pisaura_p 2>/dev/null\n\
+     _pisaura_n=0\n\
+     while kill -0 -$_pisaura_p 2>/dev/null && [ $_pisaura_n -lt 20 ]; do sleep 0.1 2>/dev/null || sleep 1; _pisaura_n=$((_pisaura_n+1)); done\n\
+     kill -KILL -$_pisaura_p 2>/dev/null\n\
+     { printf '' >\"$_pisaura_c/inducing\"; } 2>/dev/null\n\
+     fi\n"
+}
+
+/// Text around an inducer's command, by which others know that it is at work.
+pub(super) fn inducing(command: &str, folder: &str, case: &str) -> String {
+    let case = quote(&case_folder(folder, case));
+    format!(
+        "{{ echo $$ >{case}/inducing; }} 2>/dev/null\n{command} </dev/null\n_pisaura_s=$?\n{{ printf '' >{case}/inducing; }} 2>/dev/null\n"
+    )
+}
+
 /// The watcher: fires once, at its deadline, unless the token is gone.
 fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
     let case = quote(case);
+    let end = end_inducer();
     format!(
         "cd {case} || exit 0\n\
          trap '' HUP\ntrap 'kill $z 2>/dev/null; exit 0' TERM INT\n\
@@ -107,6 +130,7 @@ fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
          break\n\
          done\n\
          trap '' TERM INT\n\
+         _pisaura_c=.\n{end}\
          (cd \"$HOME\" 2>/dev/null; exec /bin/sh {case}/revert) </dev/null >out 2>&1\n\
          echo $? >word.new && mv -f word.new word\n"
     )
@@ -118,10 +142,11 @@ fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
 /// `_pisaura_s`; after a success the case's folder goes, which nobody has to wait for.
 pub(super) fn guarded(command: &str, watched: &str, folder: &str, case: &str) -> String {
     let case = quote(&case_folder(folder, case));
+    let end = end_inducer();
     format!(
         "_pisaura_c={case}\n_pisaura_s=\n\
          _pisaura_begin() {{ {{ echo $$ >\"$_pisaura_c/reverting\"; }} 2>/dev/null; }}\n\
-         _pisaura_begin\n\
+         _pisaura_begin\n{end}\
          while [ -d \"$_pisaura_c\" ] && [ ! -d \"$_pisaura_c/armed\" ] && [ -z \"$_pisaura_s\" ]; do\n\
          rm -f \"$_pisaura_c/reverting\"\n\
          if [ -e \"$_pisaura_c/word\" ]; then\n\

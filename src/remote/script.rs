@@ -144,7 +144,7 @@ impl HostScript {
                     true => deadman::arm(arming, folder, setsid),
                     false => String::new(),
                 };
-                format!("{arm}{exports}{command} </dev/null\n_pisaura_s=$?\n")
+                format!("{arm}{exports}{}", deadman::inducing(&command, folder, &arming.case))
             }
             Role::Heals { case } => {
                 let watched = format!("printf %s '{token}:w0;' >&2");

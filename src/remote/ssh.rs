@@ -39,8 +39,6 @@ pub struct SshHost {
     brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
     /// Whether the host has `setsid`, by which the dead man's switch gets a session of its own without a channel of its own.
     setsid: bool,
-    /// Whether files were to be put outside of our folder.
-    staged: bool,
     /// Whether something of ours may lie there from an earlier run.
     taken_over: bool,
 }
@@ -58,7 +56,6 @@ impl SshHost {
             folder_name,
             brought: HashMap::new(),
             setsid: false,
-            staged: false,
             taken_over: false,
         }
     }
@@ -423,7 +420,6 @@ impl Remote for SshHost {
                 let absolute = parcel.destination.starts_with('/');
                 let name = match absolute {
                     true => {
-                        self.staged = true;
                         format!(".file-{}", digits_of(&parcel.destination))
                     }
                     false => parcel.destination.clone(),
@@ -500,19 +496,22 @@ impl Remote for SshHost {
         };
         self.connect(limit)?;
         // A case's folder goes in the background after its revert; one that stays heals its host, or will.
-        let mut text = format!(
-            "F={}\ncd / || exit 1\n\
-             cases() {{ for c in \"$F\"/.case-*; do [ -e \"$c\" ] && return 0; done; return 1; }}\n\
-             n=0; while cases; do [ $n -lt 2 ] || exit {CASES_LEFT}; sleep 1; n=$((n+1)); done\n",
-            quote(&folder)
-        );
-        if self.staged || self.taken_over {
-            text.push_str(
+        let mut text = format!("F={}\ncd / || exit 1\n", quote(&folder));
+        text.push_str(match self.taken_over {
+            // Nothing that an older run has left here is dirty, so what heals it is only in the way.
+            true => "for c in \"$F\"/.case-*; do [ -s \"$c/watcher\" ] && kill \"$(cat \"$c/watcher\")\" 2>/dev/null; done\n",
+            // A case's folder goes in the background after its revert; one that stays heals its host, or will.
+            false => {
+                "cases() { for c in \"$F\"/.case-*; do [ -e \"$c\" ] && return 0; done; return 1; }\n\
+                 n=0; while cases; do [ $n -lt 2 ] || exit 124; sleep 1; n=$((n+1)); done\n"
+            }
+        });
+        // Whoever has put files elsewhere: another executor of the book's may be gone.
+        text.push_str(
                 "for p in \"$F\"/.put-*; do [ -e \"$p\" ] || continue; n=${p##*/.put-}; path=$(cat \"$p\")\n\
                  if [ -e \"$F/.was-$n\" ] || [ -L \"$F/.was-$n\" ]; then mv -f -- \"$F/.was-$n\" \"$path\"; else rm -f -- \"$path\"; fi; done\n\
                  if [ -e \"$F/.made\" ]; then sort -r \"$F/.made\" | while IFS= read -r d; do rmdir -- \"$d\" 2>/dev/null; done; fi\n",
             );
-        }
         text.push_str("rm -rf -- \"$F\" && { rmdir -- \"${F%/*}\" 2>/dev/null; exit 0; }\n");
         let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
         if end == Exit::Status(CASES_LEFT) {
@@ -530,7 +529,6 @@ impl Remote for SshHost {
         }
         self.folder = None;
         self.brought.clear();
-        self.staged = false;
         Ok(true)
     }
 

@@ -17,10 +17,14 @@ use crate::remote::random_hex;
 
 use super::CaseInfo;
 
+/// The journal's name in the folder for reports.
+pub const JOURNAL: &str = "journal.jsonl";
 /// The last record of a run that ended by itself.
 const ENDED: &str = "run ended";
 /// Beside the journal, a file for each run that is alive, locked by it.
 const ALIVE: &str = ".alive";
+/// What its name ends with until it is locked.
+const BEGINNING: &str = ".new";
 
 /// The journal of a run.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub struct Journal {
 pub struct Leftover {
     /// The larger run that it was a part of.
     pub within: Option<String>,
+    /// Whether it ended by itself.
+    pub ended: bool,
     /// The Mesos (as it is named on the command line) and the framework on it whose executors may still be at work.
     pub framework: Option<(String, String)>,
     /// Cases whose hosts may still be broken, in the order in which they were: their records.
@@ -79,10 +85,12 @@ impl Journal {
         self.plans.insert(case, plan);
         let folder = access.and_then(|access| access["folder"].as_str()).unwrap_or_default();
         match access {
-            Some(_) if !self.used.insert(folder.to_owned()) => Ok(()),
+            Some(_) if self.used.contains(folder) => Ok(()),
             Some(access) => {
                 self.write(json!({ "event": "host used", "access": access }))?;
-                self.sync()
+                self.sync()?;
+                self.used.insert(folder.to_owned());
+                Ok(())
             }
             None => Ok(()),
         }
@@ -146,8 +154,7 @@ impl Journal {
         let written = self.write(json!({ "event": ENDED }));
         if self.alive.take().is_some() {
             // If it stays there, it is not locked any more, and the next run removes it.
-            let folder = alive_folder(&self.path);
-            let _ = fs::remove_file(folder.join(&self.run)).and_then(|()| fs::remove_dir(folder));
+            let _ = fs::remove_file(alive_folder(&self.path).join(&self.run));
         }
         written
     }
@@ -168,13 +175,22 @@ impl Journal {
     fn open(&mut self) -> io::Result<()> {
         let folder = alive_folder(&self.path);
         fs::create_dir_all(&folder)?;
-        // From before the journal is touched, this run can be seen to be alive.
+        // From before the journal is touched, this run can be seen to be alive. Under its name it is locked from the first.
         if self.alive.is_none() {
-            let alive = File::create(folder.join(&self.run))?;
+            let beginning = folder.join(format!("{}{BEGINNING}", self.run));
+            let alive = File::create(&beginning)?;
             alive.lock()?;
+            fs::rename(&beginning, folder.join(&self.run))?;
             self.alive = Some(alive);
         }
-        let others = fs::read_dir(&folder)?.flatten().filter(|entry| entry.file_name() != self.run.as_str());
+        let mut file = go_on(&self.path)?;
+        // Who else begins or heals now, waits.
+        file.lock()?;
+        let is_other = |entry: &fs::DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name != self.run && !name.ends_with(BEGINNING)
+        };
+        let others = fs::read_dir(&folder)?.flatten().filter(is_other);
         let mut alone = true;
         for other in others {
             match is_alive(&other.path()) {
@@ -185,10 +201,13 @@ impl Journal {
         let text = read(&self.path)?;
         let anew =
             self.within.is_none() && alone && ended_well(&text) && leftovers(&text, &|_| false).is_empty();
-        self.file = Some(match anew {
-            true => File::create(&self.path)?,
-            false => go_on(&self.path)?,
-        });
+        if anew {
+            file.set_len(0)?;
+        } else {
+            end_line(&mut file)?;
+        }
+        file.unlock()?;
+        self.file = Some(file);
         Ok(())
     }
 }
@@ -208,6 +227,11 @@ fn append(file: &mut File, run: &str, record: Value) -> io::Result<()> {
 /// Opens a journal to be gone on with. A record that was broken off by a crash stays a line of its own.
 fn go_on(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    end_line(&mut file)?;
+    Ok(file)
+}
+
+fn end_line(file: &mut File) -> io::Result<()> {
     let mut last = [b'\n'];
     if file.seek(SeekFrom::End(-1)).is_ok() {
         file.read_exact(&mut last)?;
@@ -215,7 +239,7 @@ fn go_on(path: &Path) -> io::Result<File> {
     if last != [b'\n'] {
         file.write_all(b"\n")?;
     }
-    Ok(file)
+    Ok(())
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -236,7 +260,7 @@ fn alive_folder(journal: &Path) -> PathBuf {
 
 fn is_alive(path: &Path) -> bool {
     // A file that is not there any more was removed by a run that ended.
-    File::open(path).is_ok_and(|file| file.try_lock().is_err())
+    File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
 }
 
 fn ended_well(text: &str) -> bool {
@@ -258,7 +282,10 @@ fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Le
                 let text = |name: &str| record[name].as_str().map(str::to_owned);
                 left.framework = text("master").zip(text("id"));
             }
-            ENDED => left.framework = None,
+            ENDED => {
+                left.framework = None;
+                left.ended = true;
+            }
             "run began" => left.within = record["within"].as_str().map(str::to_owned),
             "host used" => {
                 let access = &record["access"];
@@ -293,7 +320,7 @@ impl Debts {
     /// What is left, as the journal in this file says. If something is, waits until nobody else heals it: `waits` is called
     /// if that is so. With `only_look` it is not healed, and not waited for.
     ///
-    /// Runs that are parts of the larger run `within` are left to it.
+    /// Runs that are parts of the larger run `within`, and ended by themselves, are left to it.
     ///
     /// Fails, saying why, if the journal is there and cannot be read.
     pub fn open(
@@ -308,7 +335,7 @@ impl Debts {
         let look = || -> io::Result<BTreeMap<String, Leftover>> {
             let folder = alive_folder(journal);
             let mut runs = leftovers(&read(journal)?, &|run| is_alive(&folder.join(run)));
-            runs.retain(|_, left| within.is_none() || left.within.as_deref() != within);
+            runs.retain(|_, left| within.is_none() || left.within.as_deref() != within || !left.ended);
             Ok(runs)
         };
         let mut debts = Self { journal: journal.to_owned(), runs: look().map_err(failed)?, _healing: None };

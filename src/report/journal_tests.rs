@@ -162,5 +162,27 @@ fn parts_of_one_run() {
     part.end().expect("an end");
     let count = |within| Debts::open(&path, within, true, || ()).expect("a look").runs.len();
     assert_eq!((count(Some("n")), count(Some("m")), count(None)), (0, 1, 1));
-    assert!(!folder.path().join(".alive").exists());
+    assert_eq!(fs::read_dir(folder.path().join(".alive")).expect("a folder").count(), 0);
+    // One that was killed is not.
+    let mut part = Journal::new(path.clone(), Some("n".to_owned()));
+    part.write(json!({ "event": "may be dirty", "case": "c", "plan": { "lasting": true } }))
+        .expect("a record");
+    drop(part);
+    assert_eq!((count(Some("n")), count(Some("m"))), (1, 2));
+}
+
+/// Runs that are alive at once lose nothing of each other's.
+#[test]
+fn runs_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.jsonl");
+    let mut runs: Vec<Journal> = (0..3).map(|_| Journal::new(path.clone(), None)).collect();
+    for number in 0..20 {
+        for run in &mut runs {
+            run.write(json!({ "event": "step ended", "number": number })).expect("a record");
+        }
+    }
+    let text = read(&path).expect("a journal");
+    assert_eq!(text.lines().count(), 3 + 60);
+    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 }

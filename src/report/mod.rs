@@ -16,7 +16,7 @@ mod logs;
 mod tell;
 mod terminal;
 
-pub use journal::{Debts, Journal, Leftover};
+pub use journal::{Debts, JOURNAL, Journal, Leftover};
 pub use junit::JunitReport;
 pub use logs::Logs;
 pub use tell::{Repeat, failure_text, headline, success_text};

@@ -14,6 +14,7 @@ use crate::remote::Interrupt;
 use crate::report::{Debts, Leftover, Shout};
 
 use super::cases::Case;
+use super::locks::{Locked, Locks};
 
 /// What the journal keeps of a case so that it can be reverted: without secrets, which the book and the environment have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ struct Plan {
     failure: String,
     /// The host, as the book names it.
     host: String,
+    /// What no other run may have while this one is at the host.
+    locks: Vec<String>,
     /// Whether the host is still there when the run is over.
     lasting: bool,
     assignment: Assignment,
@@ -39,6 +42,7 @@ pub(super) fn plan_of(case: &Case, assignment: &Assignment) -> (Value, Option<Va
         book: std::path::absolute(&book.path).unwrap_or_else(|_| book.path.clone()),
         failure: fate.name.clone(),
         host: host.to_string(),
+        locks: case.lock_keys(),
         lasting,
         assignment: assignment.clone(),
     };
@@ -62,6 +66,9 @@ fn without_secrets(value: &mut Value, redactor: &Redactor) {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
                     "password" | "passphrase" => *field = Value::Null,
+                    // Where the host is is no secret, even if a secret is as short as it.
+                    "target" | "user" | "folder" | "known_hosts" | "identity_file" | "key" | "case"
+                    | "host" | "book" => {}
                     _ => without_secrets(field, redactor),
                 }
             }
@@ -137,6 +144,22 @@ fn heal_host(
     let book = access["book"].as_str().and_then(|path| read_book(Path::new(path), environment));
     let redactor = book.as_ref().map(|book| Redactor::new(&book.secret_values)).unwrap_or_default();
     let workplace = book.as_ref().and_then(|book| Workplace::open(book).ok());
+    // What a run that is alive does there now comes first.
+    let keys: Vec<String> = left
+        .dirty
+        .iter()
+        .filter(|record| record["plan"]["assignment"]["access"]["folder"] == folder.as_str())
+        .flat_map(|record| {
+            serde_json::from_value::<Vec<String>>(record["plan"]["locks"].clone()).unwrap_or_default()
+        })
+        .collect();
+    let _locked = match lock(&keys, tell) {
+        Ok(locked) => locked,
+        Err(why) => {
+            healed.warnings.push(format!("{shown}: {why}"));
+            None
+        }
+    };
     let heard: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
     let hearing = Arc::clone(&heard);
     let observer = Arc::new(move |event| hearing.lock().unwrap_or_else(PoisonError::into_inner).push(event));
@@ -192,6 +215,21 @@ fn heal_host(
     }
 }
 
+/// Takes these locks, waiting for another run if need be.
+fn lock(keys: &[String], tell: &dyn Fn(&str)) -> Result<Option<Locked>, String> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let locks = Locks::new().map_err(|error| format!("cannot make the folder of locks: {error}"))?;
+    match locks.try_lock(keys)? {
+        Ok(locked) => Ok(Some(locked)),
+        Err(holder) => {
+            tell(&format!("waiting for {holder}"));
+            locks.lock(keys).map(Some)
+        }
+    }
+}
+
 /// The book as it is now, if it still can be read.
 fn read_book(path: &Path, environment: &Environment<'_>) -> Option<Arc<Fatebook>> {
     let file = find_books(path).ok()?.into_iter().next()?;
@@ -225,6 +263,12 @@ fn assignment_of(record: &Value, book: Option<&Fatebook>, has_files: bool) -> Re
     });
     let mut assignment = match now {
         Some(assignment) => assignment,
+        None if record["plan"].to_string().contains(Redactor::MASK) => {
+            return Err(format!(
+                "its reverter needs a secret, and the book {} cannot be read as it was: are all its variables set?",
+                plan.book.display()
+            ));
+        }
         None => Assignment { access, ..plan.assignment },
     };
     if !has_files {

@@ -5,6 +5,7 @@
 //! asks the gate what may begin, tells the reporters, and answers whoever waits for a case.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
 use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, RunEvent, Verdict};
 use crate::remote::Interrupt;
-use crate::report::{CaseInfo, Reporters, Shout};
+use crate::report::{CaseInfo, Debts, JOURNAL, Reporters, Shout};
 
 mod access;
 mod cases;
@@ -137,6 +138,7 @@ pub fn begin(
         sender,
         interrupt,
         signalled_at: None,
+        journal: options.output.join(JOURNAL),
         books_closed: 0,
         end: RunEnd::default(),
     };
@@ -180,6 +182,8 @@ struct Engine {
     sender: Sender<Message>,
     interrupt: Interrupt,
     signalled_at: Option<Instant>,
+    /// In which runs say what they leave.
+    journal: PathBuf,
     /// How many executors have ended and left their hosts clean.
     books_closed: usize,
     end: RunEnd,
@@ -254,7 +258,10 @@ impl Engine {
                 // Unless it was skipped while it waited: then the locks are let go at once.
                 if self.locking.remove(&id) {
                     self.held.insert(id, locked);
-                    self.start(id);
+                    match self.left_dirty_meanwhile(id) {
+                        None => self.start(id),
+                        Some(why) => self.settle(id, CaseOutcome::botched("HostDirty", why)),
+                    }
                 }
             }
             Message::LockFailed(id, why) if self.locking.remove(&id) => {
@@ -323,6 +330,21 @@ impl Engine {
             }
             Err(error) => self.settle(id, CaseOutcome::botched("LockFailed", error)),
         }
+    }
+
+    /// Whoever was waited for may have died, and left the host dirty that it had.
+    fn left_dirty_meanwhile(&self, id: CaseId) -> Option<String> {
+        let keys = self.cases[&id].lock_keys();
+        let debts = Debts::open(&self.journal, None, true, || ()).ok()?;
+        let of_these = |record: &&serde_json::Value| {
+            let locks = record["plan"]["locks"].as_array();
+            locks.is_some_and(|locks| locks.iter().any(|lock| keys.iter().any(|key| lock == key)))
+        };
+        let record = debts.runs.values().flat_map(|left| &left.dirty).find(of_these)?;
+        let case = record["case"].as_str().unwrap_or("?");
+        Some(format!(
+            "the run that had the host has died, and `{case}` may have left it broken: `pisaura revert` heals it"
+        ))
     }
 
     fn start(&mut self, id: CaseId) {

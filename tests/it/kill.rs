@@ -33,6 +33,8 @@ enum Moment {
     AfterTheUpload,
     JustBeforeTheInducer,
     InTheInducer,
+    /// It has not broken the host yet, and goes on for a while without its connection.
+    InASlowInducer,
     BeforeTheHealthcheck,
     InTheHealthcheck,
     InTheReverter,
@@ -41,11 +43,12 @@ enum Moment {
 
 const VICTIMS: [Victim; 5] =
     [Victim::Harness, Victim::Executor, Victim::Cluster, Victim::Sshd, Victim::Network];
-const MOMENTS: [Moment; 8] = [
+const MOMENTS: [Moment; 9] = [
     Moment::BeforeTheUpload,
     Moment::AfterTheUpload,
     Moment::JustBeforeTheInducer,
     Moment::InTheInducer,
+    Moment::InASlowInducer,
     Moment::BeforeTheHealthcheck,
     Moment::InTheHealthcheck,
     Moment::InTheReverter,
@@ -53,7 +56,9 @@ const MOMENTS: [Moment; 8] = [
 ];
 
 /// The part that is run whenever all tests are.
-const ALWAYS: [(bool, Victim, Moment); 10] = [
+const ALWAYS: [(bool, Victim, Moment); 12] = [
+    (false, Victim::Sshd, Moment::InASlowInducer),
+    (false, Victim::Harness, Moment::InASlowInducer),
     (false, Victim::Harness, Moment::JustBeforeTheInducer),
     (false, Victim::Harness, Moment::InTheInducer),
     (false, Victim::Harness, Moment::InTheReverter),
@@ -220,6 +225,15 @@ impl Host {
         fs::read_to_string(self.home("log")).unwrap_or_default()
     }
 
+    /// Whether a script of this name is at work there.
+    fn runs(&self, script: &str) -> bool {
+        let listed = Command::new("ip").args(["netns", "pids", &self.name]).output().expect("ip runs");
+        String::from_utf8_lossy(&listed.stdout).split_whitespace().any(|process| {
+            let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(script)
+        })
+    }
+
     fn is_broken(&self) -> bool {
         self.home("broken").exists()
     }
@@ -245,7 +259,13 @@ impl Drop for Host {
 fn write_book(scratch: &Scratch, host: &Host, moment: Option<Moment>, keys: &str) {
     let at = |other: Moment| moment == Some(other);
     let write = |name: &str, text: String| scratch.write(&format!("fatebooks/b/{name}"), text);
-    write("break.sh", host.script("break", ": >'HOME/broken'; WAIT", at(Moment::InTheInducer)));
+    // What the journal says when the host is broken is looked at later.
+    let journal = scratch.join("target/pisaura/journal.jsonl").display().to_string();
+    let breaks = match at(Moment::InASlowInducer) {
+        true => format!("cp '{journal}' 'HOME/journal'; WAIT; sleep 0.8; : >'HOME/broken'"),
+        false => format!("cp '{journal}' 'HOME/journal'; : >'HOME/broken'; WAIT"),
+    };
+    write("break.sh", host.script("break", &breaks, at(Moment::InTheInducer) || at(Moment::InASlowInducer)));
     write("verify.sh", host.script("verify", "WAIT", at(Moment::BeforeTheHealthcheck)));
     write("heal.sh", host.script("heal", "WAIT; rm -f 'HOME/broken'", at(Moment::InTheReverter)));
     let waits = match moment {
@@ -331,7 +351,8 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     let log = host.log();
     assert!(log.matches("break\n").count() <= 1, "induced twice:\n{log}");
     let journal = scratch.read("target/pisaura/journal.jsonl");
-    let noted = journal.contains("\"event\":\"may be dirty\"");
+    let then = fs::read_to_string(host.home("journal")).unwrap_or_default();
+    let noted = then.contains("\"event\":\"may be dirty\"");
     assert!(noted || !log.contains("break\n"), "induced before it was noted");
     if victim != Victim::Harness {
         let settled = journal.matches("\"event\":\"settled\"").count();
@@ -342,6 +363,8 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     // What a killed run has left, and the part of the failure that came after it, is healed for good by the next one.
     let reverted = scratch.pisaura(&["revert"]);
     assert_eq!(reverted.code, Some(0), "{}{}", reverted.stdout, reverted.stderr);
+    // An inducer that has outlived its connection is not at work any more, nor will it break the host now.
+    wait_for("that no inducer is at work", || !host.runs("break.sh"));
     assert!(!host.is_broken(), "{}", host.log());
     assert!(host.log().matches("break\n").count() <= 1, "induced twice:\n{}", host.log());
     wait_for("that nothing of ours is left there", || !host.home(".pisaura").exists());
