@@ -10,6 +10,7 @@
 //! - `inducing` is the process group of an inducer that is at work: it is ended before anything is reverted, for one that has
 //!   lost its connection goes on, and would break the host once more.
 //! - `reverting` is the process of a reverter that is at work over SSH: the watcher lets it finish.
+//! - Beside it, `.over-CASE` says that somebody has begun to revert the case: it is not begun any more.
 //! - `word` is the status of the reverter that the watcher ran: its word of what it did.
 //!
 //! It needs `/bin/sh`, `sleep` and the like, and no clock: a sleep is not shortened by a clock that jumps.
@@ -20,6 +21,11 @@ use super::script::{Arming, HostScript};
 /// The case's folder.
 fn case_folder(folder: &str, case: &str) -> String {
     format!("{folder}/.case-{case}")
+}
+
+/// The file that says that somebody has begun to revert the case.
+fn over_path(folder: &str, case: &str) -> String {
+    format!("{folder}/.over-{case}")
 }
 
 /// The file that heals the host when a shell runs it.
@@ -56,7 +62,7 @@ pub(super) fn arm(arming: &Arming, folder: &str, setsid: bool) -> String {
     // No subshell and one `mkdir`, for each process costs a millisecond. Our folder is its user's alone, so nobody else can
     // read what is in it, whatever the umask there says.
     format!(
-        "{there}mkdir -p {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || {{ rm -rf {quoted}; exit 125; }}\n{start}",
+        "{there}mkdir {quoted} {quoted}/armed && printf %s {} >{quoted}/revert && printf %s {} >{quoted}/heal && printf %s {} >{quoted}/watch || {{ rm -rf {quoted}; exit 125; }}\n{start}",
         quote(&arming.reverter.text(folder)),
         quote(&heal(&arming.reverter, folder, &arming.case)),
         quote(&watch),
@@ -105,15 +111,24 @@ fn end_inducer() -> &'static str {
      fi\n"
 }
 
-/// Text around an inducer's command, by which others know that it is at work.
+/// Text around an inducer's command, by which others know that it is at work, and it knows whether others have been at work:
+/// it says so before it looks, as they do, so one of both sees the other. A shell that has lost its connection is not to begin
+/// what was reverted since.
 pub(super) fn inducing(command: &str, folder: &str, case: &str) -> String {
+    let over = quote(&over_path(folder, case));
     let case = quote(&case_folder(folder, case));
     format!(
-        "{{ echo $$ >{case}/inducing; }} 2>/dev/null\n{command} </dev/null\n_pisaura_s=$?\n{{ printf '' >{case}/inducing; }} 2>/dev/null\n"
+        "{{ echo $$ >{case}/inducing; }} 2>/dev/null\n\
+         if [ ! -s {case}/inducing ] || [ -e {over} ]; then\n\
+         echo 'the case was reverted before it was begun' >&2\n\
+         kill \"$(cat {case}/watcher 2>/dev/null)\" 2>/dev/null; rm -rf {case}; exit 125\n\
+         fi\n\
+         {command} </dev/null\n_pisaura_s=$?\n{{ printf '' >{case}/inducing; }} 2>/dev/null\n"
     )
 }
 
-/// The watcher: fires once, at its deadline, unless the token is gone.
+/// The watcher: fires once, at its deadline, unless the token is gone. On a full disk the room that the token leaves is the
+/// reverter's, for what it prints.
 fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
     let case = quote(case);
     let end = end_inducer();
@@ -122,6 +137,7 @@ fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
          trap '' HUP\ntrap 'kill $z 2>/dev/null; exit 0' TERM INT\n\
          busy() {{ [ $n -lt {patience_seconds} ] && [ -s reverting ] && kill -0 \"$(cat reverting)\" 2>/dev/null; }}\n\
          sleep {deadline_seconds} & z=$!\nwait $z\n\
+         {{ printf '' >\"../.over-${{PWD##*/.case-}}\"; }} 2>/dev/null\n\
          n=0\n\
          while :; do\n\
          while busy; do sleep 1; n=$((n+1)); done\n\
@@ -141,11 +157,13 @@ fn watcher(case: &str, deadline_seconds: u64, patience_seconds: u64) -> String {
 /// success it is enough to end it; only where that file could not be written, the token is taken first. The status is in
 /// `_pisaura_s`; after a success the case's folder goes, which nobody has to wait for.
 pub(super) fn guarded(command: &str, watched: &str, folder: &str, case: &str) -> String {
+    let over = quote(&over_path(folder, case));
     let case = quote(&case_folder(folder, case));
     let end = end_inducer();
     format!(
         "_pisaura_c={case}\n_pisaura_s=\n\
          _pisaura_begin() {{ {{ echo $$ >\"$_pisaura_c/reverting\"; }} 2>/dev/null; }}\n\
+         {{ printf '' >{over}; }} 2>/dev/null\n\
          _pisaura_begin\n{end}\
          while [ -d \"$_pisaura_c\" ] && [ ! -d \"$_pisaura_c/armed\" ] && [ -z \"$_pisaura_s\" ]; do\n\
          rm -f \"$_pisaura_c/reverting\"\n\
