@@ -96,7 +96,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Whether this machine allows network namespaces.
-fn can_kill(on_mesos: bool) -> (bool, &'static str) {
+pub fn can_kill(on_mesos: bool) -> (bool, &'static str) {
     if !is_root() {
         return (false, "only root can make network namespaces");
     }
@@ -115,16 +115,16 @@ fn ip(arguments: &[&str]) -> bool {
 }
 
 /// A host: a network namespace with an address and an SSH server of its own.
-struct Host {
+pub struct Host {
     folder: TempDir,
-    name: String,
+    pub name: String,
     link: String,
-    address: String,
+    pub address: String,
     sshd: Option<Child>,
 }
 
 impl Host {
-    fn start() -> Self {
+    pub fn start() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::Builder::new().prefix("pisaura-host-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");

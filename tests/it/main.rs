@@ -17,6 +17,7 @@ mod house;
 mod interrupts;
 mod junit;
 mod kill;
+mod library;
 mod mesos;
 mod messages;
 mod nextest;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         interrupts::tests(),
         junit::tests(),
         kill::tests(),
+        library::tests(),
         mesos::tests(),
         messages::tests(),
         nextest::tests(),
