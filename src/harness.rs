@@ -125,6 +125,7 @@ const AFTER_HELP: &str = "\
 Each of Pisaura's flags is also a variable, for `cargo nextest` and editors, which pass no flags on.
 Variables without a flag:
   PISAURA_LOCKS=FOLDER  where runs of this machine keep out of each other's way [default: /tmp/pisaura-locks]
+  PISAURA_SECRET=TEXT   the secret of --principal, if it is in no file
 
 Exit codes: 0 all passed, 101 a case failed, 2 a mistake in the command line, 130 interrupted";
 

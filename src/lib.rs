@@ -6,6 +6,7 @@
 //! The rooms, in reading order. A case walks down this list once, from its name on the command line to the host, and its
 //! verdict walks up once, as events.
 //!
+//! - [`init`]: a first book for those who have none.
 //! - [`harness`]: the face that cargo, nextest and editors see: libtest's arguments and names ↔ cases.
 //! - [`run`]: one run of many cases: which are meant, what goes when, who is told, what a signal does.
 //! - [`report`]: from events to the terminal, JUnit and logs.
@@ -67,6 +68,8 @@
 //!     pisaura::harness::main()
 //! }
 //! ```
+
+pub mod init;
 
 pub mod harness;
 

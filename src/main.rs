@@ -44,6 +44,8 @@ enum Command {
         #[arg(long, env = "PISAURA_OUTPUT", default_value = "target/pisaura", value_name = "FOLDER")]
         output: std::path::PathBuf,
     },
+    /// Write a first fatebook here, and in a cargo package the test target for it
+    Init,
     /// Print the JSON Schema of a fatebook, for editors
     Schema,
     /// Carry out cases for a Mesos agent, which starts this itself
@@ -61,6 +63,13 @@ fn main() -> ExitCode {
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => harness::check(&options),
         Command::Revert { list, forget, output } => harness::revert(&output, list, forget.as_deref()),
+        Command::Init => match pisaura::init::init(std::path::Path::new(".")) {
+            Ok(told) => harness::print(&told, 0),
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(2)
+            }
+        },
         Command::Schema => harness::print(&pisaura::fatebook::schema(), 0),
         Command::Executor => pisaura::executor::serve(),
     }

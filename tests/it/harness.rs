@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use crate::common::{Ran, Scratch, Sshd, harness, test, write_scripts};
+use crate::common::{Ran, Scratch, Sshd, harness, program, test, write_scripts};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         test("harness::standard_output_that_is_closed", closed_output),
         test("harness::disk_that_is_full", full_disk),
         test("harness::folder_that_is_read_only", read_only),
+        test("harness::a_first_book", first_book),
         test("harness::plain_cargo_test_touches_no_host", plain_cargo_test),
     ]
 }
@@ -478,6 +479,57 @@ fn full_disk() {
     // A device is written to, not replaced by a file.
     assert!(!std::fs::metadata("/dev/full").expect("a device").is_file());
     assert_eq!(scratch.pisaura(&["run", "killed@localhost", "--junit", "/dev/full"]).code, Some(3));
+}
+
+fn first_book() {
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    std::fs::remove_dir(scratch.join("fatebooks")).expect("a folder");
+    let told = scratch.pisaura(&["init"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert_eq!(
+        told.stdout,
+        "wrote fatebooks/first/fatebook.yaml\nwrote fatebooks/first/break.sh\nwrote fatebooks/first/heal.sh\n\
+         wrote fatebooks/first/check.sh\n\nNext: pisaura check, and then FIRST_HOSTS=root@host-1 pisaura run\n"
+    );
+    assert_eq!(scratch.pisaura(&["check"]).code, Some(0));
+    let ran = scratch.pisaura(&["run"]);
+    assert!(ran.stdout.contains("ignored (the variable FIRST_HOSTS is not set)"), "{}", ran.stdout);
+    // With a host it is a book like any other.
+    let book = scratch.read("fatebooks/first/fatebook.yaml");
+    let ssh = format!(
+        "ssh: {{identity_file: '{0}/identity', known_hosts: '{0}/known_hosts'}}\n",
+        sshd.path().display()
+    );
+    scratch.write(
+        "fatebooks/first/fatebook.yaml",
+        format!("{ssh}{}", book.replace("/tmp/pisaura-first", "data")),
+    );
+    std::fs::write(sshd.home().join("data"), "x").expect("a file");
+    let mut command = scratch.command(&program());
+    let ran = Ran::of(command.arg("run").env("FIRST_HOSTS", format!("127.0.0.1:{}", sshd.port)), &scratch);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(sshd.read("data"), "x");
+    // Nothing is written over.
+    let told = scratch.pisaura(&["init"]);
+    assert_eq!(
+        (told.code, told.stderr.as_str()),
+        (Some(2), "error: fatebooks/first/fatebook.yaml is there already, so nothing was written\n")
+    );
+    // In a cargo package there is a test target as well.
+    let package = Scratch::new();
+    package.write("Cargo.toml", "[package]\nname = \"p\"\n");
+    let told = package.pisaura(&["init"]);
+    assert!(
+        told.stdout.contains("wrote tests/fatebooks.rs\n\nAdd this to Cargo.toml:\n\n[dev-dependencies]\n"),
+        "{}",
+        told.stdout
+    );
+    assert_eq!(
+        package.read("tests/fatebooks.rs"),
+        include_str!("../fatebooks.rs")
+            .split_once("\n\n")
+            .map_or(include_str!("../fatebooks.rs"), |(_, code)| code)
+    );
 }
 
 fn read_only() {
