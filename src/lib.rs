@@ -32,6 +32,7 @@
 //! | how a script is brought to a host and run there | `remote::ssh`, `remote::script`, `remote::exchange` |
 //! | what heals a host when nobody else does | `remote::deadman` |
 //! | how a healthcheck is run and ended | `remote::child` |
+//! | what a scheduler hears and wants | `machine::offers` |
 //! | which offer is taken, when a task is tried again, what is acknowledged | `machine::scheduler` |
 //! | what is said to a master, and what agents fetch | `cluster::mesos`, `cluster::files` |
 //! | `pisaura executor` | `executor::agent`, and what it decides in `machine::executor` |

@@ -8,6 +8,7 @@ mod event;
 mod executor;
 mod gate;
 mod names;
+mod offers;
 mod output;
 mod scheduler;
 mod verdict;
@@ -17,9 +18,10 @@ pub use event::{CaseId, CaseOutcome, CaseReport, Placement, RunEvent, StepRecord
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};
 pub use names::{digits_of, file_name};
-pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
-pub use scheduler::{
-    Launch, Offer, REFUSE_FOR, Retry, Room, Scheduler, SchedulerAction, SchedulerEvent, SchedulerOptions,
-    TaskNews, TaskUpdate, Want,
+pub use offers::{
+    Launch, Offer, REFUSE_FOR, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews,
+    TaskUpdate, Want,
 };
+pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
+pub use scheduler::Scheduler;
 pub use verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst};

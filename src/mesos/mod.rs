@@ -55,7 +55,7 @@ impl fmt::Display for WireError {
 impl std::error::Error for WireError {}
 
 /// An error with all that is behind it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,10 +1,11 @@
 //! Fetching a file of a book by its URL. Touches the network, by the proxy that the environment names, and the file system.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
+
+use crate::mesos::causes;
 
 /// How long a server may take to be reached, and then to send the next bytes.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -34,15 +35,4 @@ pub fn fetch(url: &str, to: &Path) -> io::Result<()> {
         }
         Ok(())
     })
-}
-
-/// An error with all that is behind it, in one line.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -496,14 +496,14 @@ impl Remote for SshHost {
         };
         self.connect(limit)?;
         // A case's folder goes in the background after its revert; one that stays heals its host, or will.
-        let mut text = format!("F={}\ncd / || exit 1\n", quote(&folder));
+        let mut text = format!("F={}\nleft={CASES_LEFT}\ncd / || exit 1\n", quote(&folder));
         text.push_str(match self.taken_over {
             // Nothing that an older run has left here is dirty, so what heals it is only in the way.
             true => "for c in \"$F\"/.case-*; do [ -s \"$c/watcher\" ] && kill \"$(cat \"$c/watcher\")\" 2>/dev/null; done\n",
             // A case's folder goes in the background after its revert; one that stays heals its host, or will.
             false => {
                 "cases() { for c in \"$F\"/.case-*; do [ -e \"$c\" ] && return 0; done; return 1; }\n\
-                 n=0; while cases; do [ $n -lt 2 ] || exit 124; sleep 1; n=$((n+1)); done\n"
+                 n=0; while cases; do [ $n -lt 2 ] || exit $left; sleep 1; n=$((n+1)); done\n"
             }
         });
         // Whoever has put files elsewhere: another executor of the book's may be gone.

@@ -467,3 +467,9 @@ impl Drop for HttpServer {
         }
     }
 }
+
+/// Waits for what is done on the network by a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(future)
+}

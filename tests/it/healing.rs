@@ -82,6 +82,12 @@ impl Killed {
         self.sshd.read("log")
     }
 
+    /// Without the reverter that was brought to the host, the book's is brought anew.
+    fn take_the_reverter_away(&self) {
+        let ours = std::fs::read_dir(self.sshd.home().join(".pisaura")).expect("a folder").flatten().next();
+        std::fs::remove_file(ours.expect("ours").path().join("heal.sh")).expect("a script");
+    }
+
     /// Nothing of ours lies on the host, and nothing runs there.
     #[track_caller]
     fn check_left_clean(&self) {
@@ -138,15 +144,7 @@ fn not_wanted() {
 fn stubborn() {
     let killed = Killed::new("", "timeout: 1s", "f--step=2");
     killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nexit 9\n");
-    // The reverter on the host is the one that was brought there: without it, the book's is brought.
-    let script = std::fs::read_dir(killed.sshd.home().join(".pisaura"))
-        .expect("a folder")
-        .flatten()
-        .next()
-        .expect("ours")
-        .path()
-        .join("heal.sh");
-    std::fs::remove_file(script).expect("a script");
+    killed.take_the_reverter_away();
     let ran = killed.pisaura(&["run"]);
     assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
     assert!(
@@ -166,14 +164,7 @@ fn stubborn() {
     );
     // Once it can be healed, it is.
     killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\necho mended >>\"$HOME/log\"\n");
-    let script = std::fs::read_dir(killed.sshd.home().join(".pisaura"))
-        .expect("a folder")
-        .flatten()
-        .next()
-        .expect("ours")
-        .path()
-        .join("heal.sh");
-    std::fs::remove_file(script).expect("a script");
+    killed.take_the_reverter_away();
     let ran = killed.pisaura(&["run"]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert!(killed.log().starts_with("break.sh\nmended\nbreak.sh\nmended\n"), "{}", killed.log());
@@ -238,14 +229,7 @@ fn secrets() {
     let journal = killed.scratch.read("target/pisaura/journal.jsonl");
     assert!(journal.contains("\"event\":\"may be dirty\"") && !journal.contains("pl4nted"), "{journal}");
     killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\necho \"$TOKEN\" >\"$HOME/token\"\n");
-    let script = std::fs::read_dir(killed.sshd.home().join(".pisaura"))
-        .expect("a folder")
-        .flatten()
-        .next()
-        .expect("ours")
-        .path()
-        .join("heal.sh");
-    std::fs::remove_file(script).expect("a script");
+    killed.take_the_reverter_away();
     assert_eq!(killed.pisaura(&["revert"]).stdout, "1 reverted\n");
     assert_eq!(killed.sshd.read("token"), "pl4nted-token\n");
     assert!(!killed.scratch.read("target/pisaura/journal.jsonl").contains("pl4nted"));

@@ -47,7 +47,7 @@ pub fn tests() -> Vec<Trial> {
     let verdicts = verdicts::ALL.into_iter().map(|(name, run)| {
         Trial::ignorable_test(format!("mesos::verdict_{name}"), move || {
             let run = move || {
-                let cluster = Cluster::start(&[]);
+                let cluster = Cluster::start(&["--agents", "3"]);
                 on_master(&cluster.master, run);
             };
             crate::common::run_if(met, reason, run)
@@ -424,7 +424,7 @@ fn secrets() {
     assert!(ran.stdout.contains("token is ***"), "{}", ran.stdout);
     assert!(!format!("{ran:?}").contains("pl4nted"), "{ran:?}");
     assert!(!cluster.told().to_string().contains("pl4nted"));
-    let mut seen = 0;
+    let (mut seen, mut own_log) = (0, false);
     let mut folders = vec![cluster.state(), scratch.join("target")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
@@ -435,11 +435,14 @@ fn secrets() {
             } else if name == "stdout" || name == "stderr" || path.starts_with(scratch.path()) {
                 seen += 1;
                 let text = std::fs::read(&path).expect("a file");
+                own_log |= String::from_utf8_lossy(&text).contains("healthcheck during: stdout: ")
+                    && name == "stdout";
                 assert!(!String::from_utf8_lossy(&text).contains("pl4nted"), "{}", path.display());
             }
         }
     }
     assert!(seen >= 5, "the sandbox's own logs are among them");
+    assert!(own_log, "the executor logs there what the level debug has");
 }
 
 fn killed_before() {

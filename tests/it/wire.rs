@@ -14,7 +14,7 @@ use pisaura::mesos::translate::{agent_event, scheduler_event};
 use pisaura::mesos::{Client, Next, Security};
 use prost::Message;
 
-use crate::common::test;
+use crate::common::{block_on, test};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -198,11 +198,6 @@ fn read_request(connection: &TcpStream) -> Vec<u8> {
     let mut body = vec![0; length.and_then(|length| length.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body).expect("a body");
     [head.into_bytes(), body].concat()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(future)
 }
 
 fn client() -> Client {

@@ -10,7 +10,7 @@ use pisaura::mesos::{Leader, MasterAddress, Next};
 use tempfile::TempDir;
 use tokio_zookeeper::{Acl, CreateMode, ZooKeeper};
 
-use crate::common::{PATIENCE, Ran, free_port, needing, wait_for_line};
+use crate::common::{self, PATIENCE, Ran, free_port, needing, wait_for_line};
 use crate::mesos::{Stage, can_run};
 
 pub fn tests() -> Vec<Trial> {
@@ -72,9 +72,9 @@ impl Drop for Server {
     }
 }
 
+/// Within the time that any one thing may take.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("in time") })
+    common::block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("in time") })
 }
 
 /// A client that writes masters' nodes.
