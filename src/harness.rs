@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, 
 
 use crate::cluster::tear_down;
 use crate::fatebook::{Reading, show_duration};
-use crate::machine::{CaseOutcome, Verdict};
+use crate::machine::{CaseOutcome, NOT_FOR_THIS_HOST, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{
     Debts, JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
@@ -486,8 +486,9 @@ fn conclude(
         Verdict::Skipped => {
             let reason = headline(outcome).trim_start_matches("skipped: ").to_owned();
             // nextest takes a case that was ignored while it ran for one that passed; those that are always ignored it
-            // never runs.
-            if nextest {
+            // never runs. That a failure is none for a host is nothing amiss.
+            let fits = outcome.main_finding().is_none_or(|finding| finding.kind != NOT_FOR_THIS_HOST);
+            if nextest && fits {
                 eprintln!("Error: skipped: {reason}");
                 return Err(Failed::from(format!("skipped: {reason}")));
             }
@@ -559,7 +560,14 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         };
         let limit = show_duration(fate.timeout);
         text.push_str(&format!("  1 healthcheck  here, within {limit}: {}\n", show(&fate.healthcheck)));
-        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer)));
+        if let Some(only_if) = &fate.only_if {
+            text.push_str(&format!("  2 only if      on {host}, within {limit}: {}\n", show(only_if)));
+        }
+        let number = if fate.only_if.is_some() { ' ' } else { '2' };
+        text.push_str(&format!(
+            "  {number} inducer      on {host}, within {limit}: {}\n",
+            show(&fate.inducer)
+        ));
         if let Some(verify) = &fate.verify {
             text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify)));
         }

@@ -1,8 +1,13 @@
 #!/bin/sh
-# cut-off.sh HOST...: nothing goes to these hosts any more, nor comes from them. unblock.sh undoes it.
-# Needs root and iptables. HOST is an IPv4 address, a network (10.0.0.0/24), or a name, of which all IPv4 addresses are meant.
+# cut-off.sh [HOST...]: nothing goes to these hosts any more, nor comes from them; without HOST the book's other hosts.
+# unblock.sh undoes it. Needs root and iptables. HOST is an IPv4 address, a network (10.0.0.0/24), or a name, of which all IPv4 addresses are meant.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+if [ $# = 0 ]; then
+    for host in $(echo "$PISAURA_HOSTS" | tr , ' '); do
+        [ "$host" = "$PISAURA_HOST" ] || set -- "$@" "$host"
+    done
+fi
 for host; do
     case $host in
     *[!0-9./]*) addresses=$(getent ahostsv4 "$host" | awk '{ print $1 }' | sort -u) ;;

@@ -43,6 +43,8 @@ pub struct Assignment {
     pub parcels: Vec<Parcel>,
     /// Breaks the host; leaves the reverter there as well.
     pub inducer: HostScript,
+    /// Asks the host whether the failure is one for it.
+    pub only_if: Option<HostScript>,
     /// Asks the host whether the failure took hold.
     pub verify: Option<HostScript>,
     /// Heals the host.
@@ -119,6 +121,7 @@ impl Assignment {
         };
         let reverter = script(&fate.reverter, "reverter");
         let inducer = script(&fate.inducer, "inducer");
+        let only_if = fate.only_if.as_ref().map(|only_if| script(only_if, "only_if"));
         let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
         let healthcheck = LocalCommand {
             words: fate.healthcheck.fill(&values),
@@ -136,6 +139,7 @@ impl Assignment {
             id,
             only_reverts: false,
             plan: CasePlan {
+                only_if: fate.only_if.is_some(),
                 verify: fate.verify.is_some(),
                 expect: fate.expect,
                 timeout: fate.timeout,
@@ -146,6 +150,7 @@ impl Assignment {
             access,
             parcels,
             inducer: HostScript { role: Role::Breaks(Box::new(arming)), ..inducer },
+            only_if,
             verify,
             reverter: HostScript { role: Role::Heals { case: key.clone() }, ..reverter },
             healthcheck,

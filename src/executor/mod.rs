@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, RunEvent, Step, StepEnd,
-    StepRecord, Stream, Trouble, TroubleKind, Verdict,
+    Captured, CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, NOT_FOR_THIS_HOST,
+    RunEvent, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind, Verdict,
 };
 use crate::remote::ssh::SshHost;
-use crate::remote::{Interrupt, Limit, Parcel, Ran, Remote, child};
+use crate::remote::{HostScript, Interrupt, Limit, Parcel, Ran, Remote, child};
 
 mod agent;
 mod assignment;
@@ -189,6 +189,12 @@ impl Performer<'_> {
             .iter()
             .cloned()
             .map(|mut finding| {
+                // What the script said is the better reason.
+                if finding.kind == NOT_FOR_THIS_HOST
+                    && let Some(said) = self.steps.last().and_then(last_line)
+                {
+                    finding.message = format!("not for this host as it is now: {said}");
+                }
                 finding.message = self.redactor.clean(&finding.message);
                 finding
             })
@@ -273,14 +279,9 @@ impl Performer<'_> {
                 };
                 Ran::silent(end)
             }
+            Step::Select => self.run_optional(assignment.only_if.as_ref(), limit, &mut watcher),
             Step::Induce => self.host.run(&assignment.inducer, limit, &mut watcher),
-            Step::Verify => match &assignment.verify {
-                Some(verify) => self.host.run(verify, limit, &mut watcher),
-                None => Ran::silent(StepEnd::Failed(Trouble {
-                    kind: TroubleKind::Start,
-                    message: "there is no verify to run".to_owned(),
-                })),
-            },
+            Step::Verify => self.run_optional(assignment.verify.as_ref(), limit, &mut watcher),
             Step::Revert => {
                 if attempt > 1 {
                     self.host.disconnect();
@@ -319,6 +320,22 @@ impl Performer<'_> {
         end
     }
 
+    /// Runs a script that not every failure has; the machine asks only for those that are there.
+    fn run_optional(
+        &mut self,
+        script: Option<&HostScript>,
+        limit: Limit<'_>,
+        watcher: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Ran {
+        match script {
+            Some(script) => self.host.run(script, limit, watcher),
+            None => Ran::silent(StepEnd::Failed(Trouble {
+                kind: TroubleKind::Start,
+                message: "there is no such script".to_owned(),
+            })),
+        }
+    }
+
     fn parcels(&self) -> Vec<Parcel> {
         let here = |parcel: &Parcel| Parcel { source: self.workplace.join(&parcel.source), ..parcel.clone() };
         self.assignment.parcels.iter().map(here).collect()
@@ -332,6 +349,12 @@ impl Performer<'_> {
             end => end,
         }
     }
+}
+
+/// The last line that a script printed, if it printed any.
+fn last_line(record: &StepRecord) -> Option<String> {
+    let said = |captured: &Captured| captured.last_lines(1).0.pop().filter(|line| !line.trim().is_empty());
+    said(&record.stdout).or_else(|| said(&record.stderr))
 }
 
 fn log_record(record: &StepRecord) {

@@ -38,9 +38,9 @@ impl Workplace {
             }
         }
         for fate in &book.fates {
-            let scripts =
-                [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck), fate.verify.as_ref()];
-            for file in scripts.into_iter().flatten().filter_map(|command| command.file.as_ref()) {
+            let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
+            let scripts = always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref()]);
+            for file in scripts.flatten().filter_map(|command| command.file.as_ref()) {
                 let place = folder.path().join(place_in_workplace(&file.source));
                 if !place.exists() {
                     if let Some(parent) = place.parent() {

@@ -120,6 +120,12 @@ pub(super) const FAILURE: &[KeyRule] = &[
         "asks whether the service works: not copied, run where the executor runs",
     ),
     key(
+        "only_if",
+        Shape::Command,
+        "",
+        "run on the host before the inducer; if it says no, the failure is none for this host now: skipped",
+    ),
+    key(
         "verify",
         Shape::Command,
         "",

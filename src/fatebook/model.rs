@@ -83,6 +83,8 @@ pub struct Fate {
     pub reverter: Command,
     /// Asks whether the service works.
     pub healthcheck: Command,
+    /// Asks the host whether this failure is one for it, as things are.
+    pub only_if: Option<Command>,
     /// Asks the host whether the failure took hold.
     pub verify: Option<Command>,
     /// What the second healthcheck must say.

@@ -438,6 +438,7 @@ impl<'a> Reader<'a> {
         let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
         let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
         let healthcheck = self.healthcheck(fields.get("healthcheck"), resources);
+        let only_if = fields.get("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
         let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
         let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
             Some("unhealthy") => Expectation::Unhealthy,
@@ -481,6 +482,10 @@ impl<'a> Reader<'a> {
             inducer: inducer?,
             reverter: reverter?,
             healthcheck: healthcheck?,
+            only_if: match only_if {
+                Some(only_if) => Some(only_if?),
+                None => None,
+            },
             verify: match verify {
                 Some(verify) => Some(verify?),
                 None => None,

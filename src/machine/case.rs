@@ -12,6 +12,8 @@ use super::verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict
 /// What the machine needs to know of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CasePlan {
+    /// Whether the failure has an `only_if`.
+    pub only_if: bool,
     /// Whether the failure has a `verify`.
     pub verify: bool,
     /// What the second healthcheck must say.
@@ -69,6 +71,8 @@ pub enum CaseAction {
 
 /// How often a host is tried before anything was induced.
 const PREPARE_ATTEMPTS_MAX: u32 = 4;
+/// The kind of the finding that a failure is none for this host, as things are.
+pub const NOT_FOR_THIS_HOST: &str = "NotForThisHost";
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
 /// A watcher counts whole seconds, and its host may be slow.
@@ -241,13 +245,19 @@ impl CaseMachine {
             {
                 self.wait(now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt))
             }
-            (Step::Prepare, end) if end.is_success() => {
+            (Step::Prepare, end) if end.is_success() && self.plan.only_if => self.begin(now, Step::Select),
+            (Step::Prepare | Step::Select, end) if end.is_success() => {
                 self.state = State::Noting;
                 self.clean = false;
                 self.dirty_since = Some(now);
                 vec![CaseAction::NoteDirty]
             }
-            (Step::Prepare, end) => {
+            (Step::Select, end) if says_no(&end) => {
+                let message = format!("not for this host as it is now: only_if said no ({end})");
+                self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message);
+                self.settle()
+            }
+            (Step::Prepare | Step::Select, end) => {
                 self.judge(now, &end);
                 self.settle()
             }
@@ -409,6 +419,7 @@ impl CaseMachine {
             StepEnd::Failed(trouble) => trouble.kind,
             _ => match self.step {
                 Step::Induce => TroubleKind::Inducer,
+                Step::Select => TroubleKind::Select,
                 Step::Verify => TroubleKind::Verify,
                 Step::Prepare => TroubleKind::Upload,
                 _ => TroubleKind::Healthcheck,
@@ -416,6 +427,11 @@ impl CaseMachine {
         };
         let told = self.tell(end);
         let message = match (self.step, end) {
+            (Step::Select, StepEnd::Exited(_)) => {
+                format!(
+                    "whether the failure is one for this host could not be asked: only_if ended with {told}"
+                )
+            }
             (Step::Verify, StepEnd::Exited(_)) => {
                 format!("the failure did not take hold: verify ended with {told}")
             }

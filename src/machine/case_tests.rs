@@ -7,6 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn plan() -> CasePlan {
     CasePlan {
+        only_if: false,
         verify: false,
         expect: Expectation::Healthy,
         timeout: SECOND,
@@ -143,6 +144,9 @@ fn ends(step: Step) -> Vec<StepEnd> {
     if step.is_healthcheck() {
         ends.extend([exited(127), StepEnd::Exited(Exit::Signal("KILL".to_owned()))]);
     }
+    if step == Step::Select {
+        ends.push(exited(127));
+    }
     if step == Step::Induce {
         ends.push(failed(TroubleKind::Arming));
     }
@@ -159,6 +163,12 @@ fn check_end(machine: &CaseMachine, path: &Path) {
     let induced = last(Step::Induce);
     let healed = path.performed.iter().rposition(|(step, success)| *step == Step::Revert && *success);
     assert!(done(Step::Induce) <= 1, "induced twice: {told}");
+    if let Some(selected) = last(Step::Select) {
+        assert!(
+            induced.is_none() || path.performed[selected].1,
+            "broken though it was told not to be: {told}"
+        );
+    }
     if let Some(induced) = induced {
         assert!(path.noted_dirty, "induced before that was noted: {told}");
         assert!(last(Step::Revert) > Some(induced), "no reverter after the inducer: {told}");
@@ -190,10 +200,10 @@ fn check_end(machine: &CaseMachine, path: &Path) {
 #[test]
 fn every_path_leads_through_the_reverter_or_to_a_shout() {
     let mut count = 0;
-    for verify in [false, true] {
+    for (only_if, verify) in [(false, false), (false, true), (true, false)] {
         for expect in [Expectation::Healthy, Expectation::Unhealthy] {
             for grace in [Duration::ZERO, Duration::from_millis(500)] {
-                let mut machine = CaseMachine::new(CasePlan { verify, expect, grace, ..plan() });
+                let mut machine = CaseMachine::new(CasePlan { only_if, verify, expect, grace, ..plan() });
                 let actions = machine.step(Duration::ZERO, CaseEvent::Begin);
                 count += explore(&machine, &actions, Duration::ZERO, &Path::default());
             }
@@ -311,4 +321,33 @@ fn what_only_heals_does_nothing_else() {
         Verdict::Unreverted,
         &["the reverter did not succeed, tried 3 times: exit status 1: the host may still be broken"],
     );
+}
+
+#[test]
+fn a_failure_that_is_none_for_a_host_leaves_it_alone() {
+    let plan = CasePlan { only_if: true, ..plan() };
+    let begin = [(Step::Before, exited(0)), (Step::Prepare, exited(0))];
+    let ends = |end: StepEnd| [begin.to_vec(), vec![(Step::Select, end)]].concat();
+    check(
+        plan.clone(),
+        &ends(exited(1)),
+        Verdict::Skipped,
+        &["not for this host as it is now: only_if said no (exit status 1)"],
+    );
+    // Where it cannot be asked, nobody knows.
+    check(
+        plan.clone(),
+        &ends(exited(127)),
+        Verdict::Botched,
+        &["whether the failure is one for this host could not be asked: only_if ended with exit status 127"],
+    );
+    check(
+        plan.clone(),
+        &ends(StepEnd::TimedOut),
+        Verdict::Botched,
+        &["only if: took longer than its time limit of 1s"],
+    );
+    let mut whole = ends(exited(0));
+    whole.extend([Step::Induce, Step::During, Step::Revert, Step::After].map(|step| (step, exited(0))));
+    check(plan, &whole, Verdict::Survived, &[]);
 }

@@ -13,7 +13,7 @@ mod output;
 mod scheduler;
 mod verdict;
 
-pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan};
+pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan, NOT_FOR_THIS_HOST};
 pub use event::{CaseId, CaseOutcome, CaseReport, Placement, RunEvent, StepRecord};
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};

@@ -11,6 +11,8 @@ pub enum Step {
     Before,
     /// Both scripts are brought to the host.
     Prepare,
+    /// Is this failure one for this host, as things are now?
+    Select,
     /// Break the host.
     Induce,
     /// Did the failure take hold?
@@ -25,14 +27,22 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order in which they are done.
-    pub const ALL: [Self; 7] =
-        [Self::Before, Self::Prepare, Self::Induce, Self::Verify, Self::During, Self::Revert, Self::After];
+    pub const ALL: [Self; 8] = [
+        Self::Before,
+        Self::Prepare,
+        Self::Select,
+        Self::Induce,
+        Self::Verify,
+        Self::During,
+        Self::Revert,
+        Self::After,
+    ];
 
     /// The number of the step of a case's life (1 to 5) that it belongs to.
     pub fn number(self) -> u8 {
         match self {
             Self::Before => 1,
-            Self::Prepare | Self::Induce | Self::Verify => 2,
+            Self::Prepare | Self::Select | Self::Induce | Self::Verify => 2,
             Self::During => 3,
             Self::Revert => 4,
             Self::After => 5,
@@ -60,6 +70,7 @@ impl fmt::Display for Step {
         formatter.pad(match self {
             Self::Before => "healthcheck before",
             Self::Prepare => "prepare",
+            Self::Select => "only if",
             Self::Induce => "inducer",
             Self::Verify => "verify",
             Self::During => "healthcheck during",
@@ -138,6 +149,8 @@ pub enum TroubleKind {
     Start,
     /// A step took longer than its time limit.
     Timeout,
+    /// Whether the failure is one for this host could not be asked.
+    Select,
     /// The inducer did not end with status 0.
     Inducer,
     /// The failure did not take hold.
@@ -165,6 +178,7 @@ impl fmt::Display for TroubleKind {
             Self::Arming => "ArmingFailed",
             Self::Start => "StartFailed",
             Self::Timeout => "TimeLimit",
+            Self::Select => "OnlyIfFailed",
             Self::Inducer => "InducerFailed",
             Self::Verify => "NotInduced",
             Self::Healthcheck => "HealthcheckFailed",
@@ -215,7 +229,7 @@ impl fmt::Display for StepEnd {
 /// How a case ended; from good to bad, but for `Skipped`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Verdict {
-    /// Not run, or not to the end, by an interrupt, by failfast or because the book says so.
+    /// Not run, or not to the end, by an interrupt, by failfast or because the book says so, or no failure for this host.
     Skipped,
     /// All five steps said yes.
     Survived,

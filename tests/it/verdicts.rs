@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use crate::common::{Ran, Scratch, Sshd, is_on_a_master, steady, test, write_scripts};
 
 /// Each test and its name.
-pub const ALL: [(&str, fn()); 13] = [
+pub const ALL: [(&str, fn()); 15] = [
     ("survived", survived),
     ("unfit", unfit),
     ("succumbed", succumbed),
@@ -18,6 +18,8 @@ pub const ALL: [(&str, fn()); 13] = [
     ("botched_by_a_healthcheck_without_an_answer", botched_by_no_answer),
     ("unreverted", unreverted),
     ("skipped", skipped),
+    ("skipped_by_only_if", skipped_by_only_if),
+    ("not_skipped_by_only_if", not_skipped_by_only_if),
     ("several_are_all_told", several),
 ];
 
@@ -395,6 +397,40 @@ fn skipped() {
         "",
         "<skipped type=\"Skipped\" message=\"not on a Sunday\"><![CDATA[not on a Sunday]]></skipped>",
         "",
+    );
+}
+
+fn skipped_by_only_if() {
+    let reason = "not for this host as it is now: it is a follower";
+    Setup::new().script("verify.sh", "echo \"$PISAURA_STEP\" >>\"$HOME/log\"; echo it is a follower; exit 1").check(
+        "only_if: [verify.sh]",
+        0,
+        &format!("ignored ({reason})"),
+        "",
+        &format!("<skipped type=\"NotForThisHost\" message=\"{reason}\"><![CDATA[{reason}]]></skipped>"),
+        "only_if\n",
+    );
+}
+
+fn not_skipped_by_only_if() {
+    Setup::new().script("verify.sh", "echo verify.sh >>\"$HOME/log\"").check(
+        "only_if: [verify.sh]",
+        0,
+        "ok",
+        "",
+        &format!(
+            "<system-out><![CDATA[{}]]></system-out>",
+            table(&[
+                ("1 healthcheck before", "ok"),
+                ("2 prepare", "ok"),
+                ("2 only if", "ok"),
+                ("2 inducer", "ok"),
+                ("3 healthcheck during", "ok"),
+                ("4 reverter", "ok"),
+                ("5 healthcheck after", "ok"),
+            ])
+        ),
+        "verify.sh\nbreak.sh\nheal.sh\n",
     );
 }
 

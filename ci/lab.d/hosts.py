@@ -1,0 +1,378 @@
+"""Hosts of our own on one machine: each a Debian with systemd and sshd, in namespaces and with an address of its own.
+
+A Lab is a network with its hosts. All that belongs to it lies in one folder, its state: `lab.json`, the keys, the layer with
+the packages, and a folder for each host. Nothing that `up` does outlives `down`: what is mounted ends with the hosts, and
+what they change lies in memory.
+"""
+
+import fcntl
+import hashlib
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import bed
+from bed import Trouble, alive, gone, look_at, say, send
+
+NETWORK = "10.213.{}.0/24"
+READY_S = 90
+POLL_S = 0.05
+HOST_DISK_MIB = 3072
+OWN_ADDRESS = 1
+FIRST_HOST = 11
+
+SSHD = """Port 22
+HostKey /etc/ssh/lab_host_key
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+AuthorizedKeysFile /etc/ssh/lab_identity.pub
+StrictModes no
+UsePAM no
+UseDNS no
+Subsystem sftp internal-sftp
+"""
+TARGET = """[Unit]
+Description=a host of the lab
+Requires=basic.target
+After=basic.target
+Wants=ssh.service {services}
+AllowIsolate=yes
+"""
+
+
+def run(*command, **more):
+    """Runs a command that has to succeed, and gives what it wrote."""
+    end = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+    output = end.stdout.decode(errors="replace")
+    if end.returncode:
+        raise Trouble(f"{' '.join(map(str, command))}: {output[-3000:].strip() or f'exit status {end.returncode}'}")
+    return output
+
+
+def can_make_hosts():
+    """Why this machine cannot have hosts, or None."""
+    if os.getuid() != 0:
+        return "only root can make network namespaces"
+    if not cgroups():
+        return "no cgroups are mounted that systemd could use"
+    name = f"pisaura-lab-try-{os.getpid()}"
+    if not bed.quietly(["ip", "netns", "add", name])[0]:
+        return "this machine allows no network namespaces"
+    bed.quietly(["ip", "netns", "del", name])
+    return None
+
+
+def cgroups():
+    """Our own folder in each hierarchy that a systemd needs: the unified one, and with cgroups v1 the one of its name."""
+    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, folder, kind, options = line.split()[:4]
+        if kind == "cgroup2" and "" in own:
+            found.append(Path(folder + own[""]))
+        elif kind == "cgroup" and "name=systemd" in options.split(",") and "name=systemd" in own:
+            found.append(Path(folder + own["name=systemd"]))
+    return found
+
+
+# What the hosts have beside the machine's own system
+
+
+BASE = ["systemd", "dbus", "openssh-server", "iptables", "iproute2", "procps"]
+
+
+def cache():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pisaura-lab"
+
+
+def layer(packages):
+    """A tar of what these packages of Debian's add to this machine's system, made once for each state of that. The machine
+    itself does not get them, so none of their services ever runs there."""
+    packages = sorted({*BASE, *packages})
+    state = Path("/var/lib/dpkg/status").read_bytes() + " ".join(packages).encode()
+    target = cache() / f"{hashlib.sha256(state).hexdigest()[:16]}.tar"
+    with bed.alone():
+        cache().mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            # Only a few are kept: each belongs to what was installed when it was made.
+            for old in sorted(cache().glob("*.tar"), key=lambda path: path.stat().st_mtime)[:-11]:
+                old.unlink()
+            say(f"preparing {', '.join(packages)}")
+            new = target.with_suffix(".new")
+            run("unshare", "--mount", "--propagation", "private", Path(__file__).resolve().parent / "layer", new, *packages,
+                env={**os.environ, "PATH": bed.PATH})
+            new.rename(target)
+    os.utime(target)
+    return target
+
+
+class Host:
+    """One host, as the lab's file says it."""
+
+    def __init__(self, lab, name, address, pid=None):
+        self.lab, self.name, self.address, self.pid = lab, name, address, pid
+        self.network = f"pisaura-lab-{lab.number}-{name}"
+        self.folder = lab.folder / "hosts" / name
+
+    def cgroups(self):
+        return [folder / self.network for folder in self.lab.cgroups]
+
+    def boot(self, files, disks, services):
+        """Starts the host. `files` are texts, or (text, owner, mode), by path; `disks` are file systems of their own, (owner,
+        MiB) by path."""
+        root = self.folder / "files"
+        (self.folder / "disk").mkdir(parents=True)
+        names = "".join(f"{host.address} {host.name}\n" for host in self.lab.hosts)
+        files = {
+            "/etc/hostname": f"{self.name}\n",
+            "/etc/hosts": f"127.0.0.1 localhost\n{names}",
+            "/etc/machine-id": f"{os.urandom(16).hex()}\n",
+            "/etc/ssh/sshd_config": SSHD,
+            "/etc/ssh/lab_host_key": ((self.lab.folder / "host_key").read_text(), "root", "600"),
+            "/etc/ssh/lab_identity.pub": (self.lab.folder / "identity.pub").read_text(),
+            "/etc/systemd/system/lab.target": TARGET.format(services=" ".join(services)),
+            **files,
+        }
+        owners = []
+        for path, content in files.items():
+            text, owner, mode = content if isinstance(content, tuple) else (content, "root", "644")
+            (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            (root / path[1:]).write_text(text)
+            owners.append(f"{owner} {mode} {path}\n")
+        mounts = [f"{owner} {size_mib} {path}\n" for path, (owner, size_mib) in disks.items()]
+        (self.folder / "disks").write_text("".join(mounts))
+        (self.folder / "owners").write_text("".join(owners))
+        for folder in self.cgroups():
+            folder.mkdir(exist_ok=True)
+        script = Path(__file__).resolve().parent / "boot"
+        command = ["unshare", "--mount", "--propagation", "private", script, self.folder, self.lab.layer, self.network,
+                   self.name, str(HOST_DISK_MIB), *self.cgroups()]
+        with open(self.folder / "console", "wb") as console:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                env={"PATH": bed.PATH, "LC_ALL": "C.UTF-8"},
+            )
+        self.pid = (child.pid, look_at(child.pid)[1])
+        self.lab.write()
+
+    def init(self):
+        """The process 1 of the host, as it is seen from outside; None while there is none."""
+        for line in bed.quietly(["ps", "-o", "pid=", "--ppid", str(self.pid[0])])[1].split():
+            return int(line)
+        return None
+
+    def do(self, script, **more):
+        """Runs shell text in the host, from outside, and gives what it wrote."""
+        init = self.init()
+        if not init:
+            raise Trouble(f"{self.name} does not run: {self.told()}")
+        return run("nsenter", "--target", str(init), "--all", "/bin/sh", "-ec", script, env={"PATH": bed.PATH}, **more)
+
+    def told(self):
+        """The end of what it has written while it started."""
+        try:
+            return (self.folder / "console").read_text(errors="replace")[-2000:].strip()
+        except OSError as error:
+            return str(error)
+
+    def answers(self, port):
+        """Whether somebody listens there."""
+        try:
+            socket.create_connection((self.address, port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def end(self):
+        """Ends all its processes, and takes away its place."""
+        if alive(self.pid):
+            init = self.init()
+            if init:
+                os.kill(init, signal.SIGKILL)
+            if not gone(self.pid, 10):
+                send(self.pid, signal.SIGKILL)
+                gone(self.pid, 10)
+        for folder in self.cgroups():
+            for inner, _, _ in os.walk(folder, topdown=False):
+                # A cgroup is busy until the last of its processes is reaped.
+                for _ in range(100):
+                    try:
+                        os.rmdir(inner)
+                        break
+                    except FileNotFoundError:
+                        break
+                    except OSError:
+                        time.sleep(POLL_S)
+
+
+class Lab:
+    """The hosts of one system, and the network between them and this machine."""
+
+    def __init__(self, folder):
+        self.folder = Path(os.path.realpath(folder))
+        self.number, self.name, self.hosts, self.variables, self.cgroups = None, None, [], {}, []
+        self.layer = None
+
+    # The file
+
+    def read(self):
+        """What `up` has written down; False if there is nothing."""
+        try:
+            told = json.loads((self.folder / "lab.json").read_text())
+        except OSError:
+            return False
+        self.number, self.name, self.variables = told["number"], told["name"], told["variables"]
+        self.cgroups = [Path(folder) for folder in told["cgroups"]]
+        self.hosts = [Host(self, host["name"], host["address"], host["pid"] and tuple(host["pid"])) for host in told["hosts"]]
+        return True
+
+    def write(self):
+        hosts = [{"name": host.name, "address": host.address, "pid": host.pid} for host in self.hosts]
+        told = {"number": self.number, "name": self.name, "cgroups": [str(folder) for folder in self.cgroups],
+                "variables": self.variables, "hosts": hosts}
+        (self.folder / "lab.json.new").write_text(json.dumps(told, indent=1) + "\n")
+        (self.folder / "lab.json.new").rename(self.folder / "lab.json")
+
+    @contextmanager
+    def locked(self):
+        """Keeps others off this lab; gives False if there is none."""
+        try:
+            lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            yield False
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.folder.exists()
+        finally:
+            os.close(lock)
+
+    # Up
+
+    def up(self, system):
+        """Starts all hosts of a system and waits until it can be used."""
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise Trouble(f"{self.folder} is there already: `down` takes it away")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o755)
+        with self.locked():
+            try:
+                self.name, self.cgroups = system.name, cgroups()
+                self.claim_network()
+                names = system.hosts
+                self.hosts = [Host(self, name, self.address(FIRST_HOST + at)) for at, name in enumerate(names)]
+                self.write()
+                self.make_network()
+                self.make_keys()
+                self.layer = layer(system.packages)
+                for host in self.hosts:
+                    host.boot(system.files(self, host), system.disks(host), system.services(host))
+                end = time.monotonic() + READY_S
+                self.wait(end, "ssh", lambda: all(host.answers(22) for host in self.hosts))
+                system.prepare(self)
+                self.wait(end, system.name, lambda: system.is_ready(self))
+                self.variables = {
+                    **system.variables(self),
+                    "PISAURA_SSH_IDENTITY": str(self.folder / "identity"),
+                    "PISAURA_SSH_KNOWN_HOSTS": str(self.folder / "known_hosts"),
+                }
+                self.write()
+            except BaseException:
+                self.take_down()
+                raise
+
+    def wait(self, end, what, is_there):
+        while not is_there():
+            for host in self.hosts:
+                if not alive(host.pid):
+                    raise Trouble(f"the host {host.name} has ended: {host.told()}")
+            if time.monotonic() > end:
+                told = "\n".join(f"{host.name}: {self.failed(host)}" for host in self.hosts)
+                raise Trouble(f"{what} is not ready after {READY_S} s\n{told}")
+            time.sleep(POLL_S)
+
+    def failed(self, host):
+        """What a host's own log says."""
+        try:
+            return host.do("systemctl --failed --no-legend --no-pager; journalctl --no-pager --quiet -n 20")
+        except Trouble as trouble:
+            return str(trouble)
+
+    def claim_network(self):
+        """Takes a number that no other lab has, and whose addresses no other network of this machine has."""
+        for number in range(256):
+            network = ipaddress.ip_network(NETWORK.format(number))
+            routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
+            taken = [route["dst"] for route in routes if route["dst"] != "default"]
+            if any(network.overlaps(ipaddress.ip_network(other, strict=False)) for other in taken):
+                continue
+            # Whoever has the name has the addresses.
+            if bed.quietly(["ip", "netns", "add", f"pisaura-lab-{number}"])[0]:
+                self.number = number
+                return
+        raise Trouble("no network for hosts is free: `ip netns` lists those of other labs")
+
+    def address(self, last):
+        return str(ipaddress.ip_network(NETWORK.format(self.number))[last])
+
+    def make_network(self):
+        """A bridge in a network namespace of its own, where no other rules for packets are; this machine and each host are
+        plugged into it."""
+        switch, link = f"pisaura-lab-{self.number}", f"plab{self.number}"
+        run("ip", "-n", switch, "link", "add", "bridge", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "bridge", "up")
+        plugs = [(None, link, self.address(OWN_ADDRESS))]
+        plugs += [(host.network, "eth0", host.address) for host in self.hosts]
+        for at, (network, name, address) in enumerate(plugs):
+            inside = []
+            if network:
+                run("ip", "netns", "add", network)
+                run("ip", "-n", network, "link", "set", "lo", "up")
+                inside = ["-n", network]
+            place = ["netns", network] if network else []
+            run("ip", "-n", switch, "link", "add", f"plug{at}", "type", "veth", "peer", "name", name, *(
+                place or ["netns", str(os.getpid())]))
+            run("ip", "-n", switch, "link", "set", f"plug{at}", "master", "bridge", "up")
+            run("ip", *inside, "addr", "add", f"{address}/24", "dev", name)
+            run("ip", *inside, "link", "set", name, "up")
+
+    def make_keys(self):
+        for name in ["identity", "host_key"]:
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pisaura-lab", "-f", self.folder / name)
+        key = (self.folder / "host_key.pub").read_text()
+        (self.folder / "known_hosts").write_text("".join(f"{host.address} {key}" for host in self.hosts))
+
+    # Down
+
+    def down(self):
+        with self.locked() as there:
+            if not there or not self.read():
+                return False
+            self.take_down()
+            return True
+
+    def take_down(self):
+        for host in self.hosts:
+            host.end()
+        for host in self.hosts:
+            bed.quietly(["ip", "netns", "del", host.network])
+        if self.number is not None:
+            bed.quietly(["ip", "link", "del", f"plab{self.number}"])
+            bed.quietly(["ip", "netns", "del", f"pisaura-lab-{self.number}"])
+        shutil.rmtree(self.folder)
+        try:
+            self.folder.parent.rmdir()
+        except OSError:
+            pass  # There are other labs, or it is not ours.

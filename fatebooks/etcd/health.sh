@@ -1,0 +1,47 @@
+#!/bin/sh
+# health.sh [HOST...] --step=N: is this etcd a store that loses nothing? A client that asks one member after the other writes
+# a key, reads it back, and looks whether all keys are there that etcd has said yes to since the case began. Exit 0 only if
+# all of them were read. Without HOST all hosts of the book are asked. ETCD_PORT (2379) and etcdctl's own variables
+# (ETCDCTL_CACERT, ETCDCTL_USER ...) may be set; ETCD_VALUE_KIB (1) is how large a value is. Needs etcdctl.
+set -eu
+export ETCDCTL_API=3
+hosts='' step=''
+for argument; do
+    case $argument in
+    --step=*) step=${argument#--step=} ;;
+    *) hosts="$hosts $argument" ;;
+    esac
+done
+hosts=${hosts:-$(echo "$PISAURA_HOSTS" | tr , ' ')}
+keys=pisaura/$PISAURA_CASE
+# What etcd has said yes to, a name a line; it lies in the working folder, which stays until the book is done.
+accepted=.etcd-$PISAURA_CASE
+[ "$step" != 1 ] || rm -f "$accepted"
+touch "$accepted"
+padding=$(head -c $((${ETCD_VALUE_KIB:-1} * 1024)) /dev/zero | tr '\0' x)
+
+# A member that hangs, or has no leader, is given up after this time.
+ask() { timeout 4 etcdctl --endpoints="$host:${ETCD_PORT:-2379}" --dial-timeout=1s --command-timeout=3s "$@"; }
+
+work() {
+    if [ "$step" = 1 ]; then ask del --prefix "$keys/" >/dev/null || return 1; fi
+    name=$step-$(date +%s%N)
+    value=$name$padding
+    printf %s "$value" | ask put "$keys/$name" >/dev/null || return 1
+    echo "$name" >>"$accepted"
+    [ "$(ask get "$keys/$name" --print-value-only)" = "$value" ] || return 1
+    found=$(ask get --prefix "$keys/" --keys-only) || return 1
+    while read -r name; do
+        echo "$found" | grep -qx "$keys/$name" || { echo "$host: $name was accepted, and is lost"; exit 1; }
+    done <"$accepted"
+    if [ "$step" = 3 ]; then ask del --prefix "$keys/" >/dev/null || return 1; fi
+}
+
+for host in $hosts; do
+    if work; then
+        echo "$host: written and read back; all $(wc -l <"$accepted") accepted keys are there"
+        exit 0
+    fi
+done
+echo "no member could be written to and read from:$(echo " $hosts" | tr -s ' ')"
+exit 1

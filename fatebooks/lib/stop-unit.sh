@@ -1,0 +1,19 @@
+#!/bin/sh
+# stop-unit.sh [--kill] UNIT...: systemd units are stopped, and not started again by systemd; with --kill all their processes
+# end by SIGKILL, as in a crash. start-unit.sh undoes it. Needs root and systemd. What is not running is left as it is.
+set -eu
+: "${PISAURA_CASE:?marks what is ours}"
+kills=''
+[ "$1" != --kill ] || { kills=yes; shift; }
+for unit; do
+    unit=$(systemctl show --property Id --value "$unit")
+    case $(systemctl show --property ActiveState --value "$unit") in inactive | failed) continue ;; esac
+    # The drop-in is the mark by which start-unit.sh knows that it was us, so it comes first.
+    mark=/run/systemd/system/$unit.d/pisaura-$PISAURA_CASE.conf
+    mkdir -p "${mark%/*}"
+    printf '[Service]\nRestart=no\n' >"$mark"
+    systemctl daemon-reload
+    [ -z "$kills" ] || systemctl kill --kill-who=all --signal=KILL "$unit"
+    # After a kill this waits until systemd has seen it, and calls off a start that it had in mind.
+    systemctl stop "$unit"
+done
