@@ -92,4 +92,90 @@ class Etcd(System):
         return {"ETCD_HOSTS": logins(lab.hosts)}
 
 
-SYSTEMS = {system.name: system for system in [Etcd()]}
+class Redis(System):
+    name = "redis"
+    hosts = ["redis-1", "redis-2", "redis-3"]
+    packages = ["redis-server", "redis-sentinel"]
+    clients = {"redis-cli": "redis-tools"}
+
+    def files(self, lab, host):
+        primary = lab.hosts[0].address
+        server = ["bind 0.0.0.0", "protected-mode no", "dir /var/lib/redis", "appendonly yes", "repl-timeout 10"]
+        if host.address != primary:
+            server.append(f"replicaof {primary} 6379")
+        sentinel = [
+            "bind 0.0.0.0",
+            "protected-mode no",
+            "dir /var/lib/redis",
+            f"sentinel monitor main {primary} 6379 2",
+            "sentinel down-after-milliseconds main 1500",
+            "sentinel failover-timeout main 4000",
+        ]
+        # Both write their own files anew.
+        return {
+            f"/etc/redis/{name}.conf": ("".join(f"{line}\n" for line in lines), "redis:redis", "640")
+            for name, lines in [("redis", server), ("sentinel", sentinel)]
+        }
+
+    def services(self, host):
+        return ["redis-server.service", "redis-sentinel.service"]
+
+    def is_ready(self, lab):
+        def says(host, port, command, text):
+            return text in client("redis-cli", "-h", host.address, "-p", port, *command)[1]
+
+        return says(lab.hosts[0], 6379, ["info", "replication"], "connected_slaves:2") and all(
+            # A sentinel that has not heard of the replicas yet would have nobody to promote.
+            says(host, 26379, ["info", "sentinel"], f"status=ok,address={lab.hosts[0].address}:6379,slaves=2,sentinels=3")
+            for host in lab.hosts
+        )
+
+    def variables(self, lab):
+        return {"REDIS_HOSTS": logins(lab.hosts), "REDIS_MASTER_NAME": "main"}
+
+
+HAPROXY = """global
+    stats socket /run/haproxy/admin.sock mode 660
+defaults
+    mode http
+    timeout client 10s
+    timeout connect 500ms
+    timeout server 2s
+    timeout check 500ms
+    retries 3
+    option redispatch 1
+    retry-on conn-failure empty-response response-timeout
+frontend web
+    bind :80
+    default_backend web
+backend web
+    balance roundrobin
+    option httpchk GET /
+    http-response set-header X-Backend %s
+    default-server check inter 300ms fall 2 rise 2
+{servers}"""
+
+
+class Nginx(System):
+    name = "nginx"
+    hosts = ["web-1", "web-2", "balancer"]
+    packages = ["nginx-light", "haproxy"]
+    clients = {"curl": "curl"}
+
+    def files(self, lab, host):
+        if host.name == "balancer":
+            servers = "".join(f"    server {web.name} {web.address}:80\n" for web in lab.hosts[:2])
+            return {"/etc/haproxy/haproxy.cfg": HAPROXY.format(servers=servers)}
+        return {"/var/www/html/index.html": "a page of the lab\n" * 4000}
+
+    def services(self, host):
+        return ["haproxy.service" if host.name == "balancer" else "nginx.service"]
+
+    def is_ready(self, lab):
+        return all("web" in client("curl", "-sI", f"http://{lab.hosts[2].address}/")[1] for _ in range(4))
+
+    def variables(self, lab):
+        return {"NGINX_HOSTS": logins(lab.hosts[:2]), "NGINX_URL": f"http://{lab.hosts[2].address}/"}
+
+
+SYSTEMS = {system.name: system for system in [Etcd(), Redis(), Nginx()]}

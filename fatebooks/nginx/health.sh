@@ -1,0 +1,25 @@
+#!/bin/sh
+# health.sh --step=N: does the balancer answer? Asks NGINX_URL some times, one after the other; each answer has to come within
+# two seconds, and all have to be the same page. Before the failure and after it every backend has to have answered one of
+# them (by the header X-Backend, if the balancer sends it). Exit 0 only if all pages were really read. Needs curl.
+set -eu
+step=${1#--step=}
+: "${NGINX_URL:?the address of the balancer}"
+count=${NGINX_REQUESTS:-10}
+# shellcheck disable=SC2046
+backends=$(set -- $(echo "$PISAURA_HOSTS" | tr , ' '); echo $#)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+number=0
+while [ $number -lt "$count" ]; do
+    number=$((number + 1))
+    curl --silent --show-error --fail --max-time 2 --dump-header "$folder/head-$number" --output "$folder/page" "$NGINX_URL" ||
+        { echo "request $number of $count failed"; exit 1; }
+    [ -s "$folder/page" ] || { echo "page $number of $count is empty"; exit 1; }
+    [ $number != 1 ] || cp "$folder/page" "$folder/first"
+    cmp -s "$folder/page" "$folder/first" || { echo "page $number is another one"; exit 1; }
+done
+answered=$(cat "$folder"/head-* | tr -d '\r' | sed -n 's/^[Xx]-[Bb]ackend: //p' | sort -u)
+seen=$(echo "$answered" | grep -c . || true)
+echo "$count pages were read, from ${answered:-unnamed backends}" | paste -sd' '
+[ "$step" = 2 ] || [ "$seen" = 0 ] || [ "$seen" -ge "$backends" ] || { echo "only $seen of $backends backends answer"; exit 1; }
