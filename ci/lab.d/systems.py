@@ -2,6 +2,7 @@
 that the fatebook of the same name needs."""
 
 import shutil
+import socket
 import subprocess
 
 import bed
@@ -178,4 +179,129 @@ class Nginx(System):
         return {"NGINX_HOSTS": logins(lab.hosts[:2]), "NGINX_URL": f"http://{lab.hosts[2].address}/"}
 
 
-SYSTEMS = {system.name: system for system in [Etcd(), Redis(), Nginx()]}
+ZOOKEEPER = """[Unit]
+Description=ZooKeeper
+After=network.target
+[Service]
+User=zookeeper
+ExecStart=/usr/bin/java {java} -cp /etc/zookeeper/conf:/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar \\
+    org.apache.zookeeper.server.quorum.QuorumPeerMain /etc/zookeeper/conf/zoo.cfg
+SuccessExitStatus=143
+Restart=on-failure
+"""
+
+
+class Zookeeper(System):
+    name = "zookeeper"
+    hosts = ["zoo-1", "zoo-2", "zoo-3"]
+    packages = ["zookeeper", "default-jre-headless", "libslf4j-java"]
+    clients = {"java": "default-jre-headless", "/usr/share/zookeeper/bin/zkCli.sh": "zookeeper"}
+
+    def files(self, lab, host):
+        settings = {
+            "tickTime": 500,
+            "initLimit": 10,
+            "syncLimit": 4,
+            "dataDir": "/var/lib/zookeeper",
+            "dataLogDir": "/srv/zookeeper",
+            "clientPort": 2181,
+            "admin.enableServer": "false",
+            **{f"server.{at}": f"{other.address}:2888:3888" for at, other in enumerate(lab.hosts, 1)},
+        }
+        # A small server that has to start quickly and does not have to live long.
+        java = "-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dzookeeper.preAllocSize=1024"
+        return {
+            "/etc/zookeeper/conf_example/zoo.cfg": "".join(f"{name}={value}\n" for name, value in settings.items()),
+            "/var/lib/zookeeper/myid": f"{lab.hosts.index(host) + 1}\n",
+            "/etc/systemd/system/zookeeper.service": ZOOKEEPER.format(java=java),
+        }
+
+    def disks(self, host):
+        return {"/srv/zookeeper": ("zookeeper", 32)}
+
+    def services(self, host):
+        return ["zookeeper.service"]
+
+    def prepare(self, lab):
+        for host in lab.hosts:
+            host.do("chown zookeeper /var/lib/zookeeper")
+
+    def is_ready(self, lab):
+        return all("Mode: " in asked(host.address, 2181, b"srvr") for host in lab.hosts)
+
+    def variables(self, lab):
+        return {"ZOOKEEPER_HOSTS": logins(lab.hosts), "ZOOKEEPER_LOG_DATA": "/srv/zookeeper"}
+
+
+POSTGRESQL = """listen_addresses = '*'
+max_connections = 20
+min_wal_size = 32MB
+max_wal_size = 48MB
+wal_keep_size = 16MB
+shared_buffers = 16MB
+wal_receiver_timeout = 3s
+wal_sender_timeout = 3s
+"""
+
+
+class Postgresql(System):
+    name = "postgresql"
+    hosts = ["postgres-1", "postgres-2"]
+    packages = ["postgresql"]
+    clients = {"psql": "postgresql-client"}
+    password = "of-the-lab"
+
+    def disks(self, host):
+        return {"/var/lib/postgresql": ("postgres", 256)}
+
+    def prepare(self, lab):
+        primary, standby = lab.hosts
+        version = primary.do("ls /usr/lib/postgresql | sort -n | tail -n 1").strip()
+        self.unit = f"postgresql@{version}-main"
+        data = f"/var/lib/postgresql/{version}/main"
+        create = f"""
+            pg_createcluster {version} main >/dev/null
+            settings=/etc/postgresql/{version}/main
+            printf '%s' "{POSTGRESQL}" >>$settings/postgresql.conf
+            echo 'host all,replication all {lab.address(0)}/24 scram-sha-256' >>$settings/pg_hba.conf
+            systemctl daemon-reload
+        """
+        start = f"systemctl start {self.unit}"
+        roles = f"create role pisaura login replication in role pg_monitor password '{self.password}'"
+        primary.do(f"""{create}
+            {start}
+            runuser -u postgres -- psql -qc "{roles}" -c 'create database pisaura owner pisaura'
+        """)
+        standby.do(f"""{create}
+            rm -rf {data}
+            export PGPASSWORD={self.password}
+            runuser -u postgres -- pg_basebackup -h {primary.address} -U pisaura -D {data} --checkpoint=fast --write-recovery-conf
+            {start}
+        """)
+
+    def is_ready(self, lab):
+        ask = "select count(*) from pg_stat_replication where state = 'streaming'"
+        return client("env", *self.settings(lab), "psql", "-tAc", ask)[1] == "1"
+
+    def settings(self, lab):
+        return [f"PGHOST={lab.hosts[0].address}", "PGUSER=pisaura", f"PGPASSWORD={self.password}", "PGDATABASE=pisaura"]
+
+    def variables(self, lab):
+        return {
+            "POSTGRESQL_HOSTS": logins(lab.hosts),
+            "POSTGRESQL_UNIT": self.unit,
+            "POSTGRESQL_PASSWORD": self.password,
+        }
+
+
+def asked(address, port, question):
+    """What a server answers to a question on a connection of its own."""
+    try:
+        with socket.create_connection((address, port), timeout=CLIENT_S) as connection:
+            connection.sendall(question)
+            return connection.makefile("rb").read().decode(errors="replace")
+    except OSError as error:
+        return str(error)
+
+
+SYSTEMS = {system.name: system for system in [Etcd(), Nginx(), Postgresql(), Redis(), Zookeeper()]}

@@ -33,8 +33,13 @@ work() {
         told=$(redis get "$keys:$name") || return 1
         [ "$told" = "$name" ] || { echo "$primary: $name was confirmed, and is lost (${told:-nothing there})"; exit 1; }
     done <"$accepted"
-    # shellcheck disable=SC2046
-    [ "$step" != 3 ] || redis del $(sed "s/^/$keys:/" "$accepted") >/dev/null
+    count=$(wc -l <"$accepted")
+    [ "$step" = 3 ] || return 0
+    # All was read. Whatever comes of this, it is not asked for again.
+    names=$(sed "s/^/$keys:/" "$accepted")
+    rm -f "$accepted"
+    # shellcheck disable=SC2086
+    redis del $names >/dev/null || true
 }
 
 # A sentinel that is cut off still names the primary that it knew, so all that are named are tried.
@@ -42,7 +47,7 @@ primaries=$(for host in $hosts; do sentinel "$host" | paste -sd' ' || true; done
 [ -n "$primaries" ] || { echo "no sentinel answers: $hosts"; exit 1; }
 while read -r primary port; do
     if work; then
-        echo "$primary: written, confirmed by $confirmed of $replicas, read back; all $(wc -l <"$accepted") confirmed keys are there"
+        echo "$primary: written, confirmed by $confirmed of $replicas, read back; all $count confirmed keys are there"
         exit 0
     fi
 done <<END
