@@ -10,6 +10,7 @@ chmod 711 "$folder"
 cd /
 psql() { runuser -u postgres -- psql -XqtA -U postgres -d "${PGDATABASE:-postgres}" "$@"; }
 
+: >"$folder/committed"
 # Each is a transaction of its own; its number is printed once it is committed. Bounded, should nobody end it.
 seq 100000 | sed "s/.*/insert into $rows (value) values ('&') returning id;/" | psql >"$folder/committed" 2>/dev/null &
 writer=$!

@@ -17,6 +17,7 @@ mod house;
 mod interrupts;
 mod junit;
 mod kill;
+mod lab;
 mod library;
 mod mesos;
 mod messages;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         interrupts::tests(),
         junit::tests(),
         kill::tests(),
+        lab::tests(),
         library::tests(),
         mesos::tests(),
         messages::tests(),

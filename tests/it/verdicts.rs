@@ -402,14 +402,16 @@ fn skipped() {
 
 fn skipped_by_only_if() {
     let reason = "not for this host as it is now: it is a follower";
-    Setup::new().script("verify.sh", "echo \"$PISAURA_STEP\" >>\"$HOME/log\"; echo it is a follower; exit 1").check(
-        "only_if: [verify.sh]",
-        0,
-        &format!("ignored ({reason})"),
-        "",
-        &format!("<skipped type=\"NotForThisHost\" message=\"{reason}\"><![CDATA[{reason}]]></skipped>"),
-        "only_if\n",
-    );
+    Setup::new()
+        .script("verify.sh", "echo \"$PISAURA_STEP\" >>\"$HOME/log\"; echo it is a follower; exit 1")
+        .check(
+            "only_if: [verify.sh]",
+            0,
+            &format!("ignored ({reason})"),
+            "",
+            &format!("<skipped type=\"NotForThisHost\" message=\"{reason}\"><![CDATA[{reason}]]></skipped>"),
+            "only_if\n",
+        );
 }
 
 fn not_skipped_by_only_if() {
