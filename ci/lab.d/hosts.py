@@ -86,7 +86,7 @@ def cgroups():
 # What the hosts have beside the machine's own system
 
 
-BASE = ["systemd", "dbus", "openssh-server", "iptables", "iproute2", "procps"]
+BASE = ["systemd", "dbus", "openssh-server", "iptables", "iproute2", "procps", "sudo"]
 
 
 def cache():

@@ -1,9 +1,10 @@
 #!/bin/sh
 # block-port.sh [--out] [--reject] PORT...: no other host reaches these TCP ports of this one any more; with --out this one
-# does not reach these ports of others. What is sent is dropped, or with --reject refused. unblock.sh undoes it. Needs root and
+# does not reach these ports of others. What is sent is dropped, or with --reject refused. unblock.sh undoes it. Needs root (or sudo) and
 # iptables. Loopback goes on.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 where='INPUT ! -i lo' answer=DROP
 while :; do
     case ${1:-} in

@@ -1,8 +1,11 @@
 #!/bin/sh
 # cut-off.sh [HOST...]: nothing goes to these hosts any more, nor comes from them; without HOST the book's other hosts.
-# unblock.sh undoes it. Needs root and iptables. HOST is an IPv4 address, a network (10.0.0.0/24), or a name, of which all IPv4 addresses are meant.
+# unblock.sh undoes it. Needs root (or sudo) and iptables. HOST is an IPv4 address, a network (10.0.0.0/24), or a name, of
+# which all IPv4 addresses are meant.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" \
+    PISAURA_HOST="${PISAURA_HOST:-}" PISAURA_HOSTS="${PISAURA_HOSTS:-}" "$0" "$@"
 if [ $# = 0 ]; then
     for host in $(echo "$PISAURA_HOSTS" | tr , ' '); do
         [ "$host" = "$PISAURA_HOST" ] || set -- "$@" "$host"

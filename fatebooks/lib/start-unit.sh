@@ -3,6 +3,7 @@
 # they say that they are ready. An option --kill is ignored, so that it can have the same arguments.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 [ "$1" != --kill ] || shift
 for unit; do
     unit=$(systemctl show --property Id --value "$unit")

@@ -1,8 +1,10 @@
 #!/bin/sh
 # stop-unit.sh [--kill] UNIT...: systemd units are stopped, and not started again by systemd; with --kill all their processes
-# end by SIGKILL, as in a crash. start-unit.sh undoes it. Needs root and systemd. What is not running is left as it is.
+# end by SIGKILL, as in a crash. start-unit.sh undoes it. Needs root (or sudo) and systemd. What is not running is left as it
+# is.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 kills=''
 [ "$1" != --kill ] || { kills=yes; shift; }
 for unit; do

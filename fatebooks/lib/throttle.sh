@@ -1,8 +1,9 @@
 #!/bin/sh
 # throttle.sh KBIT PORT...: what this host sends from these TCP ports goes out at so many kbit/s in all. unthrottle.sh undoes
-# it. Needs root and tc, and a kernel with the queueing discipline htb. Where somebody else has set a discipline it refuses.
+# it. Needs root (or sudo) and tc, and a kernel with the queueing discipline htb. Where somebody else has set a discipline it refuses.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 kbit=$1
 shift
 # Disciplines have no comments, so the case's first digits are their handle.

@@ -2,6 +2,7 @@
 # unblock.sh: takes away all rules of iptables that this case has made, and no others. Arguments are not needed, and ignored.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 for iptables in iptables ip6tables; do
     command -v $iptables >/dev/null || continue
     # By number, and the last first, so that the numbers of the others stay what they are.

@@ -3,6 +3,7 @@
 # needed, and ignored.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 handle=1$(printf %.3s "$PISAURA_CASE")
 for link in $(ip -o link show | sed 's/^[0-9]*: \([^:@]*\).*/\1/'); do
     case $(tc qdisc show dev "$link" root) in

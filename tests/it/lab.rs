@@ -66,14 +66,14 @@ fn repository() -> &'static Path {
 }
 
 /// The hosts of a system, for one test.
-struct Lab {
+pub struct Lab {
     scratch: Scratch,
     system: &'static str,
     variables: BTreeMap<String, String>,
 }
 
 impl Lab {
-    fn up(system: &'static str) -> Self {
+    pub fn up(system: &'static str) -> Self {
         let mut lab = Self { scratch: Scratch::new(), system, variables: BTreeMap::new() };
         let output = lab.command("up").arg(system).output().expect("ci/lab runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -93,7 +93,7 @@ impl Lab {
     }
 
     /// The addresses of the book's hosts.
-    fn hosts(&self) -> Vec<String> {
+    pub fn hosts(&self) -> Vec<String> {
         let name = format!("{}_HOSTS", self.system.to_uppercase());
         self.variables[&name]
             .split(',')
@@ -101,20 +101,46 @@ impl Lab {
             .collect()
     }
 
-    /// Runs shell text on a host, and gives what it printed.
+    /// The address of nginx' balancer.
+    pub fn balancer(&self) -> String {
+        self.variables["NGINX_URL"].trim_start_matches("http://").trim_end_matches('/').to_owned()
+    }
+
+    /// An ssh client that runs shell text on a host.
+    pub fn ssh(&self, login: &str, script: &str) -> Command {
+        let known = self.variables["PISAURA_SSH_KNOWN_HOSTS"].replace(' ', "\\ ");
+        let mut command = Command::new("ssh");
+        command
+            .args(["-F", "none", "-o", "BatchMode=yes", "-o", &format!("UserKnownHostsFile={known}")])
+            .args(["-i", &self.variables["PISAURA_SSH_IDENTITY"], login, script])
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs shell text on a host as root, and gives what it printed.
     #[track_caller]
-    fn on(&self, host: &str, script: &str) -> String {
-        let known =
-            format!("UserKnownHostsFile={}", self.variables["PISAURA_SSH_KNOWN_HOSTS"].replace(' ', "\\ "));
-        let output = Command::new("ssh")
-            .args(["-F", "none", "-o", "BatchMode=yes", "-o", &known])
-            .args(["-i", &self.variables["PISAURA_SSH_IDENTITY"], &format!("root@{host}"), script])
-            .stdin(Stdio::null())
-            .output()
-            .expect("ssh runs");
+    pub fn on(&self, host: &str, script: &str) -> String {
+        let output = self.ssh(&format!("root@{host}"), script).output().expect("ssh runs");
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{host}: {told}{}", String::from_utf8_lossy(&output.stderr));
         told
+    }
+
+    /// Copies a folder of this machine to a host, to a folder that everybody there may read.
+    pub fn copy(&self, login: &str, from: &Path, to: &str) {
+        let host = login.rsplit('@').next().expect("a host");
+        let mut tar = Command::new("tar")
+            .args(["-c", "-C"])
+            .arg(from)
+            .arg(".")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("tar runs");
+        let taken = self
+            .ssh(&format!("root@{host}"), &format!("mkdir -p {to} && tar -x -C {to} && chmod -R a+rX {to}"))
+            .stdin(tar.stdout.take().expect("its output"))
+            .status();
+        assert!(taken.expect("ssh runs").success() && tar.wait().expect("an end").success());
     }
 
     #[track_caller]
@@ -127,12 +153,13 @@ impl Lab {
     /// Runs a script of the library on a host, as a case would.
     #[track_caller]
     fn library(&self, host: &str, script: &str) {
+        self.copy(host, &repository().join("fatebooks/lib"), "/opt/library");
         let hosts = self.hosts().join(",");
-        let folder = repository().join("fatebooks/lib");
-        let folder = folder.display();
         self.on(
             host,
-            &format!("export PISAURA_CASE=1 PISAURA_HOST={host} PISAURA_HOSTS={hosts}; {folder}/{script}"),
+            &format!(
+                "export PISAURA_CASE=1 PISAURA_HOST={host} PISAURA_HOSTS={hosts}; /opt/library/{script}"
+            ),
         );
     }
 
@@ -340,8 +367,7 @@ fn sabotage_redis(lab: &Lab, health: &Health<'_>) {
 
 fn sabotage_nginx(lab: &Lab, health: &Health<'_>) {
     let hosts = lab.hosts();
-    let url = &lab.variables["NGINX_URL"];
-    let balancer = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let balancer = lab.balancer();
     health.says_yes(1);
     lab.on(&hosts[0], "systemctl stop nginx");
     health.says_yes(2);

@@ -1,15 +1,17 @@
 //! The library of failures, `fatebooks/lib/`: each script alone. Its effect is seen by an independent look; done twice it is
-//! the same; its reverter takes away what it did itself, and nothing else; reverted twice, nothing is left.
+//! the same; its reverter takes away what it did itself, and nothing else; reverted twice, nothing is left. Nor is it when the
+//! inducer was killed: before and after each of the programs that it calls.
 
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use libtest_mimic::Trial;
 
 use crate::common::{Scratch, needing, test, wait_for};
 use crate::kill::{Host, can_kill};
+use crate::lab::Lab;
 
 pub fn tests() -> Vec<Trial> {
     let (met, reason) = can_kill(false);
@@ -20,6 +22,11 @@ pub fn tests() -> Vec<Trial> {
         test("library::kill", kill),
         needing("library::fill_disk", met, reason, fill_disk),
         test("library::burn_cpu", burn_cpu),
+        test("library::eat_memory", eat_memory),
+        needing("library::throttle", met, reason, throttle),
+        needing("library::shift_clock", met, reason, shift_clock),
+        needing("library::units", met, reason, units),
+        needing("library::as_an_ordinary_user", met, reason, ordinary_user),
         test("library::each_script_says_what_it_is_for", first_lines),
     ]
 }
@@ -28,42 +35,142 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks/lib"))
 }
 
-/// A case's scripts, run here or on a host.
+/// Where scripts are run.
+enum Place<'a> {
+    Here,
+    /// In a network of its own, with this machine's files and processes.
+    Network(&'a Host),
+    /// On a host that shares nothing but the kernel; the account too.
+    Lab(&'a Lab, String),
+}
+
+/// A case's scripts, and where they are run.
 struct Library<'a> {
-    host: Option<&'a Host>,
+    place: Place<'a>,
     case: String,
+    /// Where the scripts lie, as it is called there.
+    folder: String,
+    /// In front of the programs that the scripts call: counts the calls, and kills the script at one of them.
+    killer: Scratch,
+}
+
+/// What stands in front of each program: it kills the whole script at the call that is told, before or after it.
+const KILLER: &str = r#"#!/bin/sh
+echo >>"$KILLER/calls"
+PATH=${PATH#"$KILLER:"}
+if [ "$(wc -l <"$KILLER/calls")" -ge "$KILL_AT" ]; then
+    [ "$KILL_WHEN" = before ] || "${0##*/}" "$@"
+    kill -KILL 0
+fi
+exec "${0##*/}" "$@"
+"#;
+const CALLED: [&str; 19] = [
+    "awk",
+    "cat",
+    "date",
+    "dd",
+    "df",
+    "fallocate",
+    "grep",
+    "ip",
+    "ip6tables",
+    "iptables",
+    "kill",
+    "mkdir",
+    "mv",
+    "pgrep",
+    "rm",
+    "rmdir",
+    "setsid",
+    "systemctl",
+    "tc",
+];
+
+/// Arguments as a shell reads them.
+fn quoted(arguments: &[&str]) -> String {
+    let words: Vec<String> =
+        arguments.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+    words.join(" ")
 }
 
 impl<'a> Library<'a> {
-    fn new(host: Option<&'a Host>) -> Self {
-        let chance = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("a time")
-            .subsec_nanos();
-        Self { host, case: format!("test{}x{chance}", std::process::id()) }
+    fn new(place: Place<'a>) -> Self {
+        let chance = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").subsec_nanos();
+        // As long as a real one, and of digits.
+        let case = format!("{:06}{chance:010}", std::process::id() % 1_000_000);
+        let killer = Scratch::new();
+        for name in CALLED {
+            killer.write(&format!("killer/{name}"), KILLER);
+        }
+        let mut library = Self { place, case, folder: folder().display().to_string(), killer };
+        if let Place::Lab(lab, login) = &library.place {
+            lab.copy(login, &folder(), "/opt/library");
+            lab.copy(login, &library.killer.join("killer"), "/opt/killer");
+            library.folder = "/opt/library".to_owned();
+        }
+        library
     }
 
-    fn command(&self, script: &str, arguments: &[&str]) -> Command {
-        let path = folder().join(script);
-        let mut command = match self.host {
-            Some(host) => {
+    /// Runs shell text in the place.
+    fn command(&self, text: &str) -> Command {
+        let mut command = match &self.place {
+            Place::Here => Command::new("/bin/sh"),
+            Place::Network(host) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", &host.name]).arg(path);
+                command.args(["netns", "exec", &host.name, "/bin/sh"]);
                 command
             }
-            None => Command::new(path),
+            Place::Lab(lab, login) => return lab.ssh(login, text),
         };
-        command.args(arguments).env("PISAURA_CASE", &self.case).stdin(Stdio::null());
+        command.args(["-c", text]).stdin(Stdio::null());
         command
+    }
+
+    fn script(&self, script: &str, arguments: &[&str]) -> Command {
+        self.command(&format!(
+            "export PISAURA_CASE={}; exec {}/{script} {}",
+            self.case,
+            self.folder,
+            quoted(arguments)
+        ))
     }
 
     #[track_caller]
     fn run(&self, script: &str, arguments: &[&str]) {
-        let output = self.command(script, arguments).output().expect("it runs");
+        let output = self.script(script, arguments).output().expect("it runs");
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Done once and twice, and taken back once and twice.
+    /// Its exit status and what it complains of.
+    fn fails(&self, script: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.script(script, arguments).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Runs a script that is killed at one of its calls. Answers with whether there was such a call.
+    fn run_killed(&self, script: &str, arguments: &[&str], at: usize, when: &str) -> bool {
+        let killer = match self.place {
+            Place::Lab(..) => "/opt/killer".to_owned(),
+            _ => self.killer.join("killer").display().to_string(),
+        };
+        let output = self
+            .command(&format!(
+                "export PISAURA_CASE={} KILLER='{killer}' KILL_AT={at} KILL_WHEN={when}; rm -f \"$KILLER/calls\"; \
+                 export PATH=\"$KILLER:$PATH\"; exec /usr/bin/setsid -w {}/{script} {}",
+                self.case,
+                self.folder,
+                quoted(arguments)
+            ))
+            .output()
+            .expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        // setsid tells of a signal, if it has not become the script itself.
+        let was_killed = output.status.code().is_none() || told.contains("did not exit normally");
+        assert!(was_killed || output.status.success(), "{script}: {told}");
+        was_killed
+    }
+
+    /// Done once and twice, and taken back once and twice; killed at each call, and taken back.
     #[track_caller]
     fn check(&self, inducer: (&str, &[&str]), reverter: (&str, &[&str]), is_there: impl Fn() -> bool) {
         assert!(!is_there(), "it is there before");
@@ -72,6 +179,19 @@ impl<'a> Library<'a> {
             wait_for(inducer.0, &is_there);
         }
         for _ in 0..2 {
+            self.run(reverter.0, reverter.1);
+            wait_for(reverter.0, || !is_there());
+        }
+        for when in ["before", "after"] {
+            let mut calls = 0;
+            while self.run_killed(inducer.0, inducer.1, calls + 1, when) {
+                calls += 1;
+                assert!(calls < 200, "{} never ends", inducer.0);
+                self.run(reverter.0, reverter.1);
+                wait_for(reverter.0, || !is_there());
+            }
+            assert!(calls > 0, "{} calls nothing that could be killed", inducer.0);
+            // This one came through.
             self.run(reverter.0, reverter.1);
             wait_for(reverter.0, || !is_there());
         }
@@ -91,33 +211,61 @@ fn rules(host: &Host) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The address of this machine's end of a host's link.
+fn near(host: &Host) -> String {
+    let (net, last) = host.address.rsplit_once('.').expect("an address");
+    format!("{net}.{}", last.parse::<u32>().expect("a number") - 1)
+}
+
+/// A port of this machine that the host can reach.
+fn listener_for(host: &Host) -> TcpListener {
+    TcpListener::bind((near(host).as_str(), 0)).expect("a port")
+}
+
 fn block_port() {
     let host = Host::start();
-    let library = Library::new(Some(&host));
-    let other = Library::new(Some(&host));
+    let library = Library::new(Place::Network(&host));
+    let other = Library::new(Place::Network(&host));
     other.run("block-port.sh", &["4711"]);
     library
         .check(("block-port.sh", &["2379", "22"]), ("unblock.sh", &["2379", "22"]), || !can_connect(&host));
+    library.check(("block-port.sh", &["--reject", "22"]), ("unblock.sh", &[]), || !can_connect(&host));
+    // What this host may not reach, while others reach it.
+    let there = listener_for(&host);
+    let reaches = |port: u16| {
+        let near = near(&host);
+        let text = format!("timeout 1 bash -c ': </dev/tcp/{near}/{port}'");
+        library.command(&text).stderr(Stdio::null()).status().expect("it runs").success()
+    };
+    let port = there.local_addr().expect("an address").port();
+    assert!(reaches(port));
+    library.check(("block-port.sh", &["--out", &port.to_string()]), ("unblock.sh", &[]), || {
+        assert!(can_connect(&host));
+        !reaches(port)
+    });
     let rules = rules(&host);
     assert!(rules.contains(&other.case) && !rules.contains(&library.case), "{rules}");
 }
 
 fn cut_off() {
     let host = Host::start();
-    let near = host
-        .address
-        .rsplit_once('.')
-        .map(|(net, last)| format!("{net}.{}", last.parse::<u32>().expect("a number") - 1))
-        .expect("an address");
-    let library = Library::new(Some(&host));
+    let near = near(&host);
+    let library = Library::new(Place::Network(&host));
     library.check(("cut-off.sh", &[&near, "192.0.2.0/24"]), ("unblock.sh", &[]), || !can_connect(&host));
     library.check(("cut-off.sh", &[&near]), ("unblock.sh", &["ignored"]), || !can_connect(&host));
     assert!(!rules(&host).contains("pisaura"), "{}", rules(&host));
-    let output = library.command("cut-off.sh", &["no-such-host.invalid"]).output().expect("it runs");
     assert_eq!(
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
-        (Some(1), "no-such-host.invalid has no IPv4 address\n")
+        library.fails("cut-off.sh", &["no-such-host.invalid"]),
+        (Some(1), "no-such-host.invalid has no IPv4 address\n".to_owned())
     );
+    // Without hosts those of the book, but for its own.
+    let mut others = library.command(&format!(
+        "PISAURA_CASE={} PISAURA_HOST={} PISAURA_HOSTS={near},{} exec {}/cut-off.sh",
+        library.case, host.address, host.address, library.folder
+    ));
+    assert!(others.status().expect("it runs").success());
+    assert!(!can_connect(&host) && !rules(&host).contains(&host.address), "{}", rules(&host));
+    library.run("unblock.sh", &[]);
 }
 
 /// A process with a name that no other has, and its pid file.
@@ -157,22 +305,21 @@ impl Drop for Victim {
 }
 
 fn pause() {
-    let (victim, library) = (Victim::start(), Library::new(None));
+    let (victim, library) = (Victim::start(), Library::new(Place::Here));
     for which in [victim.name.as_str(), victim.pid_file.as_str()] {
         library.check(("pause.sh", &[which]), ("resume.sh", &[which]), || victim.state() == "T");
     }
     // Whoever is not there cannot be paused, and need not be resumed.
-    let output = library.command("pause.sh", &["no-such-process"]).output().expect("it runs");
     assert_eq!(
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
-        (Some(1), "no process is called no-such-process\n")
+        library.fails("pause.sh", &["no-such-process"]),
+        (Some(1), "no process is called no-such-process\n".to_owned())
     );
     library.run("resume.sh", &["no-such-process", "/no/such/file"]);
 }
 
 fn kill() {
     for by_name in [true, false] {
-        let (mut victim, library) = (Victim::start(), Library::new(None));
+        let (mut victim, library) = (Victim::start(), Library::new(Place::Here));
         let which = if by_name { victim.name.clone() } else { victim.pid_file.clone() };
         library.run("kill.sh", &[&which]);
         assert_eq!(victim.child.wait().expect("an end").to_string(), "signal: 9 (SIGKILL)");
@@ -190,7 +337,7 @@ fn fill_disk() {
         .status()
         .expect("mount runs");
     assert!(mounted.success());
-    let library = Library::new(None);
+    let library = Library::new(Place::Here);
     let shown = disk.display().to_string();
     std::fs::write(disk.join("kept"), "x").expect("a file");
     let is_full = || {
@@ -202,11 +349,6 @@ fn fill_disk() {
     library.run("fill-disk.sh", &[&shown, "2"]);
     assert!(!is_full(), "2 MiB were to be left");
     assert!(std::fs::write(disk.join("try"), vec![b'x'; 4_000_000]).is_err(), "and no more");
-    // Killed in its middle, it leaves nothing that is not taken away.
-    library.run("free-disk.sh", &[&shown]);
-    let mut child = library.command("fill-disk.sh", &[&shown]).spawn().expect("it runs");
-    let _ = child.kill();
-    let _ = child.wait();
     library.run("free-disk.sh", &[&shown]);
     let _ = std::fs::remove_file(disk.join("try"));
     let left: Vec<_> =
@@ -216,7 +358,7 @@ fn fill_disk() {
 }
 
 fn burn_cpu() {
-    let library = Library::new(None);
+    let library = Library::new(Place::Here);
     let mark = format!("pisaura-{}", library.case);
     let burning = || {
         let entries = std::fs::read_dir("/proc").expect("processes").flatten();
@@ -229,6 +371,158 @@ fn burn_cpu() {
     };
     library.check(("burn-cpu.sh", &["2"]), ("cool-cpu.sh", &[]), || burning() == 2);
     assert_eq!(burning(), 0);
+}
+
+/// How many KiB the processes hold that carry this case's mark.
+fn held_kib(case: &str) -> u64 {
+    let mark = format!("PISAURA_EATS=memory-{case}\0");
+    let entries = std::fs::read_dir("/proc").expect("processes").flatten();
+    let of_us = entries.filter(|entry| {
+        let variables = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        variables.windows(mark.len()).any(|window| window == mark.as_bytes())
+    });
+    of_us
+        .map(|entry| {
+            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(1)
+        })
+        .sum()
+}
+
+fn eat_memory() {
+    let library = Library::new(Place::Here);
+    library.check(("eat-memory.sh", &["64"]), ("release-memory.sh", &["64"]), || {
+        held_kib(&library.case) > 60_000
+    });
+    wait_for("that no process is left", || held_kib(&library.case) == 0);
+}
+
+/// How many disciplines of this case there are on a host.
+fn disciplines(host: &Host) -> String {
+    let output = Command::new("ip")
+        .args(["netns", "exec", &host.name, "tc", "qdisc", "show", "dev", "eth0"])
+        .output()
+        .expect("tc runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn throttle() {
+    let (host, scratch) = (Host::start(), Scratch::new());
+    scratch.write("page", vec![b'x'; 65_536]);
+    let mut server = Command::new("ip")
+        .args(["netns", "exec", &host.name, "python3", "-m", "http.server", "8000", "--directory"])
+        .arg(scratch.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("python runs");
+    let url = format!("http://{}:8000/page", host.address);
+    let is_slow = || {
+        let output = Command::new("curl").args(["-sf", "--max-time", "1", "-o", "/dev/null", &url]).status();
+        !output.expect("curl runs").success()
+    };
+    wait_for("the server", || !is_slow());
+    let library = Library::new(Place::Network(&host));
+    library.check(("throttle.sh", &["8", "8000", "8001"]), ("unthrottle.sh", &["8"]), is_slow);
+    assert!(!disciplines(&host).contains("htb"), "{}", disciplines(&host));
+    // What is not ours stays, and is not overwritten.
+    let set = library.command("tc qdisc add dev eth0 root handle 9: htb").status().expect("tc runs");
+    assert!(set.success());
+    let (code, told) = library.fails("throttle.sh", &["8", "8000"]);
+    assert!(
+        code == Some(1) && told.starts_with("eth0 has a queueing discipline already: qdisc htb 9:"),
+        "{told}"
+    );
+    library.run("unthrottle.sh", &[]);
+    assert!(disciplines(&host).contains("htb 9:"), "{}", disciplines(&host));
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
+/// Two seconds, for some milliseconds at a time: what else runs on this machine will hardly notice.
+fn shift_clock() {
+    let (began, then) = (Instant::now(), SystemTime::now());
+    let is_off = || {
+        let right = then + began.elapsed();
+        let off = SystemTime::now().duration_since(right).unwrap_or_else(|error| error.duration());
+        off > Duration::from_secs(1)
+    };
+    let library = Library::new(Place::Here);
+    library.check(("shift-clock.sh", &["2"]), ("right-clock.sh", &["2"]), is_off);
+    library.check(("shift-clock.sh", &["-2"]), ("right-clock.sh", &["-2"]), is_off);
+    let mark = format!("/run/pisaura-clock-{}", library.case);
+    assert!(!Path::new(&mark).exists() && !Path::new(&format!("{mark}.new")).exists());
+    // Somebody else has set it right meanwhile.
+    library.run("shift-clock.sh", &["2"]);
+    let back = library.command("date -s \"@$(($(date +%s) - 2)).$(date +%N)\"").status();
+    assert!(back.expect("date runs").success());
+    library.run("right-clock.sh", &[]);
+    assert!(!is_off());
+}
+
+fn units() {
+    let lab = Lab::up("nginx");
+    let (web, balancer) = (lab.hosts()[0].clone(), lab.balancer());
+    let is_down = |host: &str| TcpStream::connect((host, 80)).is_err();
+    let library = Library::new(Place::Lab(&lab, format!("root@{web}")));
+    library.check(("stop-unit.sh", &["nginx"]), ("start-unit.sh", &["nginx"]), || is_down(&web));
+    library.check(("stop-unit.sh", &["--kill", "nginx"]), ("start-unit.sh", &["--kill", "nginx"]), || {
+        is_down(&web)
+    });
+    let stands = || lab.on(&web, "ps -C nginx -o stat=; true").contains('T');
+    library.check(("pause-unit.sh", &["nginx"]), ("resume-unit.sh", &["nginx"]), stands);
+    let drop_ins = "find /run/systemd/system -name '*pisaura*'";
+    assert_eq!(lab.on(&web, drop_ins), "");
+    // What somebody else has stopped is neither ours to stop nor to start.
+    lab.on(&web, "systemctl stop nginx");
+    library.run("stop-unit.sh", &["nginx"]);
+    library.run("start-unit.sh", &["nginx"]);
+    assert!(is_down(&web));
+    assert_eq!(library.fails("pause-unit.sh", &["nginx"]), (Some(1), "nginx is not running\n".to_owned()));
+    library.run("resume-unit.sh", &["nginx"]);
+    // One that systemd would start again at once stays away, and is started again by it afterwards.
+    let library = Library::new(Place::Lab(&lab, format!("root@{balancer}")));
+    let restart = || lab.on(&balancer, "systemctl show --property Restart,ActiveState haproxy");
+    library.run("stop-unit.sh", &["--kill", "haproxy"]);
+    assert!(is_down(&balancer));
+    assert_eq!(restart(), "Restart=no\nActiveState=failed\n");
+    library.run("start-unit.sh", &["haproxy"]);
+    assert_eq!(restart(), "Restart=always\nActiveState=active\n");
+    assert_eq!(lab.on(&balancer, drop_ins), "");
+    // The hosts of the lab may not set the clock that all of them share.
+    let (code, told) = library.fails("shift-clock.sh", &["2"]);
+    assert!(code == Some(1) && told.ends_with("this host may not set its clock\n"), "{told}");
+    library.run("right-clock.sh", &[]);
+}
+
+fn ordinary_user() {
+    let lab = Lab::up("nginx");
+    let web = lab.hosts()[0].clone();
+    lab.on(&web, "useradd --create-home tester; usermod --password '*' tester");
+    let library = Library::new(Place::Lab(&lab, format!("tester@{web}")));
+    let (code, told) = library.fails("block-port.sh", &["80"]);
+    assert!(code == Some(1) && told.contains("a password is required"), "{told}");
+    lab.on(
+        &web,
+        "echo 'tester ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/tester; chmod 440 /etc/sudoers.d/tester",
+    );
+    let is_blocked = || {
+        let address: SocketAddr = format!("{web}:80").parse().expect("an address");
+        TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_err()
+    };
+    for (inducer, reverter) in
+        [(("block-port.sh", "80"), "unblock.sh"), (("stop-unit.sh", "nginx"), "start-unit.sh")]
+    {
+        library.run(inducer.0, &[inducer.1]);
+        wait_for(inducer.0, is_blocked);
+        library.run(reverter, &[inducer.1]);
+        wait_for(reverter, || !is_blocked());
+    }
+    library.run("cut-off.sh", &["192.0.2.1"]);
+    assert!(lab.on(&web, "iptables -S").contains("192.0.2.1"));
+    library.run("unblock.sh", &[]);
+    assert!(!lab.on(&web, "iptables -S").contains("192.0.2.1"));
 }
 
 fn first_lines() {
@@ -248,5 +542,5 @@ fn first_lines() {
         );
         assert!(index.contains(&format!("`{name}")), "{name} is not in the index");
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 20);
 }
