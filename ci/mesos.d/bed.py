@@ -460,12 +460,17 @@ def down(bed, state, crash=False):
 def run(bed, options, command, umask):
     """Runs a command beside a server of its own and gives the exit status."""
     state, port = up(bed, options)
+    return accompany(command, {bed.variable: f"{HOST}:{port}"}, lambda: down(bed, state), umask)
+
+
+def accompany(command, variables, take_down, umask=-1):
+    """Runs a command with these variables, takes down what it was run beside, and gives the exit status."""
     # From here on signals wait until they are asked for, so the server is taken down whatever comes.
     with undisturbed() as mask:
         try:
             child = subprocess.Popen(
                 command,
-                env={**os.environ, bed.variable: f"{HOST}:{port}"},
+                env={**os.environ, **variables},
                 close_fds=False,
                 umask=umask,
                 preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
@@ -480,7 +485,7 @@ def run(bed, options, command, umask):
             say(f"cannot run {command[0]}: {error.strerror}")
             return 127 if isinstance(error, FileNotFoundError) else 126
         finally:
-            down(bed, state)
+            take_down()
 
 
 def port_number(text):

@@ -3,8 +3,9 @@
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
 count=${1:-$(nproc)}
-running=$(pgrep -fc "^/bin/sh -c :;while :;do :;done pisaura-$PISAURA_CASE$" || true)
+# All of them carry a variable, so that cool-cpu.sh finds them.
+running=$(grep -lsz "^PISAURA_BURNS=cpu-$PISAURA_CASE\$" /proc/[0-9]*/environ | wc -l)
 while [ "$running" -lt "$count" ]; do
-    setsid /bin/sh -c ':;while :;do :;done' "pisaura-$PISAURA_CASE" </dev/null >/dev/null 2>&1 &
+    PISAURA_BURNS=cpu-$PISAURA_CASE setsid /bin/sh -c 'while :; do :; done' burn </dev/null >/dev/null 2>&1 &
     running=$((running + 1))
 done

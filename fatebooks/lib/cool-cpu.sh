@@ -1,5 +1,11 @@
 #!/bin/sh
-# cool-cpu.sh: ends the processes that burn-cpu.sh has started for this case, and no others.
+# cool-cpu.sh: ends the processes that burn-cpu.sh has started for this case, and no others. Arguments are not needed, and
+# ignored.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
-pkill -KILL -f "^/bin/sh -c :;while :;do :;done pisaura-$PISAURA_CASE$" || true
+# Again until there are none: one may just have been starting another.
+while processes=$(grep -lsz "^PISAURA_BURNS=cpu-$PISAURA_CASE\$" /proc/[0-9]*/environ | cut -d/ -f3) && [ -n "$processes" ]; do
+    for process in $processes; do
+        kill -KILL "$process" 2>/dev/null || ! kill -0 "$process" 2>/dev/null
+    done
+done

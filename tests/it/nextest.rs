@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("nextest::failfast_holds_between_processes", failfast),
         test("nextest::an_unreverted_host_is_not_broken_again", unreverted),
+        test("nextest::a_failure_that_is_none_for_a_host", not_for_this_host),
         test("nextest::one_report_for_each_case", reports),
         needing("nextest::nextest_itself", installed, "needs cargo-nextest", nextest_itself),
         needing("nextest::nextest_is_interrupted", installed, "needs cargo-nextest", nextest_is_interrupted),
@@ -67,6 +68,24 @@ fn failfast() {
         .map(|entry| entry.expect("an entry").file_name())
         .collect();
     assert_eq!(marks, ["run-2"]);
+}
+
+/// Nothing is amiss with it, so it does not end as a failure.
+fn not_for_this_host() {
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    let failure =
+        "  - {name: f, only_if: ['false'], inducer: ['true'], reverter: ['true'], healthcheck: ['true']}";
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", failure));
+    let ran = case(&scratch, &sshd, "run-1", "f");
+    let reason = "not for this host as it is now: only_if said no (exit status 1)";
+    assert_eq!(
+        ran.line("b::f@127.0.0.1:PORT"),
+        format!("ignored ({reason})"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    assert_eq!(ran.code, Some(0));
 }
 
 fn unreverted() {
