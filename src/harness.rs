@@ -559,15 +559,16 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
             secrets.clean(&words.join(" "))
         };
         let limit = show_duration(fate.timeout);
-        text.push_str(&format!("  1 healthcheck  here, within {limit}: {}\n", show(&fate.healthcheck)));
+        let mut number = '1';
         if let Some(only_if) = &fate.only_if {
-            text.push_str(&format!("  2 only if      on {host}, within {limit}: {}\n", show(only_if)));
+            text.push_str(&format!("  1 only if      on {host}, within {limit}: {}\n", show(only_if)));
+            number = ' ';
         }
-        let number = if fate.only_if.is_some() { ' ' } else { '2' };
         text.push_str(&format!(
-            "  {number} inducer      on {host}, within {limit}: {}\n",
-            show(&fate.inducer)
+            "  {number} healthcheck  here, within {limit}: {}\n",
+            show(&fate.healthcheck)
         ));
+        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer)));
         if let Some(verify) = &fate.verify {
             text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify)));
         }

@@ -1,8 +1,8 @@
 """Hosts of our own on one machine: each a Debian with systemd and sshd, in namespaces and with an address of its own.
 
-A Lab is a network with its hosts. All that belongs to it lies in one folder, its state: `lab.json`, the keys, the layer with
-the packages, and a folder for each host. Nothing that `up` does outlives `down`: what is mounted ends with the hosts, and
-what they change lies in memory.
+A Lab is a network with its hosts. All that belongs to it lies in one folder, its state: `lab.json`, the keys, and a folder for
+each host. Nothing that `up` does outlives `down`: what is mounted ends with the hosts, and what they change lies in memory.
+Which lab has which network stands in REGISTRY, a file for each with the path of its state.
 """
 
 import fcntl
@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bed
-from bed import Trouble, alive, gone, look_at, say, send
+from bed import Trouble, alive, look_at, say, send
 
 NETWORK = "10.213.{}.0/24"
+REGISTRY = Path("/run/pisaura-lab")
+PARTS = ["hosts", "identity", "identity.pub", "host_key", "host_key.pub", "known_hosts", "lab.json.new", "lab.json"]
 READY_S = 90
 POLL_S = 0.05
 HOST_DISK_MIB = 3072
@@ -55,6 +57,11 @@ def run(*command, **more):
     if end.returncode:
         raise Trouble(f"{' '.join(map(str, command))}: {output[-3000:].strip() or f'exit status {end.returncode}'}")
     return output
+
+
+def root():
+    """Where the states lie, but those with a folder of the user's choice."""
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"pisaura-lab-{os.getuid()}"
 
 
 def can_make_hosts():
@@ -97,7 +104,8 @@ def layer(packages):
     """A tar of what these packages of Debian's add to this machine's system, made once for each state of that. The machine
     itself does not get them, so none of their services ever runs there."""
     packages = sorted({*BASE, *packages})
-    state = Path("/var/lib/dpkg/status").read_bytes() + " ".join(packages).encode()
+    script = Path(__file__).resolve().parent / "layer"
+    state = Path("/var/lib/dpkg/status").read_bytes() + script.read_bytes() + " ".join(packages).encode()
     target = cache() / f"{hashlib.sha256(state).hexdigest()[:16]}.tar"
     with bed.alone():
         cache().mkdir(parents=True, exist_ok=True)
@@ -107,9 +115,12 @@ def layer(packages):
                 old.unlink()
             say(f"preparing {', '.join(packages)}")
             new = target.with_suffix(".new")
-            run("unshare", "--mount", "--propagation", "private", Path(__file__).resolve().parent / "layer", new, *packages,
-                env={**os.environ, "PATH": bed.PATH})
-            new.rename(target)
+            try:
+                run("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", script, new, *packages,
+                    env={**os.environ, "PATH": bed.PATH})
+                new.rename(target)
+            finally:
+                new.unlink(missing_ok=True)
     os.utime(target)
     return target
 
@@ -117,8 +128,8 @@ def layer(packages):
 class Host:
     """One host, as the lab's file says it."""
 
-    def __init__(self, lab, name, address, pid=None):
-        self.lab, self.name, self.address, self.pid = lab, name, address, pid
+    def __init__(self, lab, name, address):
+        self.lab, self.name, self.address = lab, name, address
         self.network = f"pisaura-lab-{lab.number}-{name}"
         self.folder = lab.folder / "hosts" / name
 
@@ -156,7 +167,7 @@ class Host:
         command = ["unshare", "--mount", "--propagation", "private", script, self.folder, self.lab.layer, self.network,
                    self.name, str(HOST_DISK_MIB), *self.cgroups()]
         with open(self.folder / "console", "wb") as console:
-            child = subprocess.Popen(
+            subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -164,13 +175,26 @@ class Host:
                 start_new_session=True,
                 env={"PATH": bed.PATH, "LC_ALL": "C.UTF-8"},
             )
-        self.pid = (child.pid, look_at(child.pid)[1])
-        self.lab.write()
+
+    def process(self):
+        """What has become the host, with the time of its start; None if there is nothing. It writes that down itself."""
+        try:
+            pid, start = (self.folder / "pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        return int(pid), int(start)
+
+    def has_ended(self):
+        process = self.process()
+        return process is not None and not alive(process)
 
     def init(self):
         """The process 1 of the host, as it is seen from outside; None while there is none."""
-        for line in bed.quietly(["ps", "-o", "pid=", "--ppid", str(self.pid[0])])[1].split():
-            return int(line)
+        process = self.process()
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            seen = look_at(pid)
+            if process and seen and seen[0] == process[0]:
+                return pid
         return None
 
     def do(self, script, **more):
@@ -197,24 +221,41 @@ class Host:
 
     def end(self):
         """Ends all its processes, and takes away its place."""
-        if alive(self.pid):
-            init = self.init()
-            if init:
-                os.kill(init, signal.SIGKILL)
-            if not gone(self.pid, 10):
-                send(self.pid, signal.SIGKILL)
-                gone(self.pid, 10)
+        process = self.process()
+        send(process, signal.SIGKILL)
+        for _ in range(200):
+            inside = {pid for folder in self.cgroups() for pid in processes_of(folder)}
+            if not inside and not alive(process):
+                break
+            for pid in inside:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(POLL_S)
         for folder in self.cgroups():
             for inner, _, _ in os.walk(folder, topdown=False):
                 # A cgroup is busy until the last of its processes is reaped.
                 for _ in range(100):
                     try:
                         os.rmdir(inner)
-                        break
                     except FileNotFoundError:
-                        break
+                        pass
                     except OSError:
                         time.sleep(POLL_S)
+                        continue
+                    break
+
+
+def processes_of(cgroup):
+    """The processes of a cgroup and of all below it."""
+    found = []
+    for folder, _, _ in os.walk(cgroup):
+        try:
+            found += map(int, (Path(folder) / "cgroup.procs").read_text().split())
+        except OSError:
+            pass
+    return found
 
 
 class Lab:
@@ -222,57 +263,72 @@ class Lab:
 
     def __init__(self, folder):
         self.folder = Path(os.path.realpath(folder))
+        self.root = root().resolve()
         self.number, self.name, self.hosts, self.variables, self.cgroups = None, None, [], {}, []
         self.layer = None
 
     # The file
 
     def read(self):
-        """What `up` has written down; False if there is nothing."""
+        """What `up` has written down; False if there is nothing that could be read."""
         try:
             told = json.loads((self.folder / "lab.json").read_text())
-        except OSError:
+        except (OSError, ValueError):
             return False
         self.number, self.name, self.variables = told["number"], told["name"], told["variables"]
         self.cgroups = [Path(folder) for folder in told["cgroups"]]
-        self.hosts = [Host(self, host["name"], host["address"], host["pid"] and tuple(host["pid"])) for host in told["hosts"]]
+        self.hosts = [Host(self, host["name"], host["address"]) for host in told["hosts"]]
         return True
 
     def write(self):
-        hosts = [{"name": host.name, "address": host.address, "pid": host.pid} for host in self.hosts]
+        hosts = [{"name": host.name, "address": host.address} for host in self.hosts]
         told = {"number": self.number, "name": self.name, "cgroups": [str(folder) for folder in self.cgroups],
                 "variables": self.variables, "hosts": hosts}
         (self.folder / "lab.json.new").write_text(json.dumps(told, indent=1) + "\n")
         (self.folder / "lab.json.new").rename(self.folder / "lab.json")
 
     @contextmanager
-    def locked(self):
-        """Keeps others off this lab; gives False if there is none."""
-        try:
-            lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            yield False
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield self.folder.exists()
-        finally:
-            os.close(lock)
+    def locked(self, create=False):
+        """Keeps others off this lab; gives False if it is not there."""
+        while True:
+            try:
+                if create:
+                    self.create()
+                lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                if create:
+                    continue
+                yield False
+                return
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # Who held it before may have removed the folder.
+                if self.folder.exists() and os.path.samestat(os.fstat(lock), os.stat(self.folder)):
+                    yield True
+                    return
+            finally:
+                os.close(lock)
+
+    def create(self):
+        """Makes the folder. Anybody could have made one whose name is known beforehand."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in [self.folder] + [self.root] * (self.root == self.folder.parent):
+            if folder.lstat().st_uid != os.getuid():
+                raise Trouble(f"{folder} belongs to somebody else")
+        self.folder.chmod(0o755)
 
     # Up
 
     def up(self, system):
         """Starts all hosts of a system and waits until it can be used."""
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise Trouble(f"{self.folder} is there already: `down` takes it away")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o755)
-        with self.locked():
+        with self.locked(create=True):
+            if any(self.folder.iterdir()):
+                raise Trouble(f"{self.folder} is there already: `down` takes it away")
             try:
                 self.name, self.cgroups = system.name, cgroups()
+                self.write()
                 self.claim_network()
-                names = system.hosts
-                self.hosts = [Host(self, name, self.address(FIRST_HOST + at)) for at, name in enumerate(names)]
+                self.hosts = [Host(self, name, self.address(FIRST_HOST + at)) for at, name in enumerate(system.hosts)]
                 self.write()
                 self.make_network()
                 self.make_keys()
@@ -290,13 +346,14 @@ class Lab:
                 }
                 self.write()
             except BaseException:
-                self.take_down()
+                with bed.undisturbed():
+                    self.take_down()
                 raise
 
     def wait(self, end, what, is_there):
         while not is_there():
             for host in self.hosts:
-                if not alive(host.pid):
+                if host.has_ended():
                     raise Trouble(f"the host {host.name} has ended: {host.told()}")
             if time.monotonic() > end:
                 told = "\n".join(f"{host.name}: {self.failed(host)}" for host in self.hosts)
@@ -312,17 +369,27 @@ class Lab:
 
     def claim_network(self):
         """Takes a number that no other lab has, and whose addresses no other network of this machine has."""
+        routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
+        networks = [ipaddress.ip_network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
+        # A larger one, as a VPN may have it, gives way to ours.
+        taken = [network for network in networks if network.prefixlen >= 16]
         for number in range(256):
-            network = ipaddress.ip_network(NETWORK.format(number))
-            routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
-            taken = [route["dst"] for route in routes if route["dst"] != "default"]
-            if any(network.overlaps(ipaddress.ip_network(other, strict=False)) for other in taken):
+            if any(ipaddress.ip_network(NETWORK.format(number)).overlaps(other) for other in taken):
                 continue
-            # Whoever has the name has the addresses.
-            if bed.quietly(["ip", "netns", "add", f"pisaura-lab-{number}"])[0]:
-                self.number = number
-                return
-        raise Trouble("no network for hosts is free: `ip netns` lists those of other labs")
+            REGISTRY.mkdir(exist_ok=True)
+            try:
+                with open(REGISTRY / str(number), "x") as file:
+                    self.number = number
+                    file.write(f"{self.folder}\n")
+                self.write()
+                # One that is there without being registered is nobody's that we know: it is left alone.
+                if bed.quietly(["ip", "netns", "add", f"pisaura-lab-{number}"])[0]:
+                    return
+                (REGISTRY / str(number)).unlink()
+                self.number = None
+            except FileExistsError:
+                continue
+        raise Trouble(f"no network 10.213.N.0/24 is free: {REGISTRY} and `ip route` tell whose they are")
 
     def address(self, last):
         return str(ipaddress.ip_network(NETWORK.format(self.number))[last])
@@ -357,10 +424,16 @@ class Lab:
     # Down
 
     def down(self):
+        """Takes away what `up` has made. Answers with whether there was anything."""
         with self.locked() as there:
-            if not there or not self.read():
+            if not there:
                 return False
-            self.take_down()
+            if not self.read():
+                strange = sorted({path.name for path in self.folder.iterdir()} - {*PARTS})
+                if strange:
+                    raise Trouble(f"{self.folder} has files that were not made here: {', '.join(strange)}")
+            with bed.undisturbed():
+                self.take_down()
             return True
 
     def take_down(self):
@@ -371,8 +444,28 @@ class Lab:
         if self.number is not None:
             bed.quietly(["ip", "link", "del", f"plab{self.number}"])
             bed.quietly(["ip", "netns", "del", f"pisaura-lab-{self.number}"])
-        shutil.rmtree(self.folder)
+            (REGISTRY / str(self.number)).unlink(missing_ok=True)
+        # What says how to take it down goes last.
+        for part in PARTS:
+            path = self.folder / part
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        self.folder.rmdir()
+        for folder in [REGISTRY] + [self.root] * (self.root == self.folder.parent):
+            try:
+                folder.rmdir()
+            except OSError:
+                pass  # There are other labs.
+
+
+def registered():
+    """The states of all labs."""
+    found = []
+    for file in REGISTRY.iterdir() if REGISTRY.is_dir() else []:
         try:
-            self.folder.parent.rmdir()
+            found.append(Path(file.read_text().rstrip("\n")))
         except OSError:
-            pass  # There are other labs, or it is not ours.
+            pass
+    return sorted(found)

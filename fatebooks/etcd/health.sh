@@ -5,6 +5,7 @@
 # (ETCDCTL_CACERT, ETCDCTL_USER ...) may be set; ETCD_VALUE_KIB (1) is how large a value is. Needs etcdctl.
 set -eu
 export ETCDCTL_API=3
+command -v etcdctl >/dev/null || { echo "there is no etcdctl here"; exit 127; }
 hosts='' step=''
 for argument; do
     case $argument in
@@ -48,6 +49,8 @@ work() {
 }
 
 for host in $hosts; do
+    # An address of IPv6.
+    case $host in *:*) host="[$host]" ;; esac
     if work; then
         echo "$host: written and read back; all $count accepted keys are there"
         exit 0

@@ -1,9 +1,11 @@
 #!/bin/sh
 # role.sh leader|follower: is this member of etcd the leader, or a follower, now? Runs on the host.
 set -eu
-status=$(ETCDCTL_API=3 etcdctl --endpoints="127.0.0.1:${ETCD_PORT:-2379}" --command-timeout=5s endpoint status --write-out=fields)
+status=$(ETCDCTL_API=3 etcdctl --endpoints="127.0.0.1:${ETCD_PORT:-2379}" --command-timeout=5s endpoint status --write-out=fields) ||
+    { echo "etcd does not answer here"; exit 127; }
 member=$(echo "$status" | sed -n 's/^"MemberID" : //p')
 leader=$(echo "$status" | sed -n 's/^"Leader" : //p')
+[ -n "$member" ] || { echo "etcd does not tell its role"; exit 127; }
 role=follower
 [ "$member" != "$leader" ] || role=leader
 echo "$PISAURA_HOST is a $role"

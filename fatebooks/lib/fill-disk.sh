@@ -3,6 +3,7 @@
 # Needs to be allowed to write there. Where there is more than 64 GiB to be filled, it refuses.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
+[ -d "$1" ] || { echo "there is no folder $1" >&2; exit 1; }
 file=$1/.pisaura-$PISAURA_CASE
 free_kib=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
 fill_mib=$((free_kib / 1024 - ${2:-0}))

@@ -6,6 +6,6 @@ set -eu
 # Again until there are none: one may just have been starting another.
 while processes=$(grep -lsz "^PISAURA_EATS=memory-$PISAURA_CASE\$" /proc/[0-9]*/environ | cut -d/ -f3) && [ -n "$processes" ]; do
     for process in $processes; do
-        kill -KILL "$process" 2>/dev/null || ! kill -0 "$process" 2>/dev/null
+        kill -KILL "$process" 2>/dev/null || [ ! -e "/proc/$process" ]
     done
 done

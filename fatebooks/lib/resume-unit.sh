@@ -3,5 +3,7 @@
 set -eu
 [ "$(id -u)" = 0 ] || exec sudo -n "$0" "$@"
 for unit; do
-    ! systemctl is-active --quiet "$unit" || systemctl kill --kill-who=all --signal=CONT "$unit"
+    # It may be on its way down, or be down, where nothing is left that could go on.
+    systemctl kill --kill-who=all --signal=CONT "$unit" 2>/dev/null ||
+        case $(systemctl show --property ActiveState --value "$unit") in inactive | failed) ;; *) exit 1 ;; esac
 done

@@ -7,6 +7,6 @@ for which; do
     *) processes=$(pgrep -x "$which") || continue ;;
     esac
     for process in $processes; do
-        kill -CONT "$process" 2>/dev/null || ! kill -0 "$process" 2>/dev/null
+        kill -CONT "$process" 2>/dev/null || [ ! -e "/proc/$process" ]
     done
 done

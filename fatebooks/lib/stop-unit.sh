@@ -1,7 +1,7 @@
 #!/bin/sh
 # stop-unit.sh [--kill] UNIT...: systemd units are stopped, and not started again by systemd; with --kill all their processes
-# end by SIGKILL, as in a crash. start-unit.sh undoes it. Needs root (or sudo) and systemd. What is not running is left as it
-# is.
+# end by SIGKILL, as in a crash. start-unit.sh undoes it. Needs root (or sudo) and systemd. What was not running is no failure
+# of ours: exit 1.
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
 [ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
@@ -9,9 +9,11 @@ kills=''
 [ "$1" != --kill ] || { kills=yes; shift; }
 for unit; do
     unit=$(systemctl show --property Id --value "$unit")
-    case $(systemctl show --property ActiveState --value "$unit") in inactive | failed) continue ;; esac
     # The drop-in is the mark by which start-unit.sh knows that it was us, so it comes first.
     mark=/run/systemd/system/$unit.d/pisaura-$PISAURA_CASE.conf
+    case $(systemctl show --property ActiveState --value "$unit") in
+    inactive | failed) [ -e "$mark" ] || { echo "$unit is not running" >&2; exit 1; } ;;
+    esac
     mkdir -p "${mark%/*}"
     printf '[Service]\nRestart=no\n' >"$mark"
     systemctl daemon-reload

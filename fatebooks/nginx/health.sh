@@ -1,15 +1,18 @@
 #!/bin/sh
-# health.sh --step=N: does the balancer answer? Asks NGINX_URL some times, one after the other; each answer has to come within
+# health.sh --step=N: does the balancer answer? Asks NGINX_URL five times for each backend; each answer has to come within
 # two seconds, and all have to be the same page. Before the failure and after it every backend has to have answered one of
 # them (by the header X-Backend, if the balancer sends it). Exit 0 only if all pages were really read. Needs curl.
 set -eu
+command -v curl >/dev/null || { echo "there is no curl here"; exit 127; }
 step=${1#--step=}
 : "${NGINX_URL:?the address of the balancer}"
-count=${NGINX_REQUESTS:-10}
 # shellcheck disable=SC2046
 backends=$(set -- $(echo "$PISAURA_HOSTS" | tr , ' '); echo $#)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+count=$((backends * 5))
+# In the working folder, which goes when the book is done.
+folder=.nginx-$PISAURA_CASE
+rm -rf "$folder"
+mkdir "$folder"
 number=0
 while [ $number -lt "$count" ]; do
     number=$((number + 1))

@@ -4,9 +4,10 @@
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
 rows=pisaura_$PISAURA_CASE
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-chmod 711 "$folder"
+# Whoever is killed here leaves one folder, in memory, and the next one takes it.
+folder=/run/pisaura-$PISAURA_CASE-crash
+rm -rf "$folder"
+mkdir "$folder"
 cd /
 psql() { runuser -u postgres -- psql -XqtA -U postgres -d "${PGDATABASE:-postgres}" "$@"; }
 
@@ -28,4 +29,6 @@ systemctl reset-failed "$1" 2>/dev/null || true
 systemctl start "$1"
 # The last line may have been cut.
 sed '$d' "$folder/committed" | grep -x '[0-9]*' | psql -c "copy ${rows}_seen from stdin"
-echo "$(wc -l <"$folder/committed") rows were committed when it was killed"
+count=$(wc -l <"$folder/committed")
+rm -rf "$folder"
+echo "$count rows were committed when it was killed"

@@ -5,6 +5,7 @@
 # have them too. PGUSER, PGPASSWORD, PGDATABASE and PGPORT say how to get in; POSTGRESQL_ROW_KIB (1) is how large a row is.
 # Needs psql, and a user who may create tables.
 set -eu
+command -v psql >/dev/null || { echo "there is no psql here"; exit 127; }
 step=${1#--step=}
 export PGCONNECT_TIMEOUT=2 PGOPTIONS='-c statement_timeout=5s -c client_min_messages=warning'
 rows=pisaura_$PISAURA_CASE
@@ -13,9 +14,9 @@ committed=.postgresql-$PISAURA_CASE
 [ "$step" != 1 ] || rm -f "$committed"
 touch "$committed"
 
-ask() { timeout 10 psql -XqtA -v ON_ERROR_STOP=1 "host=$hosts target_session_attrs=$kind" "$@" 2>&1; }
-# Fails with what PostgreSQL has said.
-must() { told=$(ask "$@") || { echo "$kind of $hosts: ${told:-no answer}"; exit 1; }; }
+ask() { timeout 10 psql -XqtA -v ON_ERROR_STOP=1 "host=$hosts target_session_attrs=$kind" "$@"; }
+# Fails with what psql has said.
+must() { told=$(ask "$@") || { echo "$kind of $hosts: no answer, or a no"; exit 1; }; }
 
 kind=primary hosts=$PISAURA_HOSTS
 if [ "$step" = 1 ]; then
@@ -39,7 +40,7 @@ newest=$(tail -n 1 "$committed")
 kind=standby
 for hosts in $(echo "$PISAURA_HOSTS" | tr , ' '); do
     # The primary is none.
-    told=$(kind=any ask -c 'select pg_is_in_recovery()') || { echo "$hosts: $told"; exit 1; }
+    told=$(kind=any ask -c 'select pg_is_in_recovery()') || { echo "$hosts does not answer"; exit 1; }
     [ "$told" = t ] || continue
     must -c "select count(*) from $rows where id = $newest"
     [ "$told" = 1 ] || { echo "the standby $hosts does not have the newest row yet"; exit 1; }

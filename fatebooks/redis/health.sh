@@ -7,6 +7,7 @@
 set -eu
 # An empty password would be sent.
 [ -n "${REDISCLI_AUTH:-}" ] || unset REDISCLI_AUTH
+command -v redis-cli >/dev/null || { echo "there is no redis-cli here"; exit 127; }
 step=${1#--step=}
 hosts=$(echo "$PISAURA_HOSTS" | tr , ' ')
 # shellcheck disable=SC2086

@@ -45,6 +45,7 @@ work() {
     echo "$name" >>"$accepted"
     echo "$told" | grep -qx "$name!" || return 1
     found=$(echo "$told" | grep -x '\[[-0-9, ]*\]' | tail -n 1 | tr -d '[] ' | tr , '\n')
+    [ -n "$found" ] || return 1
     while read -r name; do
         echo "$found" | grep -qx "$name" || { echo "$host: $name was accepted, and is lost"; exit 1; }
     done <"$accepted"
@@ -56,6 +57,8 @@ work() {
 }
 
 for host in $hosts; do
+    # An address of IPv6.
+    case $host in *:*) host="[$host]" ;; esac
     if work; then
         echo "$host: created and read back; all $count accepted nodes are there"
         exit 0

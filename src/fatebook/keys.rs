@@ -123,7 +123,7 @@ pub(super) const FAILURE: &[KeyRule] = &[
         "only_if",
         Shape::Command,
         "",
-        "run on the host before the inducer; if it says no, the failure is none for this host now: skipped",
+        "run on the host before all else; if it says no, the failure is none for this host now: skipped",
     ),
     key(
         "verify",

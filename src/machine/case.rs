@@ -151,6 +151,8 @@ impl CaseMachine {
     /// are late news of something that is over.
     pub fn step(&mut self, now: Duration, event: CaseEvent) -> Vec<CaseAction> {
         match (self.state, event) {
+            // A failure that may be none for the host asks that first: a service is not asked for nothing.
+            (State::New, CaseEvent::Begin) if self.plan.only_if => self.begin(now, Step::Prepare),
             (State::New, CaseEvent::Begin) => self.begin(now, Step::Before),
             (State::New, CaseEvent::Heal) => {
                 self.clean = false;
@@ -246,12 +248,8 @@ impl CaseMachine {
                 self.wait(now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt))
             }
             (Step::Prepare, end) if end.is_success() && self.plan.only_if => self.begin(now, Step::Select),
-            (Step::Prepare | Step::Select, end) if end.is_success() => {
-                self.state = State::Noting;
-                self.clean = false;
-                self.dirty_since = Some(now);
-                vec![CaseAction::NoteDirty]
-            }
+            (Step::Prepare, end) if end.is_success() => self.note_dirty(now),
+            (Step::Select, end) if end.is_success() => self.begin(now, Step::Before),
             (Step::Select, end) if says_no(&end) => {
                 let message = format!("not for this host as it is now: only_if said no ({end})");
                 self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message);
@@ -271,6 +269,13 @@ impl CaseMachine {
                 self.begin(now, Step::Revert)
             }
         }
+    }
+
+    fn note_dirty(&mut self, now: Duration) -> Vec<CaseAction> {
+        self.state = State::Noting;
+        self.clean = false;
+        self.dirty_since = Some(now);
+        vec![CaseAction::NoteDirty]
     }
 
     /// The inducer was not begun, so there is nothing to heal, and nobody is told of a host that may be broken.
@@ -303,6 +308,7 @@ impl CaseMachine {
             self.judge(now, end);
         }
         match self.step {
+            Step::Before if wanted && self.plan.only_if => self.note_dirty(now),
             Step::Before if wanted => self.begin(now, Step::Prepare),
             Step::During => self.begin(now, Step::Revert),
             _ => self.settle(),

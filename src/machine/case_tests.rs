@@ -326,8 +326,7 @@ fn what_only_heals_does_nothing_else() {
 #[test]
 fn a_failure_that_is_none_for_a_host_leaves_it_alone() {
     let plan = CasePlan { only_if: true, ..plan() };
-    let begin = [(Step::Before, exited(0)), (Step::Prepare, exited(0))];
-    let ends = |end: StepEnd| [begin.to_vec(), vec![(Step::Select, end)]].concat();
+    let ends = |end: StepEnd| vec![(Step::Prepare, exited(0)), (Step::Select, end)];
     check(
         plan.clone(),
         &ends(exited(1)),
@@ -348,6 +347,7 @@ fn a_failure_that_is_none_for_a_host_leaves_it_alone() {
         &["only if: took longer than its time limit of 1s"],
     );
     let mut whole = ends(exited(0));
-    whole.extend([Step::Induce, Step::During, Step::Revert, Step::After].map(|step| (step, exited(0))));
+    let steps = [Step::Before, Step::Induce, Step::During, Step::Revert, Step::After];
+    whole.extend(steps.map(|step| (step, exited(0))));
     check(plan, &whole, Verdict::Survived, &[]);
 }

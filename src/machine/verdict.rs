@@ -41,8 +41,8 @@ impl Step {
     /// The number of the step of a case's life (1 to 5) that it belongs to.
     pub fn number(self) -> u8 {
         match self {
-            Self::Before => 1,
-            Self::Prepare | Self::Select | Self::Induce | Self::Verify => 2,
+            Self::Before | Self::Select => 1,
+            Self::Prepare | Self::Induce | Self::Verify => 2,
             Self::During => 3,
             Self::Revert => 4,
             Self::After => 5,

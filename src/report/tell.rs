@@ -82,7 +82,7 @@ fn body(report: &CaseReport) -> String {
             } else {
                 String::new()
             };
-            text.push_str(&format!("\n  {} {}, {name}{shown}:\n", record.step.number(), record.step));
+            text.push_str(&format!("\n  {} {}, {name}{shown}:\n", number(report, record), record.step));
             for line in lines {
                 text.push_str(&format!("    | {}\n", clean_line(&line)));
             }
@@ -121,7 +121,7 @@ fn table(report: &CaseReport) -> String {
         }
         text.push_str(&format!(
             "  {} {:<20}{:>10}  {result}\n",
-            record.step.number(),
+            number(report, record),
             record.step,
             seconds(whole)
         ));
@@ -131,6 +131,13 @@ fn table(report: &CaseReport) -> String {
         text.push_str(&format!("  on agent {}{after}\n", placement.agent));
     }
     text
+}
+
+/// The number of a step of the case's life that this one belongs to. What is brought to the host so that it can be asked
+/// whether the failure is one for it, belongs to the first.
+fn number(report: &CaseReport, record: &StepRecord) -> u8 {
+    let asks_first = report.steps.iter().find(|other| other.step != Step::Prepare).map(|other| other.step);
+    if record.step == Step::Prepare && asks_first == Some(Step::Select) { 1 } else { record.step.number() }
 }
 
 fn seconds(time: Duration) -> String {

@@ -423,9 +423,9 @@ fn not_skipped_by_only_if() {
         &format!(
             "<system-out><![CDATA[{}]]></system-out>",
             table(&[
+                ("1 prepare", "ok"),
+                ("1 only if", "ok"),
                 ("1 healthcheck before", "ok"),
-                ("2 prepare", "ok"),
-                ("2 only if", "ok"),
                 ("2 inducer", "ok"),
                 ("3 healthcheck during", "ok"),
                 ("4 reverter", "ok"),
