@@ -5,7 +5,6 @@ each host. Nothing that `up` does outlives `down`: what is mounted ends with the
 Which lab has which network stands in REGISTRY, a file for each with the path of its state.
 """
 
-import fcntl
 import hashlib
 import ipaddress
 import json
@@ -15,7 +14,6 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import bed
@@ -287,27 +285,9 @@ class Lab:
         (self.folder / "lab.json.new").write_text(json.dumps(told, indent=1) + "\n")
         (self.folder / "lab.json.new").rename(self.folder / "lab.json")
 
-    @contextmanager
     def locked(self, create=False):
         """Keeps others off this lab; gives False if it is not there."""
-        while True:
-            try:
-                if create:
-                    self.create()
-                lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                if create:
-                    continue
-                yield False
-                return
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                # Who held it before may have removed the folder.
-                if self.folder.exists() and os.path.samestat(os.fstat(lock), os.stat(self.folder)):
-                    yield True
-                    return
-            finally:
-                os.close(lock)
+        return bed.held(self.folder, self.create if create else None)
 
     def create(self):
         """Makes the folder. Anybody could have made one whose name is known beforehand."""

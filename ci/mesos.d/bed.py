@@ -206,6 +206,29 @@ def end_family(bed, work, processes):
     raise Trouble(f"processes do not end: {sorted(pid for pid, _ in processes)}")
 
 
+@contextmanager
+def held(folder, create):
+    """Holds a folder against others, and gives whether it is there; `create`, if there is one, makes it."""
+    while True:
+        try:
+            if create:
+                create()
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            if create:
+                continue
+            yield False
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Who held it before may have removed the folder.
+            if folder.exists() and os.path.samestat(os.fstat(lock), os.stat(folder)):
+                yield True
+                return
+        finally:
+            os.close(lock)
+
+
 # The state of one server
 
 
@@ -216,27 +239,9 @@ class State:
         self.work = self.folder / "work"
         self.log = self.folder / "log"
 
-    @contextmanager
     def locked(self, create=False):
         """Holds the folder against others; without `create` it may be missing."""
-        while True:
-            try:
-                if create:
-                    self.create()
-                lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                if not create:
-                    yield
-                    return
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                # Who held it before may have removed the folder.
-                if self.folder.exists() and os.path.samestat(os.fstat(lock), os.stat(self.folder)):
-                    yield
-                    return
-            finally:
-                os.close(lock)
+        return held(self.folder, self.create if create else None)
 
     def create(self):
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -351,9 +351,11 @@ impl Performer<'_> {
     }
 }
 
-/// The last line that a script printed, if it printed any.
+/// The last line with anything in it that a script printed.
 fn last_line(record: &StepRecord) -> Option<String> {
-    let said = |captured: &Captured| captured.last_lines(1).0.pop().filter(|line| !line.trim().is_empty());
+    let said = |captured: &Captured| {
+        captured.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty())
+    };
     said(&record.stdout).or_else(|| said(&record.stderr))
 }
 
@@ -362,7 +364,9 @@ fn log_record(record: &StepRecord) {
     let seconds = format_args!("{seconds:.3} s");
     match &record.end {
         end if end.is_success() => tracing::info!("{step}: ok, {seconds}"),
-        StepEnd::Exited(exit) if step.is_healthcheck() => tracing::info!("{step}: {exit}, {seconds}"),
+        StepEnd::Exited(exit) if step.is_healthcheck() || step == Step::Select => {
+            tracing::info!("{step}: {exit}, {seconds}");
+        }
         StepEnd::Failed(trouble) if trouble.kind.may_pass() => {
             tracing::warn!("{step}: {}, try {attempt}, {seconds}", trouble.message);
         }

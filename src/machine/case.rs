@@ -12,7 +12,8 @@ use super::verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict
 /// What the machine needs to know of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CasePlan {
-    /// Whether the failure has an `only_if`.
+    /// Whether the failure has an `only_if`. Journals of old know nothing of it.
+    #[serde(default)]
     pub only_if: bool,
     /// Whether the failure has a `verify`.
     pub verify: bool,
@@ -95,6 +96,8 @@ pub struct CaseMachine {
     clean: bool,
     /// Only the reverter is run.
     heals_only: bool,
+    /// The service was well before the failure, some time after it was first asked.
+    is_well: bool,
     interrupted: bool,
     findings: Vec<Finding>,
     /// How long the service took to say yes, after the failure and after the revert.
@@ -122,6 +125,7 @@ impl CaseMachine {
             dirty_since: None,
             clean: true,
             heals_only: false,
+            is_well: false,
             interrupted: false,
             findings: Vec::new(),
             recovered_after: [None, None],
@@ -231,7 +235,7 @@ impl CaseMachine {
         }
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
-            let is_last = !self.step.is_healthcheck()
+            let is_last = self.step != Step::Select && !self.step.is_healthcheck()
                 || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.plan.grace));
             if end != StepEnd::Interrupted && !end.is_success() && is_last {
                 self.judge(now, &end);
@@ -242,13 +246,14 @@ impl CaseMachine {
             return self.healthcheck_ended(now, &end);
         }
         match (self.step, end) {
-            (Step::Prepare, StepEnd::Failed(trouble))
+            (Step::Prepare | Step::Select, StepEnd::Failed(trouble))
                 if trouble.kind.may_pass() && self.attempt < PREPARE_ATTEMPTS_MAX =>
             {
                 self.wait(now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt))
             }
             (Step::Prepare, end) if end.is_success() && self.plan.only_if => self.begin(now, Step::Select),
             (Step::Prepare, end) if end.is_success() => self.note_dirty(now),
+            (Step::Select, end) if end.is_success() && self.is_well => self.note_dirty(now),
             (Step::Select, end) if end.is_success() => self.begin(now, Step::Before),
             (Step::Select, end) if says_no(&end) => {
                 let message = format!("not for this host as it is now: only_if said no ({end})");
@@ -308,6 +313,11 @@ impl CaseMachine {
             self.judge(now, end);
         }
         match self.step {
+            // Who leads may have changed while the service was waited for.
+            Step::Before if wanted && self.plan.only_if && self.attempt > 1 => {
+                self.is_well = true;
+                self.begin(now, Step::Select)
+            }
             Step::Before if wanted && self.plan.only_if => self.note_dirty(now),
             Step::Before if wanted => self.begin(now, Step::Prepare),
             Step::During => self.begin(now, Step::Revert),
@@ -400,7 +410,7 @@ impl CaseMachine {
                 Step::Before => (
                     Verdict::Unfit,
                     "UnhealthyBefore",
-                    format!("the healthcheck said no before the host was touched ({told}{asked})"),
+                    format!("the healthcheck said no before anything was broken ({told}{asked})"),
                 ),
                 Step::During if self.plan.expect == Expectation::Unhealthy => (
                     Verdict::Succumbed,

@@ -145,7 +145,8 @@ fn ends(step: Step) -> Vec<StepEnd> {
         ends.extend([exited(127), StepEnd::Exited(Exit::Signal("KILL".to_owned()))]);
     }
     if step == Step::Select {
-        ends.push(exited(127));
+        // Of those that are no answer one will do.
+        ends = vec![exited(0), exited(1), exited(127), failed(TroubleKind::Connection)];
     }
     if step == Step::Induce {
         ends.push(failed(TroubleKind::Arming));
@@ -199,15 +200,21 @@ fn check_end(machine: &CaseMachine, path: &Path) {
 
 #[test]
 fn every_path_leads_through_the_reverter_or_to_a_shout() {
-    let mut count = 0;
-    for (only_if, verify) in [(false, false), (false, true), (true, false)] {
+    let (at_once, patient) = (Duration::ZERO, Duration::from_millis(500));
+    let mut plans = Vec::new();
+    for verify in [false, true] {
         for expect in [Expectation::Healthy, Expectation::Unhealthy] {
-            for grace in [Duration::ZERO, Duration::from_millis(500)] {
-                let mut machine = CaseMachine::new(CasePlan { only_if, verify, expect, grace, ..plan() });
-                let actions = machine.step(Duration::ZERO, CaseEvent::Begin);
-                count += explore(&machine, &actions, Duration::ZERO, &Path::default());
-            }
+            plans.extend([at_once, patient].map(|grace| CasePlan { verify, expect, grace, ..plan() }));
         }
+        // Who is asked first is asked again only after some patience; what comes after it is the same.
+        let grace = if verify { at_once } else { patient };
+        plans.push(CasePlan { only_if: true, verify, grace, ..plan() });
+    }
+    let mut count = 0;
+    for plan in plans {
+        let mut machine = CaseMachine::new(plan);
+        let actions = machine.step(Duration::ZERO, CaseEvent::Begin);
+        count += explore(&machine, &actions, Duration::ZERO, &Path::default());
     }
     assert!(count > 100_000, "only {count} paths");
 }
@@ -345,6 +352,25 @@ fn a_failure_that_is_none_for_a_host_leaves_it_alone() {
         &ends(StepEnd::TimedOut),
         Verdict::Botched,
         &["only if: took longer than its time limit of 1s"],
+    );
+    // Whoever was waited for may have another role by then.
+    let patient = CasePlan { grace: SECOND, ..plan.clone() };
+    let mut waits = ends(exited(0));
+    waits.extend([(Step::Before, exited(1)), (Step::Before, exited(0)), (Step::Select, exited(1))]);
+    check(
+        patient,
+        &waits,
+        Verdict::Skipped,
+        &["not for this host as it is now: only_if said no (exit status 1)"],
+    );
+    // A connection that breaks is made again.
+    let mut again = vec![(Step::Prepare, exited(0)), (Step::Select, failed(TroubleKind::Connection))];
+    again.push((Step::Select, exited(1)));
+    check(
+        plan.clone(),
+        &again,
+        Verdict::Skipped,
+        &["not for this host as it is now: only_if said no (exit status 1)"],
     );
     let mut whole = ends(exited(0));
     let steps = [Step::Before, Step::Induce, Step::During, Step::Revert, Step::After];

@@ -109,7 +109,8 @@ impl Gate {
             return Vec::new();
         };
         let case = self.running.swap_remove(index);
-        if verdict == Verdict::Survived {
+        // A failure that was none for its host is no reason to stop.
+        if matches!(verdict, Verdict::Survived | Verdict::Skipped) {
             return Vec::new();
         }
         if self.fail_fast {
@@ -269,6 +270,9 @@ mod tests {
         gate.let_through();
         assert_eq!(gate.settled(0, Verdict::Unfit, "a::f").len(), 6);
         assert!(gate.is_done());
+        let mut gate = Gate::new(cases(), 1, true);
+        gate.let_through();
+        assert_eq!(gate.settled(0, Verdict::Skipped, "a::f"), [], "it was none for its host");
         let mut gate = Gate::new(cases(), 1, false);
         gate.let_through();
         assert_eq!(gate.interrupt().len(), 6);

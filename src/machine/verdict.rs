@@ -26,7 +26,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them, in the order in which they are done.
+    /// All of them. This is the order in which they are done, but for a failure with `only_if`: that is asked first.
     pub const ALL: [Self; 8] = [
         Self::Before,
         Self::Prepare,

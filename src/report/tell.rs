@@ -34,7 +34,7 @@ impl Repeat {
 /// The verdict and why, in one line: the message of a failure.
 pub fn headline(outcome: &CaseOutcome) -> String {
     let first = outcome.main_finding().map_or("", |finding| finding.message.as_str());
-    let line = first.lines().next().unwrap_or_default();
+    let line = clean_line(first.lines().next().unwrap_or_default());
     match outcome.verdict {
         Verdict::Survived => "survived".to_owned(),
         verdict => format!("{verdict}: {line}"),

@@ -41,6 +41,11 @@ impl Marks {
         marks.iter().find_map(|mark| fs::read_to_string(mark).ok())
     }
 
+    /// Whether this process is one of several of a run.
+    pub(super) fn are_kept(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Closes what a case that did not pass closes, as the gate does within a process.
     pub(super) fn close(&self, case: &Case, verdict: Verdict) {
         let (Some(folder), Some(book)) = (self.folder.as_deref(), case.book()) else {

@@ -4,7 +4,7 @@
 //! A [`Run`] has a thread of its own, which is the only one that decides: executors, signals and locks send it events, it
 //! asks the gate what may begin, tells the reporters, and answers whoever waits for a case.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
-use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, RunEvent, Verdict};
+use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, NOT_FOR_THIS_HOST, RunEvent, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{CaseInfo, Debts, JOURNAL, Reporters, Shout};
 
@@ -139,6 +139,7 @@ pub fn begin(
         interrupt,
         signalled_at: None,
         journal: options.output.join(JOURNAL),
+        selective: BTreeMap::new(),
         books_closed: 0,
         end: RunEnd::default(),
     };
@@ -184,6 +185,8 @@ struct Engine {
     signalled_at: Option<Instant>,
     /// In which runs say what they leave.
     journal: PathBuf,
+    /// Failures, by their names without hosts, that were none for a host, and whether they were tried on another one.
+    selective: BTreeMap<String, bool>,
     /// How many executors have ended and left their hosts clean.
     books_closed: usize,
     end: RunEnd,
@@ -236,6 +239,14 @@ impl Engine {
             match messages.recv() {
                 Ok(message) => self.hear(message),
                 Err(_) => break,
+            }
+        }
+        // Under nextest each case is a run of its own, and cannot know of the others.
+        if !self.interrupt.is_raised() && !self.marks.are_kept() {
+            for (name, _) in self.selective.iter().filter(|(_, tried)| !**tried) {
+                let message =
+                    format!("`{name}` was tried on no host: its only_if said no on each that was chosen");
+                let _ = self.reporters.hear(&RunEvent::Warning { message });
             }
         }
         (self.end.shouts, self.end.report_lost) = self.reporters.finish();
@@ -393,6 +404,11 @@ impl Engine {
             self.marks.close(&case, outcome.verdict);
         }
         self.held.remove(&id);
+        if outcome.main_finding().is_some_and(|finding| finding.kind == NOT_FOR_THIS_HOST) {
+            self.selective.entry(case.name_without_host().to_owned()).or_insert(false);
+        } else if outcome.verdict != Verdict::Skipped {
+            self.selective.insert(case.name_without_host().to_owned(), true);
+        }
         self.end.verdicts.push(outcome.verdict);
         let event = RunEvent::Settled { case: id, outcome };
         // A trouble with the journal was told by the reporters; the case has ended all the same.

@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         test("format::deadman", deadman),
         test("format::pass_step", pass_step),
         test("format::verify", verify),
+        test("format::only_if", only_if),
         test("format::expect", expect),
         test("format::hosts_of_a_failure", hosts_of_a_failure),
         test("format::resources", resources),
@@ -342,6 +343,28 @@ fn verify() {
     let (scratch, sshd) = setup();
     passes(&run(&scratch, &sshd, "", "verify: [verify.sh, x]"));
     assert_eq!(sshd.read("log"), "break.sh\nverify.sh x\nheal.sh\n");
+}
+
+fn only_if() {
+    let (scratch, sshd) = setup();
+    passes(&run(&scratch, &sshd, "", "only_if: [verify.sh, x]"));
+    assert_eq!(sshd.read("log"), "verify.sh x\nbreak.sh\nheal.sh\n");
+    // One no is no reason to stop, but where it is no everywhere, that is said.
+    let warning = "`b::f` was tried on no host: its only_if said no on each that was chosen";
+    for keys in ["failfast: true", "failfast: false"] {
+        let ran = run(&scratch, &sshd, keys, "only_if: ['false']");
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    }
+    scratch.write("fatebooks/b/once.sh", "#!/bin/sh\nmkdir \"$HOME/once\"\n");
+    let failures = "  - {name: f, only_if: [once.sh], inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh]}";
+    let two = format!("hosts: ['127.0.0.1:{0}', 'localhost:{0}']", sshd.port);
+    let book = sshd.book("failfast: true", failures).replace("ssh: {", "ssh: {host_key_check: 'off', ");
+    let line = book.lines().find(|line| line.starts_with("hosts:")).expect("hosts").to_owned();
+    scratch.write("fatebooks/b/fatebook.yaml", book.replace(&line, &two));
+    let ran = scratch.pisaura(&["run"]);
+    assert!(ran.code == Some(0) && !ran.stderr.contains("tried on no host"), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!((ran.stdout.matches("... ok").count(), ran.stdout.matches("... ignored").count()), (1, 1));
 }
 
 fn expect() {

@@ -53,7 +53,7 @@ enum Place<'a> {
 struct Library<'a> {
     place: Place<'a>,
     case: String,
-    /// Where the scripts lie, as it is called there.
+    /// Where the scripts lie, as a shell reads it.
     folder: String,
     /// In front of the programs that the scripts call: counts the calls, and kills the script at one of them.
     killer: Scratch,
@@ -107,7 +107,7 @@ impl<'a> Library<'a> {
         for name in CALLED {
             killer.write(&format!("killer/{name}"), KILLER);
         }
-        let mut library = Self { place, case, folder: folder().display().to_string(), killer };
+        let mut library = Self { place, case, folder: quoted(&[&folder().display().to_string()]), killer };
         if let Place::Lab(lab, login) = &library.place {
             lab.copy(login, &folder(), "/opt/library");
             lab.copy(login, &library.killer.join("killer"), "/opt/killer");

@@ -152,7 +152,7 @@ fn survived() {
 }
 
 fn unfit() {
-    let message = "unfit: the healthcheck said no before the host was touched (exit status 3)";
+    let message = "unfit: the healthcheck said no before anything was broken (exit status 3)";
     Setup::new().no_at("1").check(
         "",
         101,
