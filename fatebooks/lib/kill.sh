@@ -1,7 +1,10 @@
 #!/bin/sh
-# kill.sh PIDFILE|NAME...: processes are killed (SIGKILL): those of a pid file, or all of exactly this name. What undoes it is
-# the service's own start, for instance `systemctl start NAME`. That nothing is left to be killed is no mistake.
+# kill.sh [--term] PIDFILE|NAME...: processes are ended by SIGKILL, or with --term by SIGTERM: those of a pid file, or all of
+# exactly this name. What undoes it is the service's own start, for instance `systemctl start NAME`. That nothing is left to
+# be killed is no mistake. Needs to be root or their owner.
 set -eu
+signal=KILL
+[ "$1" != --term ] || { signal=TERM; shift; }
 for which; do
     case $which in
     */*) processes=$(cat "$which" 2>/dev/null) || continue ;;
@@ -12,6 +15,6 @@ for which; do
         ;;
     esac
     for process in $processes; do
-        kill -KILL "$process" 2>/dev/null || [ ! -e "/proc/$process" ]
+        kill -$signal "$process" 2>/dev/null || [ ! -e "/proc/$process" ]
     done
 done

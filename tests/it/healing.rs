@@ -10,6 +10,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("healing::the_next_run_heals_first", next_run),
         test("healing::by_hand", by_hand),
+        test("healing::what_an_older_program_has_written", older_program),
         test("healing::not_if_it_is_not_wanted", not_wanted),
         test("healing::a_host_that_cannot_be_healed_stops_the_run", stubborn),
         test("healing::two_at_once_do_it_once", two_at_once),
@@ -109,6 +110,20 @@ fn next_run() {
     // Once is enough.
     let again = killed.pisaura(&["run"]);
     assert!(!again.stderr.contains("reverting"), "{}", again.stderr);
+}
+
+/// A journal that was written before there was `only_if`.
+fn older_program() {
+    let killed = Killed::new("", "", "f--step=2");
+    let mut journal = killed.scratch.read("target/pisaura/journal.jsonl");
+    for field in ["\"only_if\":false,", "\"only_if\":null,"] {
+        assert!(journal.contains(field), "{journal}");
+        journal = journal.replace(field, "");
+    }
+    killed.scratch.write("target/pisaura/journal.jsonl", journal);
+    let ran = killed.pisaura(&["revert"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(killed.log(), "break.sh\nheal.sh\n");
 }
 
 fn by_hand() {

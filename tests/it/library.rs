@@ -364,6 +364,10 @@ fn kill() {
         library.run("kill.sh", &[&which]);
         assert_eq!(victim.child.wait().expect("an end").to_string(), "signal: 9 (SIGKILL)");
         library.run("kill.sh", &[&which, "no-such-process", "/no/such/file"]);
+        let mut another = Victim::start();
+        let which = if by_name { another.name.clone() } else { another.pid_file.clone() };
+        library.run("kill.sh", &["--term", &which]);
+        assert_eq!(another.child.wait().expect("an end").to_string(), "signal: 15 (SIGTERM)");
     }
 }
 
