@@ -371,16 +371,31 @@ fn kill() {
     }
 }
 
+/// A small file system of its own, in memory.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    fn mount(folder: PathBuf) -> Self {
+        std::fs::create_dir(&folder).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m", "none"]).arg(&folder);
+        assert!(mount.status().expect("mount runs").success());
+        Self { folder }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
+
 fn fill_disk() {
     let scratch = Scratch::new();
-    let disk = scratch.join("disk");
-    std::fs::create_dir(&disk).expect("a folder");
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=8m", "none"])
-        .arg(&disk)
-        .status()
-        .expect("mount runs");
-    assert!(mounted.success());
+    let mounted = Disk::mount(scratch.join("disk"));
+    let disk = &mounted.folder;
     let library = Library::new(Place::Here);
     let shown = disk.display().to_string();
     std::fs::write(disk.join("kept"), "x").expect("a file");
@@ -396,9 +411,12 @@ fn fill_disk() {
     library.run("free-disk.sh", &[&shown]);
     let _ = std::fs::remove_file(disk.join("try"));
     let left: Vec<_> =
-        std::fs::read_dir(&disk).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
-    assert!(Command::new("umount").arg("-l").arg(&disk).status().expect("umount runs").success());
+        std::fs::read_dir(disk).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["kept"]);
+    assert_eq!(
+        library.fails("fill-disk.sh", &["/no/such/folder"]),
+        (Some(1), "there is no folder /no/such/folder\n".to_owned())
+    );
 }
 
 /// The processes that carry this in their environment.
