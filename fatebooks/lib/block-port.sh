@@ -11,10 +11,12 @@ while :; do
     --out) ways=out ;;
     --both) ways='in out' ;;
     --reject) answer='REJECT --reject-with tcp-reset' ;;
+    -*) shift $(($# - 1)) ;;
     *) break ;;
     esac
     shift
 done
+[ $# != 0 ] || { sed -n '2s/^# //p' "$0" >&2; exit 1; }
 command -v iptables >/dev/null || { echo "there is no iptables here" >&2; exit 1; }
 tables=iptables
 # A kernel without IPv6 has nothing to be blocked there.

@@ -4,7 +4,8 @@
 # be killed is no mistake. Needs to be root or their owner.
 set -eu
 signal=KILL
-[ "$1" != --term ] || { signal=TERM; shift; }
+[ "${1:-}" != --term ] || { signal=TERM; shift; }
+[ $# != 0 ] || { sed -n '2s/^# //p' "$0" >&2; exit 1; }
 for which; do
     case $which in
     */*) processes=$(cat "$which" 2>/dev/null) || continue ;;

@@ -2,6 +2,7 @@
 # pause.sh PIDFILE|NAME...: processes are stopped as they stand (SIGSTOP): those of a pid file, or all of exactly this name.
 # resume.sh with the same arguments undoes it. Needs to be root or their owner.
 set -eu
+[ $# != 0 ] || { sed -n '2s/^# //p' "$0" >&2; exit 1; }
 for which; do
     case $which in
     */*) processes=$(cat "$which") ;;

@@ -4,7 +4,7 @@
 set -eu
 : "${PISAURA_CASE:?marks what is ours}"
 [ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
-[ "$1" != --kill ] || shift
+[ "${1:-}" != --kill ] || shift
 for unit; do
     unit=$(systemctl show --property Id --value "$unit")
     mark=/run/systemd/system/$unit.d/pisaura-$PISAURA_CASE.conf

@@ -6,7 +6,9 @@ set -eu
 : "${PISAURA_CASE:?marks what is ours}"
 [ "$(id -u)" = 0 ] || exec sudo -n env PISAURA_CASE="$PISAURA_CASE" "$0" "$@"
 kills=''
-[ "$1" != --kill ] || { kills=yes; shift; }
+[ "${1:-}" != --kill ] || { kills=yes; shift; }
+case ${1:-} in -*) shift $# ;; esac
+[ $# != 0 ] || { sed -n '2s/^# //p' "$0" >&2; exit 1; }
 for unit; do
     unit=$(systemctl show --property Id --value "$unit")
     # The drop-in is the mark by which start-unit.sh knows that it was us, so it comes first.

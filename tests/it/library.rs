@@ -605,4 +605,17 @@ fn first_lines() {
         assert!(index.contains(&format!("`{name}")), "{name} is not in the index");
     }
     assert_eq!(seen, 20);
+    let library = Library::new(Place::Here);
+    for (script, arguments) in [
+        ("stop-unit.sh", ["--kill"].as_slice()),
+        ("stop-unit.sh", &["--kil", "etcd"]),
+        ("pause-unit.sh", &[]),
+        ("block-port.sh", &["--in", "80"]),
+        ("block-port.sh", &["--out"]),
+        ("pause.sh", &[]),
+        ("kill.sh", &["--term"]),
+    ] {
+        let (code, told) = library.fails(script, arguments);
+        assert!(code == Some(1) && told.starts_with(script), "{script} {arguments:?}: {told}");
+    }
 }
