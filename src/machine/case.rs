@@ -235,9 +235,11 @@ impl CaseMachine {
         }
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
-            let is_last = self.step != Step::Select && !self.step.is_healthcheck()
+            let is_last = !self.step.is_healthcheck()
                 || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.plan.grace));
-            if end != StepEnd::Interrupted && !end.is_success() && is_last {
+            // That a failure is none for its host is nothing amiss.
+            let is_amiss = end != StepEnd::Interrupted && !end.is_success() && !self.is_none_here(&end);
+            if is_amiss && is_last {
                 self.judge(now, &end);
             }
             return self.after_interrupt(now);
@@ -255,7 +257,7 @@ impl CaseMachine {
             (Step::Prepare, end) if end.is_success() => self.note_dirty(now),
             (Step::Select, end) if end.is_success() && self.is_well => self.note_dirty(now),
             (Step::Select, end) if end.is_success() => self.begin(now, Step::Before),
-            (Step::Select, end) if says_no(&end) => {
+            (_, end) if self.is_none_here(&end) => {
                 let message = format!("not for this host as it is now: only_if said no ({end})");
                 self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message);
                 self.settle()
@@ -274,6 +276,11 @@ impl CaseMachine {
                 self.begin(now, Step::Revert)
             }
         }
+    }
+
+    /// Whether `only_if` has said no.
+    fn is_none_here(&self, end: &StepEnd) -> bool {
+        self.step == Step::Select && says_no(end)
     }
 
     fn note_dirty(&mut self, now: Duration) -> Vec<CaseAction> {

@@ -372,6 +372,15 @@ fn a_failure_that_is_none_for_a_host_leaves_it_alone() {
         Verdict::Skipped,
         &["not for this host as it is now: only_if said no (exit status 1)"],
     );
+    // Nor is a no that comes together with an interrupt anything worse.
+    let mut machine = CaseMachine::new(plan.clone());
+    for event in
+        [CaseEvent::Begin, CaseEvent::Ended(exited(0)), CaseEvent::Interrupt, CaseEvent::Ended(exited(1))]
+    {
+        machine.step(Duration::ZERO, event);
+    }
+    let (verdict, findings, _) = machine.result();
+    assert_eq!((verdict, findings.len()), (Verdict::Skipped, 1), "{findings:?}");
     let mut whole = ends(exited(0));
     let steps = [Step::Before, Step::Induce, Step::During, Step::Revert, Step::After];
     whole.extend(steps.map(|step| (step, exited(0))));
