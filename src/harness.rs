@@ -553,24 +553,27 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         let values =
             crate::fatebook::CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
         let secrets = crate::fatebook::Redactor::new(&book.secret_values);
-        let show = |command: &crate::fatebook::Command| {
-            let words: Vec<String> =
-                command.fill(&values).iter().map(|word| crate::remote::quote(word)).collect();
+        let show = |command: &crate::fatebook::Command, more: &[String]| {
+            let words = crate::executor::shown_words(command, &values, more);
+            let words: Vec<String> = words.iter().map(|word| crate::remote::quote(word)).collect();
             secrets.clean(&words.join(" "))
         };
+        // Whether shell text takes it changes what is run; behind a program it goes without saying.
+        let is_shell = fate.healthcheck.style == crate::fatebook::CommandStyle::Shell;
+        let step: Option<String> = (fate.pass_step && is_shell).then(|| "--step=N".to_owned());
         let limit = show_duration(fate.timeout);
         let mut number = '1';
         if let Some(only_if) = &fate.only_if {
-            text.push_str(&format!("  1 only if      on {host}, within {limit}: {}\n", show(only_if)));
+            text.push_str(&format!("  1 only if      on {host}, within {limit}: {}\n", show(only_if, &[])));
             number = ' ';
         }
         text.push_str(&format!(
             "  {number} healthcheck  here, within {limit}: {}\n",
-            show(&fate.healthcheck)
+            show(&fate.healthcheck, step.as_slice())
         ));
-        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer)));
+        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer, &[])));
         if let Some(verify) = &fate.verify {
-            text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify)));
+            text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify, &[])));
         }
         let grace = match fate.grace.is_zero() {
             true => String::new(),
@@ -580,7 +583,7 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         text.push_str(&format!(
             "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
             show_duration(fate.revert_within()),
-            show(&fate.reverter)
+            show(&fate.reverter, &[])
         ));
         text.push_str(&format!("  5 healthcheck  here{grace}\n"));
     }

@@ -24,6 +24,7 @@
 //! |---|---|
 //! | a key of a fatebook, a message about one | `fatebook::keys`; `fatebook::read`, `values`, `commands` |
 //! | how `${NAME}` is filled in | `fatebook::text` |
+//! | what runs of shell text, and where its arguments go | `fatebook::shell` |
 //! | which step comes next, what is tried again and for how long, what a verdict is called | `machine::case` |
 //! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |
 //! | filters, `--exact`, tags, ignored cases | `run::cases` |

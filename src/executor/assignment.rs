@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry};
+use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry, ShellText};
 use crate::machine::{CaseId, CasePlan, digits_of};
 use crate::remote::{Arming, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
 
@@ -67,23 +67,20 @@ pub struct LocalCommand {
 }
 
 impl LocalCommand {
-    pub(super) fn command(&self, workplace: &Path) -> Command {
-        let first = self.words.first().map(String::as_str).unwrap_or_default();
-        let mut command;
-        match self.style {
-            CommandStyle::Program => {
-                command = match &self.program {
-                    Some(program) => Command::new(workplace.join(program)),
-                    None => Command::new(first),
-                };
-            }
-            CommandStyle::Shell => {
-                command = Command::new("/bin/sh");
-                command.args(["-c", &format!("{first}{}", arguments_of(first)), "sh"]);
-            }
-        }
-        command.args(self.words.iter().skip(1));
+    /// The command, with more arguments behind its own.
+    pub(super) fn command(&self, workplace: &Path, more: &[String]) -> Command {
+        let mut words = self.all_words(more).into_iter();
+        let first = words.next().unwrap_or_default();
+        let mut command = match &self.program {
+            Some(program) => Command::new(workplace.join(program)),
+            None => Command::new(first),
+        };
+        command.args(words);
         command
+    }
+
+    fn all_words(&self, more: &[String]) -> Vec<String> {
+        words_that_run(self.style, &self.words, more)
     }
 }
 
@@ -161,6 +158,28 @@ impl Assignment {
     }
 }
 
+/// What is run for a command with these words and more arguments behind them, word by word.
+fn words_that_run(style: CommandStyle, words: &[String], more: &[String]) -> Vec<String> {
+    let mut words = words.iter();
+    let first = words.next().map(String::as_str).unwrap_or_default();
+    let arguments: Vec<String> = words.chain(more).cloned().collect();
+    let mut all = match style {
+        CommandStyle::Program => vec![first.to_owned()],
+        CommandStyle::Shell => ShellText::of(first, !arguments.is_empty()).words(),
+    };
+    all.extend(arguments);
+    all
+}
+
+/// What a case runs for this command, word by word, but for the place at which its script will lie.
+pub fn shown_words(
+    command: &crate::fatebook::Command,
+    values: &CaseValues<'_>,
+    more: &[String],
+) -> Vec<String> {
+    words_that_run(command.style, &command.fill(values), more)
+}
+
 fn host_command(
     command: &crate::fatebook::Command,
     values: &CaseValues<'_>,
@@ -184,33 +203,28 @@ fn host_command(
             HostCommand::Program { program: place.unwrap_or(Place::AsWritten(first)), arguments }
         }
         (CommandStyle::Shell, Some(file)) => {
+            let shell = ShellText::of(&first, !arguments.is_empty());
             let end = file.offset + file.named.len();
             HostCommand::Shell {
-                before: first[..file.offset].to_owned(),
+                before: shell.text[..file.offset].to_owned(),
                 script: place,
-                after: format!("{}{}", &first[end..], arguments_of(&first)),
+                after: shell.text[end..].to_owned(),
+                ends_at_failure: shell.ends_at_failure,
                 arguments,
             }
         }
-        (CommandStyle::Shell, None) => HostCommand::Shell {
-            before: String::new(),
-            script: None,
-            after: format!("{first}{}", arguments_of(&first)),
-            arguments,
-        },
+        (CommandStyle::Shell, None) => {
+            let shell = ShellText::of(&first, !arguments.is_empty());
+            HostCommand::Shell {
+                before: String::new(),
+                script: None,
+                after: shell.text,
+                ends_at_failure: shell.ends_at_failure,
+                arguments,
+            }
+        }
     };
     (command, parcel)
-}
-
-/// What shell text needs behind it so that its arguments are not lost: books of old count on them being added to the
-/// end, unless the text says itself where they go.
-fn arguments_of(text: &str) -> &'static str {
-    let bytes = text.as_bytes();
-    let says_so = bytes.windows(2).enumerate().any(|(at, pair)| {
-        let next = if pair[1] == b'{' { bytes.get(at + 2).copied() } else { Some(pair[1]) };
-        pair[0] == b'$' && next.is_some_and(|next| next.is_ascii_digit() || b"@*#".contains(&next))
-    });
-    if says_so { "" } else { " \"$@\"" }
 }
 
 /// The name that a script of the book has in our folder on a host: its own if it lies beside the book, else one that no

@@ -23,7 +23,7 @@ mod log;
 mod workplace;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
-pub use assignment::{Access, Assignment, LocalCommand};
+pub use assignment::{Access, Assignment, LocalCommand, shown_words};
 pub use workplace::{OwnedFolder, Workplace};
 
 /// Where an executor's news go.
@@ -380,11 +380,9 @@ fn log_record(record: &StepRecord) {
 }
 
 fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Command {
-    let mut command = assignment.healthcheck.command(workplace);
     let number = step.healthcheck_number().unwrap_or_default();
-    if assignment.pass_step {
-        command.arg(format!("--step={number}"));
-    }
+    let step = assignment.pass_step.then(|| format!("--step={number}"));
+    let mut command = assignment.healthcheck.command(workplace, step.as_slice());
     command.current_dir(workplace);
     command.envs(assignment.env.iter().map(|(name, value)| (name, value)));
     command.env("PISAURA_STEP", number.to_string());

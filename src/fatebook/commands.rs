@@ -6,6 +6,7 @@ use super::model::{Command, CommandStyle, Resource, ScriptFile};
 use super::node::Node;
 use super::problem::{Place, nearest};
 use super::read::Reader;
+use super::shell::{always_succeeds, why_not_appended};
 use super::text::{Text, is_variable_name};
 
 /// A secret shorter than this stands in other texts by chance.
@@ -95,7 +96,42 @@ impl Reader<'_> {
             );
         }
         self.check_lines(place, file.as_ref());
-        Some(Command { words, style, file })
+        let command = Command { words, style, file };
+        let judges = matches!(name, "reverter" | "verify");
+        self.shell_notes(place, name, &command, command.words.len() > 1, judges);
+        Some(command)
+    }
+
+    /// Tells what may surprise of shell text.
+    pub(super) fn shell_notes(
+        &mut self,
+        place: Place,
+        name: &str,
+        command: &Command,
+        has_arguments: bool,
+        judges: bool,
+    ) {
+        let first = command.words.first().and_then(Text::as_literal).unwrap_or_default();
+        if command.style != CommandStyle::Shell {
+            return;
+        }
+        if has_arguments && let Some(why) = why_not_appended(first) {
+            self.note(
+                place,
+                format!(
+                    "the arguments of `{name}` are its `$1`, `$2`, …: none is put behind the text, for {why}"
+                ),
+            );
+        }
+        if judges && let Some(why) = always_succeeds(first) {
+            self.note(place, format!("`{name}` ends with status 0 whatever it did, for {why}"));
+        }
+        if first.contains('\r') {
+            self.note(
+                place,
+                format!("`{name}` has a carriage return in its text, which stays there: a shell takes it for a character like others"),
+            );
+        }
     }
 
     /// A command that runs where the executor runs.

@@ -12,6 +12,7 @@ mod problem;
 mod read;
 mod schema;
 mod secrets;
+mod shell;
 mod text;
 mod values;
 
@@ -23,4 +24,5 @@ pub use model::{
 pub use problem::{Place, Problem, nearest};
 pub use schema::schema;
 pub use secrets::Redactor;
+pub use shell::ShellText;
 pub use text::{CaseValues, CaseVariable, Expanded, Text};

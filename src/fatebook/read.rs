@@ -473,6 +473,11 @@ impl<'a> Reader<'a> {
             }
             Some(reason.split_whitespace().collect::<Vec<_>>().join(" "))
         });
+        let pass_step = self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step);
+        if let (Some(node), Some(command)) = (fields.get("healthcheck"), &healthcheck) {
+            let has_arguments = pass_step || command.words.len() > 1;
+            self.shell_notes(node.place, "healthcheck", command, has_arguments, true);
+        }
         let tags = match fields.get("tags") {
             Some(node) => self.texts(Some(node), "tags"),
             None => defaults.tags.clone(),
@@ -494,7 +499,7 @@ impl<'a> Reader<'a> {
             timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
             deadman: self.deadman(fields.get("deadman")).unwrap_or(defaults.deadman),
-            pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step),
+            pass_step,
             hosts: own_hosts.unwrap_or_else(|| hosts.to_vec()),
             env,
             tags,

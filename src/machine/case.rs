@@ -280,7 +280,7 @@ impl CaseMachine {
 
     /// Whether `only_if` has said no.
     fn is_none_here(&self, end: &StepEnd) -> bool {
-        self.step == Step::Select && says_no(end)
+        self.step == Step::Select && *end == StepEnd::Exited(Exit::Status(NO))
     }
 
     fn note_dirty(&mut self, now: Duration) -> Vec<CaseAction> {
@@ -452,11 +452,14 @@ impl CaseMachine {
         let message = match (self.step, end) {
             (Step::Select, StepEnd::Exited(_)) => {
                 format!(
-                    "whether the failure is one for this host could not be asked: only_if ended with {told}"
+                    "only_if gave no answer, so nobody knows whether the failure is one for this host: {told} (0 is yes, 1 is no)"
                 )
             }
-            (Step::Verify, StepEnd::Exited(_)) => {
+            (Step::Verify, end) if says_no(end) => {
                 format!("the failure did not take hold: verify ended with {told}")
+            }
+            (Step::Verify, StepEnd::Exited(_)) => {
+                format!("nobody knows whether the failure took hold: verify gave no answer ({told})")
             }
             (step, StepEnd::Exited(Exit::Status(126 | 127))) if step.is_healthcheck() => {
                 format!("the {step} gave no answer: its program could not be run ({told}{asked})")
@@ -482,9 +485,15 @@ impl CaseMachine {
     }
 }
 
-/// A healthcheck's no: a status other than 0, and other than the two by which a shell says that there is no such program.
+/// The one status by which `only_if` says no. A script with a mistake in it ends with 2, and one that died with more: from
+/// these a case must not be taken for none of this host's.
+const NO: i32 = 1;
+/// By this status and those above it a shell says that a program could not be run, or that a signal ended it.
+const NO_ANSWER: i32 = 126;
+
+/// A healthcheck's no: a status other than 0 that is the script's own.
 fn says_no(end: &StepEnd) -> bool {
-    matches!(end, StepEnd::Exited(Exit::Status(status)) if !matches!(status, 0 | 126 | 127))
+    matches!(end, StepEnd::Exited(Exit::Status(status)) if (1..NO_ANSWER).contains(status))
 }
 
 /// Whether asking the healthcheck again may bring another answer.

@@ -345,7 +345,9 @@ fn a_failure_that_is_none_for_a_host_leaves_it_alone() {
         plan.clone(),
         &ends(exited(127)),
         Verdict::Botched,
-        &["whether the failure is one for this host could not be asked: only_if ended with exit status 127"],
+        &[
+            "only_if gave no answer, so nobody knows whether the failure is one for this host: exit status 127 (0 is yes, 1 is no)",
+        ],
     );
     check(
         plan.clone(),

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fatebook::ShellText;
+
 use super::deadman;
 use super::quote::quote;
 
@@ -22,7 +24,7 @@ pub enum HostCommand {
         /// Its arguments, byte for byte.
         arguments: Vec<String>,
     },
-    /// Shell text with its `"$@"`.
+    /// Shell text, with `"$@"` where its arguments go if they go behind it.
     Shell {
         /// What comes before the script that the text names, if it names one of ours.
         before: String,
@@ -30,7 +32,10 @@ pub enum HostCommand {
         script: Option<Place>,
         /// What comes after it.
         after: String,
-        /// For `"$@"`.
+        /// Whether a line that fails ends it.
+        #[serde(default)]
+        ends_at_failure: bool,
+        /// Its arguments.
         arguments: Vec<String>,
     },
 }
@@ -116,11 +121,11 @@ impl HostScript {
                 words.push(word);
                 arguments
             }
-            HostCommand::Shell { before, script, after, arguments } => {
+            HostCommand::Shell { before, script, after, ends_at_failure, arguments } => {
                 let script = script.as_ref().map(place).unwrap_or_default();
-                words.extend(["/bin/sh".to_owned(), "-c".to_owned()]);
-                words.push(quote(&format!("{before}{script}{after}")));
-                words.push("sh".to_owned());
+                let text = format!("{before}{script}{after}");
+                let shell = ShellText { text, ends_at_failure: *ends_at_failure };
+                words.extend(shell.words().iter().map(|word| quote(word)));
                 arguments
             }
         };
@@ -265,6 +270,7 @@ mod tests {
                 before: "A=1 ".into(),
                 script: Some(Place::Folder("heal it.sh".into())),
                 after: " now".into(),
+                ends_at_failure: false,
                 arguments: vec!["x y".into()],
             },
             env: vec![("V".into(), "it's".into())],

@@ -23,6 +23,7 @@ mod mesos;
 mod messages;
 mod nextest;
 mod secrets;
+mod shell;
 mod ssh;
 mod verdicts;
 mod wire;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         messages::tests(),
         nextest::tests(),
         secrets::tests(),
+        shell::tests(),
         ssh::tests(),
         verdicts::tests(),
         wire::tests(),

@@ -1,0 +1,400 @@
+//! Shell text of a command: whether it is a line or a block, and where its arguments go. Decides what a shell is given to
+//! run, for hosts and for this machine alike: what is written, with its own status. Pure.
+//!
+//! Arguments stand behind a text only where that is what people mean: one line whose last command is a simple one, as in
+//! `PYTHONPATH=lib.zip python healthcheck.py` or `cd x && python check.py`. Behind a block, or behind `done`, `}`, `&` or a
+//! comment, they would be a command of their own whose status hides the text's, or no shell text at all: there they are the
+//! text's `$1`, `$2`, …
+
+use std::ops::Range;
+
+/// What a shell is given to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShellText {
+    /// The text, with `"$@"` in it if that is where the arguments go.
+    pub text: String,
+    /// It has several lines: one that fails ends it, with its status, as in the blocks of CI systems.
+    pub ends_at_failure: bool,
+}
+
+impl ShellText {
+    /// What runs when this is written, with or without arguments. Whatever is added to the text stands behind all of the
+    /// script's name that it may hold.
+    pub fn of(written: &str, has_arguments: bool) -> Self {
+        let mut text = written.to_owned();
+        if has_arguments && let Some(end) = appending_place(written) {
+            text.insert_str(end, " \"$@\"");
+        }
+        Self { text, ends_at_failure: has_several_lines(written) }
+    }
+
+    /// The words that run it, up to the name that it has for itself (`$0`): its arguments follow.
+    pub fn words(&self) -> Vec<String> {
+        let mut words =
+            vec!["/bin/sh".to_owned(), if self.ends_at_failure { "-ec" } else { "-c" }.to_owned()];
+        if self.text.starts_with(['-', '+']) {
+            // It would be taken for options.
+            words.push("--".to_owned());
+        }
+        words.extend([self.text.clone(), "sh".to_owned()]);
+        words
+    }
+}
+
+/// Why arguments are not put behind a text, for people; `None` if they are, or if the text says itself where they go.
+pub(super) fn why_not_appended(written: &str) -> Option<&'static str> {
+    let parsed = parse(written);
+    if appending_place(written).is_some() || parsed.uses_parameters {
+        return None;
+    }
+    Some(match () {
+        () if has_several_lines(written) => "it has several lines",
+        () if parsed.comment => "it ends in a comment",
+        () if parsed.ends_in_operator => "it ends in `;` or `&`",
+        () => "its last command is not a simple one",
+    })
+}
+
+/// What makes a text end with status 0 whatever it did, if something does.
+pub(super) fn always_succeeds(written: &str) -> Option<String> {
+    let parsed = parse(written);
+    let words = parsed.last_words.join(" ");
+    match parsed.last_operator.as_str() {
+        "&" if parsed.ends_in_operator => Some("it ends in `&`".to_owned()),
+        _ if parsed.depth > 0 || !matches!(words.as_str(), "true" | ":" | "exit 0") => None,
+        // In a block another line may have ended it before.
+        operator @ ("||" | ";") if operator == "||" || !has_several_lines(written) => {
+            Some(format!("it ends in `{operator} {words}`"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether there is a line end within it: those at its ends mean nothing.
+fn has_several_lines(written: &str) -> bool {
+    written.trim_matches([' ', '\t', '\n']).contains('\n')
+}
+
+/// Where arguments are put behind the text, if they are.
+fn appending_place(written: &str) -> Option<usize> {
+    let parsed = parse(written);
+    let fits = parsed.is_whole
+        && parsed.depth == 0
+        && !parsed.uses_parameters
+        && !parsed.comment
+        && !parsed.ends_in_operator
+        && parsed.last_is_simple
+        && !has_several_lines(written);
+    parsed.last_word_end.filter(|_| fits)
+}
+
+/// What is known of a text.
+#[derive(Debug, Default)]
+struct Parsed {
+    /// Every quote and bracket is closed.
+    is_whole: bool,
+    /// How many compound commands are open.
+    depth: usize,
+    uses_parameters: bool,
+    comment: bool,
+    ends_in_operator: bool,
+    /// The operator before the last command.
+    last_operator: String,
+    /// The last command has a program's name, and is not a compound one.
+    last_is_simple: bool,
+    last_words: Vec<String>,
+    last_word_end: Option<usize>,
+}
+
+enum Token {
+    Word { range: Range<usize>, plain: bool },
+    Operator(&'static str),
+    Comment,
+}
+
+const OPERATORS: [&str; 19] = [
+    "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">", "&&", "&", "||", "|", ";;", ";&", ";", "(", ")",
+    "\n",
+];
+
+fn parse(text: &str) -> Parsed {
+    let mut lexer = Lexer { text, at: 0, uses_parameters: false, is_whole: true };
+    let mut parsed = Parsed::default();
+    let mut words: Vec<String> = Vec::new();
+    // What the next word is: the beginning of a command, the target of a redirection, or another word.
+    let (mut begins, mut redirects, mut is_compound) = (true, false, false);
+    let mut patterns = 0usize;
+    while let Some(token) = lexer.next() {
+        // Line ends at the end mean nothing.
+        if matches!(token, Token::Operator("\n")) && lexer.rest_is_blank() {
+            break;
+        }
+        parsed.comment = matches!(token, Token::Comment);
+        match token {
+            Token::Comment => {}
+            Token::Operator(operator @ ("<" | "<&" | "<>" | ">" | ">>" | ">&" | ">|" | "<<" | "<<-")) => {
+                redirects = true;
+                parsed.ends_in_operator = operator.starts_with("<<");
+            }
+            Token::Operator("(") => {
+                if begins {
+                    parsed.depth += 1;
+                } else if patterns == 0 {
+                    // A function's definition: its body follows.
+                    is_compound = true;
+                }
+                parsed.ends_in_operator = false;
+            }
+            Token::Operator(")") => {
+                if patterns > 0 {
+                    begins = true;
+                    words.clear();
+                } else {
+                    parsed.depth = parsed.depth.saturating_sub(1);
+                    is_compound = true;
+                    begins = false;
+                }
+                parsed.ends_in_operator = false;
+            }
+            Token::Operator(operator) => {
+                // Nor do they behind another operator.
+                if operator == "\n" && parsed.ends_in_operator {
+                    continue;
+                }
+                parsed.last_operator = operator.to_owned();
+                parsed.ends_in_operator = true;
+                (begins, is_compound) = (true, false);
+                words.clear();
+            }
+            Token::Word { range, plain } => {
+                parsed.ends_in_operator = false;
+                parsed.last_word_end = Some(range.end);
+                let word = &text[range];
+                if std::mem::take(&mut redirects) {
+                    continue;
+                }
+                if plain && begins {
+                    match word {
+                        "if" | "while" | "until" | "for" | "{" => {
+                            parsed.depth += 1;
+                            begins = word != "for";
+                            continue;
+                        }
+                        "case" => {
+                            parsed.depth += 1;
+                            patterns += 1;
+                            begins = false;
+                            continue;
+                        }
+                        "then" | "do" | "else" | "elif" | "!" => continue,
+                        "fi" | "done" | "esac" | "}" => {
+                            parsed.depth = parsed.depth.saturating_sub(1);
+                            if word == "esac" {
+                                patterns = patterns.saturating_sub(1);
+                            }
+                            (begins, is_compound) = (false, true);
+                            continue;
+                        }
+                        // These change what `"$@"` would be.
+                        "shift" | "getopts" => parsed.uses_parameters = true,
+                        _ => {}
+                    }
+                }
+                let is_assignment = begins
+                    && word.split_once('=').is_some_and(|(name, _)| super::text::is_variable_name(name));
+                if !is_assignment {
+                    begins = false;
+                    words.push(word.to_owned());
+                    let is_setting = words[0] == "set" && words.len() > 1;
+                    parsed.uses_parameters |=
+                        is_setting && (word == "--" || !word.starts_with(['-', '+']) && !follows_o(&words));
+                }
+            }
+        }
+    }
+    parsed.uses_parameters |= lexer.uses_parameters;
+    parsed.is_whole = lexer.is_whole && !redirects;
+    parsed.last_is_simple = !is_compound && !words.is_empty();
+    parsed.last_words = words;
+    parsed
+}
+
+/// Whether the last word is the name of an option: `set -o pipefail`.
+fn follows_o(words: &[String]) -> bool {
+    words.len() > 2 && words[words.len() - 2].starts_with(['-', '+']) && words[words.len() - 2].ends_with('o')
+}
+
+struct Lexer<'a> {
+    text: &'a str,
+    at: usize,
+    uses_parameters: bool,
+    is_whole: bool,
+}
+
+impl Lexer<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn rest_is_blank(&self) -> bool {
+        self.rest().chars().all(|c| matches!(c, ' ' | '\t' | '\n'))
+    }
+
+    fn next(&mut self) -> Option<Token> {
+        loop {
+            let rest = self.rest();
+            let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+            if blank > 0 {
+                self.at += blank;
+            } else if rest.starts_with("\\\n") {
+                self.at += 2;
+            } else {
+                break;
+            }
+        }
+        let rest = self.rest();
+        if rest.is_empty() {
+            return None;
+        }
+        if rest.starts_with('#') {
+            self.at += rest.find('\n').unwrap_or(rest.len());
+            return Some(Token::Comment);
+        }
+        if let Some(operator) = OPERATORS.into_iter().find(|operator| rest.starts_with(operator)) {
+            self.at += operator.len();
+            return Some(Token::Operator(operator));
+        }
+        let begin = self.at;
+        let mut plain = true;
+        while let Some(c) = self.rest().chars().next() {
+            match c {
+                ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')' => break,
+                _ => plain &= self.one(c),
+            }
+        }
+        Some(Token::Word { range: begin..self.at, plain })
+    }
+
+    /// Goes over one character of a word, or over all that a quote or an expansion holds; false if it was one of these.
+    fn one(&mut self, c: char) -> bool {
+        self.at += c.len_utf8();
+        match c {
+            '\\' => {
+                match self.rest().chars().next() {
+                    Some(next) => self.at += next.len_utf8(),
+                    None => self.is_whole = false,
+                }
+                false
+            }
+            '\'' => {
+                match self.rest().find('\'') {
+                    Some(end) => self.at += end + 1,
+                    None => self.break_off(),
+                }
+                false
+            }
+            '"' => {
+                self.until('"');
+                false
+            }
+            '`' => {
+                self.until('`');
+                false
+            }
+            '$' => {
+                self.expansion();
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Goes on to the end of what a double quote, a backquote or a bracket has begun.
+    fn until(&mut self, end: char) {
+        while let Some(c) = self.rest().chars().next() {
+            if c == end {
+                self.at += c.len_utf8();
+                return;
+            }
+            match (c, end) {
+                // Within double quotes a single one is a character like others.
+                ('\'', '"' | '}') | ('`', '`') => self.at += 1,
+                ('(', ')') => {
+                    self.at += 1;
+                    self.until(')');
+                }
+                _ => {
+                    self.one(c);
+                }
+            }
+        }
+        self.is_whole = false;
+    }
+
+    /// Goes over what stands behind a `$`.
+    fn expansion(&mut self) {
+        let rest = self.rest();
+        let is_parameter = |c: char| matches!(c, '1'..='9' | '@' | '*' | '#');
+        match rest.chars().next() {
+            Some('{') => {
+                let mut name = rest[1..].chars();
+                match (name.next(), name.next()) {
+                    // The length of a variable, and of the list of parameters.
+                    (Some('#'), Some(next)) => self.uses_parameters |= next == '}' || is_parameter(next),
+                    (Some(first), _) => self.uses_parameters |= is_parameter(first),
+                    _ => {}
+                }
+                self.at += 1;
+                self.until('}');
+            }
+            Some('(') => {
+                self.at += 1;
+                self.until(')');
+            }
+            Some(c) if is_parameter(c) => {
+                self.uses_parameters = true;
+                self.at += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn break_off(&mut self) {
+        self.at = self.text.len();
+        self.is_whole = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{always_succeeds, why_not_appended};
+
+    #[test]
+    fn what_always_succeeds_is_told() {
+        let check = |written: &str, why: Option<&str>| {
+            assert_eq!(always_succeeds(written).as_deref(), why, "{written}");
+        };
+        check("rm x &", Some("it ends in `&`"));
+        check("rm x || true\n", Some("it ends in `|| true`"));
+        check("a && b || :", Some("it ends in `|| :`"));
+        check("rm x; exit 0", Some("it ends in `; exit 0`"));
+        check("rm x\nrm y || true", Some("it ends in `|| true`"));
+        check("rm x\ntrue", None);
+        check("rm x || false", None);
+        check("if a; then true", None);
+        check("rm x & wait", None);
+    }
+
+    #[test]
+    fn why_arguments_are_not_put_behind_is_told() {
+        let check = |written: &str, why: Option<&str>| {
+            assert_eq!(why_not_appended(written), why, "{written}");
+        };
+        check("python check.py", None);
+        check("echo $1", None);
+        check("a\nb", Some("it has several lines"));
+        check("a # b", Some("it ends in a comment"));
+        check("a ;", Some("it ends in `;` or `&`"));
+        check("{ a; }", Some("its last command is not a simple one"));
+    }
+}
