@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{CaseId, CaseOutcome, Placement, RunEvent};
+use super::event::{CaseId, CaseOutcome, HostMark, Placement, RunEvent};
 use super::offers::{
     Launch, Offer, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews, TaskUpdate, Want,
 };
@@ -220,7 +220,9 @@ impl Scheduler {
                 }
             }
             SchedulerEvent::News { task, event } => self.news(&task, event, &mut actions),
-            SchedulerEvent::Asked { task, question, heal } => self.asked(&task, question, heal, &mut actions),
+            SchedulerEvent::Asked { task, question, heal, mark } => {
+                self.asked(&task, question, heal, mark, &mut actions);
+            }
         }
         self.do_what_is_due(now, &mut actions);
         self.ask_for_offers(&mut actions);
@@ -702,7 +704,7 @@ impl Scheduler {
     }
 
     /// Once it may induce, the case is dirty until its executor tells otherwise.
-    fn asked(&mut self, id: &str, question: u64, heal: String, actions: &mut Actions) {
+    fn asked(&mut self, id: &str, question: u64, heal: String, mark: Box<HostMark>, actions: &mut Actions) {
         let Some(task) = self.tasks.get(id) else { return };
         let answer = |result| SchedulerAction::Answer {
             task: id.to_owned(),
@@ -722,7 +724,7 @@ impl Scheduler {
             Some(known) => {
                 known.question = question;
                 if !std::mem::replace(&mut known.noting, true) {
-                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, heal }));
+                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, heal, mark }));
                 }
             }
         }

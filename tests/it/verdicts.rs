@@ -432,7 +432,7 @@ fn not_skipped_by_only_if() {
                 ("5 healthcheck after", "ok"),
             ])
         ),
-        "verify.sh\nbreak.sh\nheal.sh\n",
+        "verify.sh\nverify.sh\nbreak.sh\nheal.sh\n",
     );
 }
 
