@@ -46,6 +46,13 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::a_folder_that_is_not_ours_alone", unsafe_folder),
         test("protocol::a_failure_that_takes_our_folder_away", folder_taken_away),
         test("protocol::a_watcher_heals_from_memory", from_memory),
+        test("protocol::what_is_not_whole_is_not_run", emptied),
+        test("protocol::an_inducer_that_hides", hidden_inducer),
+        test("protocol::a_failed_try_of_somebody_else", failed_try_of_another),
+        test("protocol::a_switch_under_attack", switch_under_attack),
+        test("protocol::text_arrives_as_it_is_written", text_as_it_is),
+        test("protocol::shell_texts_for_every_shell", shell_texts),
+        needing("protocol::other_shells", is_root(), "needs to be root, to mount", other_shells),
         test("protocol::a_watcher_whose_sleep_is_ended_sleeps_on", sleeps_on),
         needing(
             "protocol::a_home_where_nothing_can_be_run",
@@ -627,7 +634,7 @@ fn late_reverter() {
     let case = Case::new("");
     case.scratch.write(
         "fatebooks/b/heal.sh",
-        "#!/bin/sh\necho heal >>\"$HOME/log\"\n(sleep 1; rm -f \"$HOME/broken\"; echo late >>\"$HOME/log\") >/dev/null 2>&1 &\nrm -f \"$HOME/broken\"\n",
+        "#!/bin/sh\necho heal >>\"$HOME/log\"\n(sleep 4; rm -f \"$HOME/broken\"; echo late >>\"$HOME/log\") >/dev/null 2>&1 &\nrm -f \"$HOME/broken\"\n",
     );
     let ran = case.pisaura(&["run"]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
@@ -1007,4 +1014,191 @@ fn unwritten() {
     let ran = case.pisaura(&["revert", "--output", &output]);
     assert!(matches!(ran.code, Some(0 | 4)), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(case.log(), "break\nheal\n", "it is not done twice");
+}
+
+/// The failure takes away, or empties, what would heal the host: what is not whole is not run, and is brought again.
+fn emptied() {
+    let check = |breaks: &str| {
+        let case = Case::new("");
+        case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}{breaks}\n"));
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(0), "{breaks}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(case.log(), "break\nheal\n", "{breaks}");
+        assert!(!case.is_broken());
+    };
+    check("for f in \"$HOME\"/.pisaura/*/heal.sh; do : >\"$f\"; done");
+    check("for f in \"$HOME\"/.pisaura/*/heal.sh; do echo '#!/bin/sh' >\"$f\"; done");
+    check("rm \"$HOME\"/.pisaura/*/heal.sh");
+    check("rm -rf \"$HOME\"/.pisaura/*/.case-*/revert");
+    // The same of what a later run finds there.
+    for name in ["heal", "revert"] {
+        let case = Case::new("");
+        case.waits_at("--step=2").book("timeout: 30s", "").begin_and_kill();
+        fs::remove_dir_all(case.scratch.join("target")).expect("a folder");
+        fs::remove_dir_all(case.scratch.join("home/.local")).expect("a folder");
+        fs::write(case.case_folder().join(name), "").expect("a file");
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(3), "{name}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("which has died, and could not be healed"), "{name}: {}", ran.stdout);
+        assert!(case.is_broken() && case.log() == "break\n", "{name}: {}", case.log());
+    }
+}
+
+/// An inducer that hides from our mark and outlives its connection is ended before the host is reverted.
+fn hidden_inducer() {
+    let case = Case::new("");
+    case.scratch.write(
+        "fatebooks/b/break.sh",
+        "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/at\"\nexec env -u PISAURA_MARK sh -c 'sleep 4; : >\"$HOME/broken\"; echo late >>\"$HOME/log\"'\n",
+    );
+    case.book("timeout: 30s", "");
+    let mut run =
+        case.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    wait_for("the inducer", || case.sshd.home().join("at").exists());
+    run.kill().expect("a signal");
+    run.wait().expect("an end");
+    assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n");
+    std::thread::sleep(Duration::from_millis(4500));
+    assert!(!case.is_broken() && case.log() == "break\nheal\n", "{}", case.log());
+}
+
+/// Somebody else's try that failed may have healed the host all the same.
+fn failed_try_of_another() {
+    let case = Case::new("");
+    case.scratch.write("fatebooks/b/heal.sh", format!("{HEAL}[ $(wc -l <\"$HOME/log\") -gt 2 ] || exit 3\n"));
+    case.waits_at("--step=2").book("timeout: 30s", "");
+    let run = case.begin();
+    let tried =
+        Command::new("sh").arg(case.case_folder().join("heal")).env("HOME", case.sshd.home()).output();
+    assert!(!tried.expect("sh runs").status.success());
+    case.go();
+    let ran = case.end(run);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("nothing was tested: the host was healed by somebody else, "),
+        "{}",
+        ran.stdout
+    );
+}
+
+/// A failure that takes empty folders, or the programs, away: the switch heals, or says nothing of it.
+fn switch_under_attack() {
+    let check = |breaks: &str| {
+        let case = Case::new("");
+        case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}{breaks}\n"));
+        case.scratch.write(
+            "fatebooks/b/check.sh",
+            format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; sleep 30; }}\n", case.path("at")),
+        );
+        case.book("timeout: 1s, deadman: 6s", "");
+        case.begin_and_kill();
+        wait_for("that the host heals", || !case.is_broken());
+        assert_eq!(case.log(), "break\nheal\n", "{breaks}");
+        assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n", "{breaks}");
+    };
+    check("find \"$HOME/.pisaura\" -type d -empty -delete");
+    check(": >\"$(echo \"$HOME\"/.pisaura/*/.case-*/revert)\"");
+}
+
+/// Text of several lines in a reverter and a variable arrives as it is written, wherever it is kept on the way.
+fn text_as_it_is() {
+    let case = Case::new("");
+    let wanted = "  two blanks\n\n# no comment\n\tand a tab _pisaura_x\n";
+    case.scratch.write(
+        "fatebooks/b/fatebook.yaml",
+        case.sshd.book(
+            "",
+            "  - name: f\n    inducer: [break.sh]\n    healthcheck: [check.sh]\n    env:\n      V: \"  two blanks\\n\\n# no comment\\n\\tand a tab _pisaura_x\\n\"\n    reverter:\n      - |\n        cat >$HOME/here <<'END'\n          two blanks\n\n        # no comment\n        \tand a tab _pisaura_x\n        END\n        printf %s \"$V\" >$HOME/variable\n        rm -f $HOME/broken\n",
+        ),
+    );
+    let ran = case.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(case.sshd.read("here"), wanted);
+    assert_eq!(case.sshd.read("variable"), wanted);
+    // The same by what was armed.
+    case.waits_at("--step=2");
+    case.begin_and_kill();
+    for name in ["here", "variable"] {
+        fs::remove_file(case.sshd.home().join(name)).expect("a file");
+    }
+    assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n");
+    assert_eq!((case.sshd.read("here").as_str(), case.sshd.read("variable").as_str()), (wanted, wanted));
+}
+
+/// The host's shell texts, as each shell reads them, and as shellcheck does.
+fn shell_texts() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/remote/host");
+    let texts: Vec<_> = walk(std::path::Path::new(folder))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "sh"))
+        .collect();
+    assert!(texts.len() > 15);
+    for text in &texts {
+        for shell in [&["dash", "-n"][..], &["bash", "--posix", "-n"], &["busybox", "sh", "-n"]] {
+            let output = Command::new(shell[0]).args(&shell[1..]).arg(text).output().expect("a shell");
+            assert!(
+                output.status.success(),
+                "{shell:?} {}: {}",
+                text.display(),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+    // Their variables come from elsewhere, and words are split on purpose.
+    let output = Command::new("shellcheck")
+        .args(["-s", "sh", "-e", "SC2154,SC2034,SC2086,SC2015,SC2164,SC2012,SC2016,SC2062,SC3013"])
+        .args(&texts)
+        .output()
+        .expect("shellcheck runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The protocol with other shells than this machine's as the host's `/bin/sh`.
+fn other_shells() {
+    for shell in ["bash", "busybox"] {
+        let case = Case::new("");
+        let found =
+            Command::new("sh").args(["-c", &format!("command -v {shell}")]).output().expect("sh runs");
+        let path = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        // In a mount namespace of its own another program is `/bin/sh` there.
+        let port = crate::common::free_port();
+        let config = fs::read_to_string(case.sshd.join("config")).expect("a configuration");
+        fs::write(
+            case.sshd.join("config2"),
+            config.replace(&format!("Port {}", case.sshd.port), &format!("Port {port}")),
+        )
+        .expect("a file");
+        let script = format!(
+            "mount --bind '{path}' /usr/bin/dash && exec /usr/sbin/sshd -D -e -f '{}'",
+            case.sshd.join("config2").display()
+        );
+        let mut sshd = Command::new("unshare")
+            .args(["-m", "bash", "-c", &script])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        wait_for("the server", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        case.through(port, &known(port, &[&case.sshd]));
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(0), "{shell}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(case.log(), "break\nheal\n", "{shell}");
+        // Killed, and healed by its switch; and by the next run.
+        for deadman in ["timeout: 1s, deadman: 6s", "timeout: 30s"] {
+            let _ = fs::remove_file(case.scratch.join("at"));
+            case.scratch.write(
+                "fatebooks/b/check.sh",
+                format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; sleep 60; }}\n", case.path("at")),
+            );
+            case.book(deadman, "").through(port, &known(port, &[&case.sshd]));
+            case.begin_and_kill();
+            if deadman.contains("deadman") {
+                wait_for("that the host heals", || !case.is_broken());
+            }
+            assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n", "{shell}");
+            assert!(!case.is_broken(), "{shell}");
+        }
+        assert_eq!(case.log(), "break\nheal\nbreak\nheal\nbreak\nheal\n", "{shell}");
+        let _ = sshd.kill();
+        let _ = sshd.wait();
+    }
 }
