@@ -199,10 +199,14 @@ fn heal_host(
                 let place = workplace.as_ref().map_or(nowhere.as_path(), Workplace::path);
                 executor.carry_out(&assignment, place, interrupt);
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                let outcome = heard.drain(..).find_map(|event| match event {
-                    RunEvent::Settled { outcome, .. } => Some(outcome),
-                    _ => None,
-                });
+                let mut outcome = None;
+                for event in heard.drain(..) {
+                    match event {
+                        RunEvent::Settled { outcome: settled, .. } => outcome = Some(settled),
+                        RunEvent::Warning { message } => healed.warnings.push(message),
+                        _ => {}
+                    }
+                }
                 outcome.unwrap_or_else(|| CaseOutcome::lost("nothing is known of its revert"))
             }
             Err(why) => CaseOutcome::lost(why),

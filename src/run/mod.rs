@@ -269,6 +269,10 @@ impl Engine {
     fn break_down(&mut self, messages: &Receiver<Message>) -> RunEnd {
         self.interrupt.raise();
         self.cluster.interrupt();
+        // Whoever waits to be told that it was written down is told that it was not; where it was, that changes nothing.
+        for case in self.dirty.keys() {
+            self.cluster.noted(*case, Err("the run has broken down".to_owned()));
+        }
         let opened = self.cluster.close();
         while self.books_closed < opened {
             match messages.recv() {

@@ -74,13 +74,13 @@ fn harness_killed() {
 
 fn host_cut_off() {
     let (scratch, sshd) = setup("timeout: 1s, deadman: 3s", "");
+    let pid = sshd.pid().to_string();
+    scratch
+        .write("fatebooks/b/heal.sh", format!("#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nkill -CONT {pid}\n"));
     scratch.write("stop", "");
     let run = start(&scratch);
     wait_for("the inducer", || sshd.read("log").contains("break.sh"));
     // Nothing answers there any more, and what was connected is gone, until the reverter lets it again.
-    let pid = sshd.pid().to_string();
-    let revives = format!("#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nkill -CONT {pid}\n");
-    fs::write(sshd.our_folder().join("heal.sh"), &revives).expect("a script");
     let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
     assert!(Command::new("kill").args(["-STOP", &pid]).status().expect("kill runs").success());
     for child in String::from_utf8_lossy(&children.stdout).lines() {
