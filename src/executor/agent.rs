@@ -182,6 +182,8 @@ impl Agent {
             reader: None,
             number: 0,
             task: None,
+            reported: 0,
+            acknowledged: 0,
         };
         life.subscribe(&self);
         let mut broken = false;
@@ -198,7 +200,10 @@ impl Agent {
                     AgentEvent::Launch(task) => ExecutorEvent::Launched(task.task_id.value.clone(), *task),
                     AgentEvent::Kill(task) => ExecutorEvent::Kill(task),
                     AgentEvent::Acknowledged(uuid) => match self.identity.number(&uuid) {
-                        Some(number) => ExecutorEvent::Acknowledged(number),
+                        Some(number) => {
+                            life.acknowledged += 1;
+                            ExecutorEvent::Acknowledged(number)
+                        }
                         None => continue,
                     },
                     AgentEvent::Answer(answer) => {
@@ -260,6 +265,7 @@ impl Agent {
                             let outcome = CaseOutcome::skipped("interrupted before it began");
                             update.data = serde_json::to_vec(&outcome).unwrap_or_default();
                         }
+                        life.reported += 1;
                         life.call(self.identity.update(&update, seconds_since_1970()));
                     }
                     ExecutorAction::Begin(id, task) => {
@@ -268,8 +274,7 @@ impl Agent {
                     }
                     ExecutorAction::Interrupt => life.worker.interrupt(),
                     ExecutorAction::Leave => {
-                        let (_, updates) = self.machine.unacknowledged();
-                        life.worker.close(updates.is_empty());
+                        life.worker.close(life.acknowledged >= life.reported);
                     }
                 }
             }
@@ -294,6 +299,9 @@ struct Life {
     number: u64,
     /// The task that is at work.
     task: Option<String>,
+    /// How many updates were made, and how many of them the scheduler has acknowledged.
+    reported: usize,
+    acknowledged: usize,
 }
 
 impl Life {

@@ -78,6 +78,8 @@ const DECLINED_MAX: u32 = 3;
 pub const NOT_FOR_THIS_HOST: &str = "NotForThisHost";
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// Between two looks at whether a host is free again.
+const BUSY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// A watcher counts whole seconds, and its host may be slow.
 const FIRED_AFTER: Duration = Duration::from_secs(2);
 /// How long a host is looked at, at the least, after its dead man's switch has fired.
@@ -357,7 +359,7 @@ impl CaseMachine {
                     (self.step, self.step_began, self.attempt) = (Step::Prepare, now, 0);
                 }
                 self.is_stale = true;
-                let pause = pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt.max(1)).min(*within);
+                let pause = pause(PAUSE_FIRST, BUSY_PAUSE_LONGEST, self.attempt.max(1)).min(*within);
                 actions.extend(self.wait(now + pause));
             }
             _ => {

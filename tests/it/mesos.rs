@@ -301,7 +301,7 @@ fn two_hundred() {
 
 /// Passes connections on to a host, but for each tenth; the others it drops when they have carried so many bytes.
 fn dropping_proxy(port: u16) -> u16 {
-    const BYTES: u64 = 150_000;
+    const BYTES: u64 = 750_000;
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let own = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {

@@ -116,7 +116,11 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     _pisaura_put word "${_pisaura_late:-$_pisaura_s}"
     _pisaura_tries=$((_pisaura_tries + 1))
     [ $_pisaura_tries -lt "$_pisaura_K" ] || exit 0
-    sleep $_pisaura_pause
+    # A signal wakes us, so that whoever says stop need not wait.
+    sleep $_pisaura_pause &
+    _pisaura_z=$!
+    wait $_pisaura_z
+    kill $_pisaura_z 2>/dev/null
     [ $_pisaura_pause -ge 16 ] || _pisaura_pause=$((_pisaura_pause * 2))
     _pisaura_ordered || exit 0
 done
