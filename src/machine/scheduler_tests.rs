@@ -138,7 +138,7 @@ fn alive(task: &str) -> SchedulerEvent {
 }
 
 fn asked(task: &str, question: u64) -> SchedulerEvent {
-    SchedulerEvent::Asked { task: task.into(), question, heal: "h".into(), mark: Box::default() }
+    SchedulerEvent::Asked { task: task.into(), question, heal: "h".into() }
 }
 
 #[test]
@@ -769,12 +769,7 @@ impl World {
                     let _ = asked_at;
                     // The answer carries the time of its question by its number, which is what the executor would look up.
                     let question = question.max(1);
-                    self.send(SchedulerEvent::Asked {
-                        task,
-                        question,
-                        heal: String::new(),
-                        mark: Box::default(),
-                    });
+                    self.send(SchedulerEvent::Asked { task, question, heal: String::new() });
                 } else if reverted {
                     let case = self
                         .executors

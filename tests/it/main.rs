@@ -22,8 +22,6 @@ mod library;
 mod mesos;
 mod messages;
 mod nextest;
-mod protocol;
-mod relay;
 mod secrets;
 mod shell;
 mod ssh;
@@ -51,7 +49,6 @@ fn main() -> std::process::ExitCode {
         mesos::tests(),
         messages::tests(),
         nextest::tests(),
-        protocol::tests(),
         secrets::tests(),
         shell::tests(),
         ssh::tests(),
