@@ -223,6 +223,19 @@ pub fn go(mut options: Options, face: Face) -> ExitCode {
     }
 }
 
+/// The value of a variable. One that holds what is no text is a mistake, and not a variable that is not set: that would be a
+/// reason to test nothing.
+fn environment(name: &str) -> Option<String> {
+    match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(_)) => {
+            eprintln!("error: the value of the variable {name} is not UTF-8");
+            std::process::exit(i32::from(USAGE));
+        }
+    }
+}
+
 fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     options.run.mesos()?;
     options.run.test_threads = usize::from(options.test_threads);
@@ -232,7 +245,6 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     }
     let exact = options.exact.then_some(options.filters.as_slice()).filter(|names| !names.is_empty());
     let forced = options.ignored || options.include_ignored;
-    let environment = |name: &str| std::env::var(name).ok();
     let reading = Reading { strict: options.run.strict, thorough: false };
     let shelf = Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced)?;
     let chosen = run::select(&shelf, &options.selection())?.chosen;
@@ -263,16 +275,24 @@ fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
 }
 
 /// Reverts what older runs have left dirty. Fails, with the exit code, if that cannot be, for then nothing else may be broken.
-fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<(), ExitCode> {
+fn heal_first(
+    options: &Options,
+    face: Face,
+    terminal: &mut Terminal,
+    cases: &[Arc<Case>],
+) -> Result<(), ExitCode> {
     let trouble = ExitCode::from(if face == Face::Program { 3 } else { 101 });
     let journal = options.run.output.join(JOURNAL);
-    let debts = Debts::open(&journal, options.run.nextest_run.as_deref(), options.run.no_heal, || {
+    let mut debts = Debts::open(&journal, options.run.nextest_run.as_deref(), options.run.no_heal, || {
         say("waiting for another run, which heals what an older one has left");
     })
     .map_err(|error| {
         eprintln!("error: {error}");
         trouble
     })?;
+    for damaged in &debts.damaged {
+        say(&format!("warning: {damaged}"));
+    }
     let dirty = debts.runs.values().map(|left| left.dirty.len()).sum::<usize>();
     if options.run.no_heal {
         if dirty > 0 {
@@ -283,13 +303,22 @@ fn heal_first(options: &Options, face: Face, terminal: &mut Terminal) -> Result<
         return Ok(());
     }
     end_older_frameworks(options, &debts);
+    // Whoever is not meant, or not allowed, is left alone.
+    let others = debts.only_on(&run::hosts_of(cases));
+    if others > 0 {
+        say(&format!(
+            "{others} cases of older runs may have left other hosts broken: `pisaura revert --list` shows them, `pisaura revert` heals them"
+        ));
+    }
     let healed = settle_debts(&debts)?;
     if healed.shouts.is_empty() {
         return Ok(());
     }
     terminal.shout(&healed.shouts);
     say(
-        "nothing was run, for an older run has left hosts that may still be broken; `--no-heal` runs all the same",
+        "nothing was run, for an older run has left hosts that may still be broken: once they are healed by hand, \
+         `pisaura revert` settles it; where that cannot be, `pisaura revert --forget CASE` strikes a case off. `--no-heal` \
+         leaves them as they are, and tests other hosts",
     );
     Err(ExitCode::from(if face == Face::Program { 4 } else { 101 }))
 }
@@ -312,7 +341,7 @@ fn settle_debts(debts: &Debts) -> Result<run::Healed, ExitCode> {
         eprintln!("error: cannot begin: {error}");
         ExitCode::from(3)
     })?;
-    let healed = run::heal(debts, &|name: &str| std::env::var(name).ok(), &interrupt, &say);
+    let healed = run::heal(debts, &environment, &interrupt, &say);
     for warning in &healed.warnings {
         say(&format!("warning: {warning}"));
     }
@@ -337,18 +366,23 @@ pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -
     };
     if let Some(name) = forget {
         let of_name = |record: &&serde_json::Value| record["case"] == name;
-        let run = debts.runs.iter().find(|(_, left)| left.dirty.iter().any(|record| of_name(&record)));
-        let Some((run, _)) = run else {
+        let all =
+            debts.runs.iter().flat_map(|(run, left)| left.dirty.iter().map(move |record| (run, record)));
+        let meant: Vec<_> = all.filter(|(_, record)| of_name(record)).collect();
+        if meant.is_empty() {
             eprintln!("error: no case `{name}` is dirty: `pisaura revert --list` shows those that are");
             return ExitCode::from(USAGE);
-        };
-        return match debts.reverted(run, name) {
+        }
+        return match meant.iter().try_for_each(|(run, record)| debts.reverted(run, record)) {
             Ok(()) => print(&format!("{name} is forgotten\n"), 0),
             Err(error) => {
                 eprintln!("error: {error}");
                 ExitCode::from(3)
             }
         };
+    }
+    for damaged in &debts.damaged {
+        say(&format!("warning: {damaged}"));
     }
     let mut text = String::new();
     for record in debts.runs.values().flat_map(|left| &left.dirty) {
@@ -368,6 +402,7 @@ pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -
     };
     Terminal::new(Look::fitting(true)).shout(&healed.shouts);
     match (healed.shouts.len(), healed.reverted) {
+        (0, _) if healed.unrecorded => ExitCode::from(3),
         (0, 0) => print("no host was dirty\n", 0),
         (0, count) => print(&format!("{count} reverted\n"), 0),
         _ => ExitCode::from(4),
@@ -390,17 +425,19 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     let nextest = options.run.nextest_run.is_some();
     let repeat = repeat(face);
     let terminal = Arc::new(Mutex::new(Terminal::new(Look::fitting(options.quiet))));
-    if let Err(code) = heal_first(options, face, &mut lock(&terminal)) {
-        return code;
-    }
-    let infos = run::case_infos(&cases);
     let junit_path = match (&options.run.junit, nextest, cases.first()) {
         (Some(path), ..) => path.clone(),
         (None, true, Some(case)) => JunitReport::path_of_one(&options.run.output, &case.name),
         (None, ..) => options.run.output.join("junit.xml"),
     };
-    let junit =
+    let mut junit =
         JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
+    // An old report would be taken for this run's, should that be refused or killed. If it cannot be written now, the end tells.
+    let _ = junit.write();
+    if let Err(code) = heal_first(options, face, &mut lock(&terminal), &cases) {
+        return code;
+    }
+    let infos = run::case_infos(&cases);
     let logs = Logs::new(options.run.output.join("logs"));
     let journal = Journal::new(options.run.output.join(JOURNAL), options.run.nextest_run.clone());
     let reporters = Reporters::new(infos, Arc::clone(&terminal), Some(junit), Some(logs), Some(journal));
@@ -455,6 +492,9 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         run.interrupt("standard output, which cannot be written to any more");
     }
     let end = run.join();
+    if end.broke_down {
+        say("error: the run has broken down, which is a defect of Pisaura: what ran was ended and reverted");
+    }
     lock(&terminal).shout(&end.shouts);
     // In JSON nothing but events may stand on standard output.
     if options.format != Some(Format::Json) {
@@ -464,7 +504,8 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     }
     match (face, printed) {
         (Face::Program, _) => ExitCode::from(end.exit_code()),
-        (Face::Harness, Ok(conclusion)) if !end.interrupted && end.report_lost => {
+        (Face::Harness, _) if end.broke_down => ExitCode::from(101),
+        (Face::Harness, Ok(conclusion)) if !end.interrupted && (end.report_lost || end.unrecorded) => {
             // Whoever reads the report would read an old one, or none.
             if conclusion.has_failed() { conclusion.exit_code() } else { ExitCode::from(101) }
         }
@@ -594,7 +635,6 @@ fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
 
 /// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
 pub fn check(options: &RunOptions) -> ExitCode {
-    let environment = |name: &str| std::env::var(name).ok();
     let reading = Reading { strict: options.strict, thorough: true };
     let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
         Ok(shelf) => shelf,

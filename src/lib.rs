@@ -30,8 +30,11 @@
 //! | filters, `--exact`, tags, ignored cases | `run::cases` |
 //! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run` |
 //! | connecting, logging in, host keys | `remote::connection`, `remote::login`, `remote::known_hosts` |
-//! | how a script is brought to a host and run there | `remote::ssh`, `remote::script`, `remote::exchange` |
-//! | what heals a host when nobody else does | `remote::deadman` |
+//! | how a script is brought to a host and run there | `remote::own`, `remote::ssh`, `remote::exchange` |
+//! | what lies on a host, who writes it, what heals it when nobody else does | `remote::host`, and the shell texts beside it |
+//! | whether a machine is the one that was broken | `remote::host`, `remote::ssh`; on the wire `remote::connection` |
+//! | who has a host, and what that means | `machine::lease` |
+//! | what is remembered of hosts that may be broken | `report::journal`, `report::memory` |
 //! | how a healthcheck is run and ended | `remote::child` |
 //! | what a scheduler hears and wants | `machine::offers` |
 //! | which offer is taken, when a task is tried again, what is acknowledged | `machine::scheduler` |
@@ -48,7 +51,14 @@
 //! - **Whatever dies, the host is healed**: from the moment the inducer is handed out, every path leads through the
 //!   reverter, or to a shout at the end of the run that names the host and the command that heals it. An inducer is never
 //!   begun twice.
-//! - **One thread decides** in a run; executors, signals and locks send it events.
+//! - **Healed is said only of the machine that was broken**, of which its own reverter has succeeded, whole, after the inducer:
+//!   where the case's mark is. Ids only ever refuse.
+//! - **What heals is what was armed**, and lies on the host, whole, before anything is broken there.
+//! - **A green case is true**: the failure was there until the healthcheck had answered, within its time.
+//! - **One case and one reverter at a time on a machine**, by a lease on the machine itself.
+//! - **A number proves nothing**: no process is signalled, here or there, without proof that it is ours.
+//! - **What is said of a healed host is written down** before the host forgets it.
+//! - **One thread decides** in a run; should it break down, what runs is reverted, and told. Executors, signals and locks send it events.
 //! - **No secret** leaves [`executor`] upwards: what goes up as an event has been through [`fatebook::Redactor`].
 //! - **Nothing polls**: every wait is for a descriptor, a channel or a moment.
 //!

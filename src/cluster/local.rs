@@ -1,12 +1,13 @@
 //! Room in this process: a thread for each book, which is its executor.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::executor::{BookExecutor, Notary, Observer, Workplace};
 use crate::fatebook::Redactor;
-use crate::machine::{CaseId, CaseOutcome, RunEvent};
+use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent};
 use crate::remote::Interrupt;
 
 use super::{Cluster, Order};
@@ -24,26 +25,41 @@ pub struct LocalCluster {
 impl LocalCluster {
     /// A cluster that tells `observer` of its cases and ends them on `interrupt`.
     pub fn new(observer: Observer, interrupt: Interrupt, live_output: bool) -> Self {
-        let ledger = Arc::new(Ledger { observer: observer.clone(), waiting: Mutex::default() });
+        let ledger = Arc::new(Ledger {
+            observer: observer.clone(),
+            unrecorded: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        });
         Self { observer, ledger, interrupt, live_output, books: HashMap::new(), opened: 0 }
+    }
+}
+
+impl LocalCluster {
+    /// The executor of this book: a new one if it has none yet. Fails if there is no room for another thread.
+    fn open(&mut self, book: &str) -> std::io::Result<&Sender<Order>> {
+        if !self.books.contains_key(book) {
+            let (sender, orders) = channel();
+            let (observer, ledger) = (self.observer.clone(), Arc::clone(&self.ledger));
+            let (interrupt, live_output) = (self.interrupt.clone(), self.live_output);
+            std::thread::Builder::new()
+                .name(format!("book {book}"))
+                .spawn(move || serve(&orders, &observer, &ledger, &interrupt, live_output))?;
+            self.opened += 1;
+            self.books.insert(book.to_owned(), sender);
+        }
+        Ok(&self.books[book])
     }
 }
 
 impl Cluster for LocalCluster {
     fn begin(&mut self, order: Order) {
-        let sender = self.books.entry(order.book.name.clone()).or_insert_with(|| {
-            let (sender, orders) = channel();
-            let (observer, ledger) = (self.observer.clone(), Arc::clone(&self.ledger));
-            let (interrupt, live_output) = (self.interrupt.clone(), self.live_output);
-            self.opened += 1;
-            std::thread::spawn(move || serve(&orders, &observer, &ledger, &interrupt, live_output));
-            sender
-        });
-        let id = order.id;
-        if sender.send(order).is_err() {
-            let outcome = CaseOutcome::botched("ClusterFailed", "the executor of this book has ended");
-            (self.observer)(RunEvent::Settled { case: id, outcome });
-        }
+        let (book, id) = (order.book.name.clone(), order.id);
+        let why = match self.open(&book) {
+            Ok(orders) if orders.send(order).is_ok() => return,
+            Ok(_) => "the executor of this book has ended".to_owned(),
+            Err(error) => format!("no executor can be started for this book: {error}"),
+        };
+        (self.observer)(RunEvent::Settled { case: id, outcome: CaseOutcome::botched("ClusterFailed", why) });
     }
 
     fn noted(&mut self, case: CaseId, result: Result<(), String>) {
@@ -55,6 +71,10 @@ impl Cluster for LocalCluster {
 
     /// What ended is over here, whether it was written down or not.
     fn recorded(&mut self, _case: CaseId) {}
+
+    fn unrecorded(&mut self) {
+        self.ledger.unrecorded.store(true, Ordering::SeqCst);
+    }
 
     fn interrupt(&mut self) {
         self.interrupt.raise();
@@ -73,6 +93,8 @@ impl Cluster for LocalCluster {
 /// Asks the run to write down which hosts may be dirty, and waits for its answers.
 struct Ledger {
     observer: Observer,
+    /// Something that was said of a healed host could not be written down.
+    unrecorded: AtomicBool,
     waiting: Mutex<HashMap<CaseId, Sender<Result<(), String>>>>,
 }
 
@@ -83,10 +105,14 @@ impl Ledger {
 }
 
 impl Notary for Ledger {
-    fn note(&self, case: CaseId, heal: String, _interrupt: &Interrupt) -> Result<(), String> {
+    fn is_recorded(&self) -> bool {
+        !self.unrecorded.load(Ordering::SeqCst)
+    }
+
+    fn note(&self, case: CaseId, heal: String, mark: HostMark, _interrupt: &Interrupt) -> Result<(), String> {
         let (answer, arrives) = channel();
         self.waiting().insert(case, answer);
-        (self.observer)(RunEvent::MayBeDirty { case, heal });
+        (self.observer)(RunEvent::MayBeDirty { case, heal, mark: Box::new(mark) });
         arrives.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 }

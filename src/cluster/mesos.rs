@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::executor::{EXECUTOR_VARIABLE, Observer, OwnedFolder, TaskData, Workplace};
 use crate::fatebook::Redactor;
 use crate::machine::{
-    CaseId, CaseOutcome, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent,
+    CaseId, CaseOutcome, HostMark, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent,
     SchedulerOptions, TaskNews, TaskUpdate, Want, digits_of,
 };
 use crate::mesos::translate::{self, ExecutorPlan, Framework, TaskPlan};
@@ -186,6 +186,7 @@ impl MesosCluster {
                     stream_id: None,
                     framework: String::new(),
                     orders: HashMap::new(),
+                    marks: HashMap::new(),
                     archives: HashMap::new(),
                     server: None,
                     folder: Arc::new(folder),
@@ -288,6 +289,8 @@ struct Driver {
     stream_id: Option<String>,
     framework: String,
     orders: HashMap<CaseId, Order>,
+    /// The machines that cases may have broken.
+    marks: HashMap<CaseId, HostMark>,
     /// The archive of each book.
     archives: HashMap<String, PathBuf>,
     server: Option<FileServer>,
@@ -416,6 +419,9 @@ impl Driver {
             }
             SchedulerAction::Abandon => self.end_subscription(),
             SchedulerAction::Tell(event) => {
+                if let RunEvent::MayBeDirty { case, mark, .. } = &event {
+                    self.marks.insert(*case, (**mark).clone());
+                }
                 let event = event.clone();
                 if let RunEvent::Settled { case, .. } = &event {
                     self.orders.remove(case);
@@ -506,7 +512,9 @@ impl Driver {
         let reverts =
             book.fates.iter().map(|fate| fate.revert_within() + fate.timeout).max().unwrap_or_default();
         let mut assignment = order.assignment();
-        assignment.only_reverts = launch.only_reverts;
+        if launch.only_reverts {
+            assignment = assignment.only_reverting(self.marks.get(&launch.case).cloned());
+        }
         let data = TaskData {
             assignment,
             secrets: book.secret_values.clone(),

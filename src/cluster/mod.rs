@@ -53,6 +53,9 @@ pub trait Cluster {
     /// How this case ended is safely written down.
     fn recorded(&mut self, case: CaseId);
 
+    /// That a host is healed could not be written down: the word of it that lies on the host has to stay.
+    fn unrecorded(&mut self) {}
+
     /// Nothing new begins, and what runs is ended and reverted.
     fn interrupt(&mut self);
 

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,7 +16,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::fatebook::{LogLevel, Redactor};
-use crate::machine::{CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, Report, RunEvent};
+use crate::machine::{
+    CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, HostMark, Report, RunEvent,
+};
 use crate::mesos::messages::TaskInfo;
 use crate::mesos::translate::{self, AgentEvent, Answer, ExecutorIdentity, News};
 use crate::mesos::{Client, Next, Security, WireError};
@@ -82,6 +84,7 @@ enum Message {
     Question {
         question: u64,
         heal: String,
+        mark: HostMark,
     },
     /// The worker has carried out its task.
     Ended(Box<CaseOutcome>),
@@ -172,13 +175,15 @@ impl Agent {
         ));
         listen_to_signals(&sender)?;
         let mut life = Life {
-            worker: Worker::start(self.sandbox.clone(), sender.clone()),
+            worker: Worker::start(self.sandbox.clone(), sender.clone())?,
             sender,
             calls: Some(calls),
             under_way,
             reader: None,
             number: 0,
             task: None,
+            reported: 0,
+            acknowledged: 0,
         };
         life.subscribe(&self);
         let mut broken = false;
@@ -195,7 +200,10 @@ impl Agent {
                     AgentEvent::Launch(task) => ExecutorEvent::Launched(task.task_id.value.clone(), *task),
                     AgentEvent::Kill(task) => ExecutorEvent::Kill(task),
                     AgentEvent::Acknowledged(uuid) => match self.identity.number(&uuid) {
-                        Some(number) => ExecutorEvent::Acknowledged(number),
+                        Some(number) => {
+                            life.acknowledged += 1;
+                            ExecutorEvent::Acknowledged(number)
+                        }
                         None => continue,
                     },
                     AgentEvent::Answer(answer) => {
@@ -226,12 +234,13 @@ impl Agent {
                     }
                     continue;
                 }
-                Some(Message::Question { question, heal }) => {
+                Some(Message::Question { question, heal, mark }) => {
                     if let Some(task) = &life.task {
                         life.call(self.identity.message(&News::Question {
                             task: task.clone(),
                             question,
                             heal,
+                            mark,
                         }));
                     }
                     continue;
@@ -256,6 +265,7 @@ impl Agent {
                             let outcome = CaseOutcome::skipped("interrupted before it began");
                             update.data = serde_json::to_vec(&outcome).unwrap_or_default();
                         }
+                        life.reported += 1;
                         life.call(self.identity.update(&update, seconds_since_1970()));
                     }
                     ExecutorAction::Begin(id, task) => {
@@ -263,7 +273,9 @@ impl Agent {
                         life.worker.begin(id, &task);
                     }
                     ExecutorAction::Interrupt => life.worker.interrupt(),
-                    ExecutorAction::Leave => life.worker.close(),
+                    ExecutorAction::Leave => {
+                        life.worker.close(life.acknowledged >= life.reported);
+                    }
                 }
             }
         }
@@ -287,6 +299,9 @@ struct Life {
     number: u64,
     /// The task that is at work.
     task: Option<String>,
+    /// How many updates were made, and how many of them the scheduler has acknowledged.
+    reported: usize,
+    acknowledged: usize,
 }
 
 impl Life {
@@ -415,6 +430,8 @@ struct Work {
 #[derive(Default)]
 struct Shared {
     state: Mutex<WorkerState>,
+    /// The scheduler has acknowledged all that was reported: it is in its journal.
+    is_recorded: AtomicBool,
 }
 
 #[derive(Default)]
@@ -440,18 +457,19 @@ impl Shared {
 }
 
 impl Worker {
-    fn start(sandbox: PathBuf, sender: UnboundedSender<Message>) -> Self {
+    fn start(sandbox: PathBuf, sender: UnboundedSender<Message>) -> Result<Self, String> {
         let (tasks, arrives) = channel();
         let shared = Arc::new(Shared::default());
         let of_worker = Arc::clone(&shared);
         let of_thread = sender.clone();
-        std::thread::spawn(move || {
+        let started = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
             let guard = TellOfBreakdown(of_thread.clone());
             work(&arrives, &sandbox, &of_worker, &of_thread);
             std::mem::forget(guard);
             let _ = of_thread.send(Message::Closed);
         });
-        Self { sender, tasks: Some(tasks), shared }
+        started.map_err(|error| format!("cannot carry out anything: {error}"))?;
+        Ok(Self { sender, tasks: Some(tasks), shared })
     }
 
     fn begin(&self, task: String, info: &TaskInfo) {
@@ -495,7 +513,8 @@ impl Worker {
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, is_recorded: bool) {
+        self.shared.is_recorded.store(is_recorded, Ordering::SeqCst);
         self.tasks = None;
     }
 }
@@ -583,7 +602,11 @@ struct Asking {
 }
 
 impl Notary for Asking {
-    fn note(&self, _case: CaseId, heal: String, interrupt: &Interrupt) -> Result<(), String> {
+    fn is_recorded(&self) -> bool {
+        self.shared.is_recorded.load(Ordering::SeqCst)
+    }
+
+    fn note(&self, _case: CaseId, heal: String, mark: HostMark, interrupt: &Interrupt) -> Result<(), String> {
         let (answer, arrives) = channel();
         self.shared.state().waiting = Some(answer);
         if interrupt.is_raised() {
@@ -593,7 +616,8 @@ impl Notary for Asking {
         let mut asked: Vec<Instant> = Vec::new();
         loop {
             asked.push(Instant::now());
-            let question = Message::Question { question: asked.len() as u64, heal: heal.clone() };
+            let question =
+                Message::Question { question: asked.len() as u64, heal: heal.clone(), mark: mark.clone() };
             let _ = self.sender.send(question);
             let again_at = Instant::now() + ASKED_AGAIN_AFTER;
             loop {

@@ -6,8 +6,8 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry, ShellText};
-use crate::machine::{CaseId, CasePlan, digits_of};
-use crate::remote::{Arming, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
+use crate::machine::{CaseId, CasePlan, HostMark, digits_of};
+use crate::remote::{Arming, Healing, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
 
 use super::workplace::place_in_workplace;
 
@@ -24,6 +24,10 @@ pub struct Access {
     pub env: Vec<(String, String)>,
     /// Whether the host is still there when the run is over: a demo host is not.
     pub lasting: bool,
+    /// What the run calls itself for those who meet its traces on the host.
+    pub controller: String,
+    /// Whether what dead runs have left on the host may be healed.
+    pub may_heal: bool,
 }
 
 /// One case, ready to be carried out.
@@ -35,6 +39,8 @@ pub struct Assignment {
     pub key: String,
     /// Whether it is only to be reverted, since an earlier attempt may have left the host broken.
     pub only_reverts: bool,
+    /// The machine that an earlier attempt may have left broken.
+    pub mark: Option<HostMark>,
     /// For its machine.
     pub plan: CasePlan,
     /// The host.
@@ -66,6 +72,9 @@ pub struct LocalCommand {
     program: Option<PathBuf>,
 }
 
+/// How often a dead man's switch tries the reverter: with pauses of up to 16 s, for some minutes.
+const TRIES: u32 = 20;
+
 impl LocalCommand {
     /// The command, with more arguments behind its own.
     pub(super) fn command(&self, workplace: &Path, more: &[String]) -> Command {
@@ -85,6 +94,24 @@ impl LocalCommand {
 }
 
 impl Assignment {
+    /// The same, only to be reverted: an earlier attempt at it may have left this machine broken. What was left there comes before
+    /// what is known here.
+    pub fn only_reverting(mut self, mark: Option<HostMark>) -> Self {
+        self.only_reverts = true;
+        self.mark = mark;
+        if let Role::Heals(healing) = &mut self.reverter.role {
+            healing.as_armed = true;
+        }
+        self
+    }
+
+    /// What was recorded of the reverter is not all that it needs: a secret is not kept. Only what was left on the host heals.
+    pub fn recorded_is_gone(&mut self) {
+        if let Role::Heals(healing) = &mut self.reverter.role {
+            healing.is_known = false;
+        }
+    }
+
     /// The case of this failure on this host; `name` is the case's full name.
     pub fn new(
         id: CaseId,
@@ -110,7 +137,11 @@ impl Assignment {
         env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let mut parcels: Vec<Parcel> = Vec::new();
         let mut script = |command: &crate::fatebook::Command, step: &str| {
-            let (command, parcel) = host_command(command, &values);
+            let (mut command, parcel) = host_command(command, &values);
+            if let (Some(parcel), "reverter") = (&parcel, step) {
+                // What is put elsewhere may be taken away, or changed, by others.
+                command.trust_no_copy(&parcel.name());
+            }
             parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
             let mut env = env.clone();
             env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
@@ -126,15 +157,21 @@ impl Assignment {
             program: fate.healthcheck.file.as_ref().map(|file| place_in_workplace(&file.source)),
         };
         let watched = fate.deadman != Deadman::Off;
+        let who = name.split_whitespace().collect::<Vec<_>>().join("_");
         let arming = Arming {
-            case: key.clone(),
+            only_if: only_if.clone(),
             reverter: reverter.clone(),
             deadline: watched.then(|| fate.revert_within()),
             patience: fate.timeout,
+            // What heals a demo host is gone with its run.
+            tries: if access.lasting { TRIES } else { 1 },
+            who: format!("{}:{who}", access.controller),
         };
+        let healing = Healing { watched, patience: fate.timeout, as_armed: false, is_known: true };
         Self {
             id,
             only_reverts: false,
+            mark: None,
             plan: CasePlan {
                 only_if: fate.only_if.is_some(),
                 verify: fate.verify.is_some(),
@@ -149,7 +186,7 @@ impl Assignment {
             inducer: HostScript { role: Role::Breaks(Box::new(arming)), ..inducer },
             only_if,
             verify,
-            reverter: HostScript { role: Role::Heals { case: key.clone() }, ..reverter },
+            reverter: HostScript { role: Role::Heals(healing), ..reverter },
             healthcheck,
             pass_step: fate.pass_step,
             env,

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    Captured, CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, NOT_FOR_THIS_HOST,
-    RunEvent, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind, Verdict,
+    Captured, CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, HostMark,
+    NOT_FOR_THIS_HOST, RunEvent, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind, Verdict,
 };
 use crate::remote::ssh::SshHost;
-use crate::remote::{HostScript, Interrupt, Limit, Parcel, Ran, Remote, child};
+use crate::remote::{
+    HostScript, Interrupt, Job, Limit, Parcel, Ran, Remote, child, is_alive, time_since_boot,
+};
 
 mod agent;
 mod assignment;
@@ -31,12 +33,17 @@ pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
 
 /// Writes down that a host may be dirty from now on.
 pub trait Notary: Send + Sync {
+    /// Whether all that was said of reverted hosts is safely written down by now: till then their tombstones stay.
+    fn is_recorded(&self) -> bool;
+
     /// Answers once that is safe, or with why it is not; an interrupt may end the waiting.
-    fn note(&self, case: CaseId, heal: String, interrupt: &Interrupt) -> Result<(), String>;
+    fn note(&self, case: CaseId, heal: String, mark: HostMark, interrupt: &Interrupt) -> Result<(), String>;
 }
 
 /// How long the cleaning up of a host may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
+/// How soon after its end a step's answer is seen on a busy machine.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
 /// The target of log lines of the level `critical`, which `tracing` does not have.
 pub(crate) const CRITICAL: &str = "pisaura::critical";
 
@@ -76,22 +83,37 @@ impl BookExecutor {
     }
 
     /// Takes over a host on which something of ours lies from an earlier run: it is taken away at the end.
-    pub fn take_over(&mut self, access: &Access) {
-        self.host(access).take_over();
+    /// Answers with what a person should know. Fails if the host cannot be reached.
+    pub fn take_over(&mut self, access: &Access) -> Result<Vec<String>, String> {
+        let taken = self.host(access).take_over(Limit::within(CLEAN_UP_LIMIT, None));
+        let clean = |text: &str| self.redactor.clean(text);
+        match taken {
+            Ok(notes) => Ok(notes.iter().map(|note| clean(note)).collect()),
+            Err(trouble) => Err(clean(&trouble.message)),
+        }
     }
 
-    /// Takes everything of ours from the hosts of the book.
-    pub fn close(mut self) {
+    /// Takes everything of ours from the hosts of the book. Answers with those on which something still heals a case, or will.
+    pub fn close(mut self) -> Vec<String> {
         let log = log::silent();
+        let mut dirty = Vec::new();
         tracing::dispatcher::with_default(&log, || {
             for (shown, mut host) in std::mem::take(&mut self.hosts) {
-                if self.kept.contains(&shown) {
+                // Who may still be broken keeps what heals it; who was healed, the word of that, until it is known elsewhere.
+                if self.kept.contains(&shown) || host.has_armed() && !self.notary.is_recorded() {
                     continue;
                 }
                 match host.clean_up(Limit::within(CLEAN_UP_LIMIT, None)) {
                     Ok(true) => (self.observer)(RunEvent::HostLeft { folder: host.folder_name().to_owned() }),
-                    // What heals the host stays there.
-                    Ok(false) => {}
+                    Ok(false) => {
+                        (self.observer)(RunEvent::Warning {
+                            message: format!(
+                                "{shown}: what heals a case is left there, so it may still be broken: `sh ~/.pisaura/{}/.case-*/heal` there heals it",
+                                host.folder_name()
+                            ),
+                        });
+                        dirty.push(shown);
+                    }
                     Err(trouble) => (self.observer)(RunEvent::Warning {
                         message: self
                             .redactor
@@ -100,12 +122,20 @@ impl BookExecutor {
                 }
             }
         });
+        dirty
     }
 
     fn host(&mut self, access: &Access) -> &mut SshHost {
         let redactor = &self.redactor;
         self.hosts.entry(access.target.shown.clone()).or_insert_with(|| {
-            SshHost::new(access.target.clone(), access.login.clone(), access.folder.clone(), redactor.clone())
+            SshHost::new(
+                access.target.clone(),
+                access.login.clone(),
+                access.folder.clone(),
+                redactor.clone(),
+                is_alive,
+                access.may_heal,
+            )
         })
     }
 
@@ -163,6 +193,9 @@ struct Performer<'a> {
 
 impl Performer<'_> {
     fn settle(&mut self) -> CaseOutcome {
+        if let Err(why) = self.host.begin_case(self.assignment.mark.as_ref()) {
+            return CaseOutcome::botched("StartFailed", why);
+        }
         let mut machine = CaseMachine::new(self.assignment.plan.clone());
         let first = match self.interrupt.is_raised() {
             _ if self.assignment.only_reverts => CaseEvent::Heal,
@@ -222,10 +255,11 @@ impl Performer<'_> {
                     Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
                 }
                 CaseAction::NoteDirty => {
-                    let lasting = self.assignment.access.lasting.then_some(&self.assignment.key);
-                    let heal = lasting.and_then(|key| self.host.heal_command(key)).unwrap_or_default();
+                    let mark = self.host.settle_mark();
+                    let lasting = self.assignment.access.lasting;
+                    let heal = lasting.then(|| self.host.heal_command()).flatten().unwrap_or_default();
                     self.heal = Some(heal.clone());
-                    match self.notary.note(self.assignment.id, heal, self.interrupt) {
+                    match self.notary.note(self.assignment.id, heal, mark, self.interrupt) {
                         Ok(()) => Some(CaseEvent::Noted),
                         Err(why) => Some(CaseEvent::NotNoted(why)),
                     }
@@ -256,6 +290,7 @@ impl Performer<'_> {
         (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         tracing::debug!(%step, attempt, "begins");
         let began = self.began.elapsed();
+        let (began_at, within) = (time_since_boot(), limit);
         let interrupt = (step != Step::Revert).then_some(self.interrupt);
         let limit = Limit::within(limit, interrupt);
         let mut printer =
@@ -272,47 +307,54 @@ impl Performer<'_> {
                     self.host.disconnect();
                 }
                 let parcels = self.parcels();
-                let end = match self.host.prepare(&parcels, limit) {
+                let optional =
+                    [assignment.only_if.as_ref(), assignment.verify.as_ref()].into_iter().flatten();
+                let scripts =
+                    [&assignment.reverter, &assignment.inducer].into_iter().chain(optional).collect();
+                let end = match self.host.prepare(&Job { parcels: &parcels, scripts }, limit) {
                     Ok(()) => StepEnd::Exited(Exit::Status(0)),
                     Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
-                    Err(trouble) => StepEnd::Failed(trouble),
+                    Err(end) => end,
                 };
+                if let StepEnd::Busy { message, .. } = &end {
+                    let what = self.redactor.clean(message);
+                    (self.observer)(RunEvent::Waiting { case: assignment.id, what });
+                }
                 Ran::silent(end)
             }
             Step::Select => self.run_optional(assignment.only_if.as_ref(), limit, &mut watcher),
             Step::Induce => self.host.run(&assignment.inducer, limit, &mut watcher),
             Step::Verify => self.run_optional(assignment.verify.as_ref(), limit, &mut watcher),
-            Step::Revert => {
-                if attempt > 1 {
-                    self.host.disconnect();
-                }
-                let ran = self.host.run(&assignment.reverter, limit, &mut watcher);
-                // What was broken may have taken the reverter away. It is not brought unasked: where there is no room left,
-                // bringing it would only take away the one that is there.
-                match ran.end {
-                    StepEnd::Exited(Exit::Status(126 | 127)) if attempt > 1 || assignment.only_reverts => {
-                        self.host.forget();
-                        let parcels = self.parcels();
-                        match self.host.prepare(&parcels, limit) {
-                            Ok(()) => self.host.run(&assignment.reverter, limit, &mut watcher),
-                            Err(_) => ran,
-                        }
-                    }
-                    _ => ran,
-                }
+            Step::Revert if attempt > 1 || assignment.only_reverts => {
+                let parcels = self.parcels();
+                self.host.heal_again(&assignment.reverter, &parcels, limit, &mut watcher)
             }
+            Step::Revert => self.host.run(&assignment.reverter, limit, &mut watcher),
         };
         printer.finish();
+        for message in self.host.take_notes() {
+            (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
+        }
         let took = self.began.elapsed() - began;
-        let record = StepRecord {
-            step,
-            attempt,
-            began,
-            took,
-            end: self.clean_end(ran.end),
-            stdout: ran.stdout,
-            stderr: ran.stderr,
-        };
+        let mut end = self.clean_end(ran.end);
+        let late = (time_since_boot() - began_at).saturating_sub(within);
+        if late > SEEN_WITHIN {
+            match (step, &end) {
+                // For the reverter the host's word counts: one that succeeded has healed it.
+                (Step::Revert, end) if end.is_success() => {
+                    let message = format!(
+                        "{}: the reverter succeeded, and that was seen {} s after its time limit",
+                        self.assignment.access.target.shown,
+                        late.as_secs()
+                    );
+                    (self.observer)(RunEvent::Warning { message });
+                }
+                // What ended too late is out of time, whatever it says: this process, or the machine, may have stood still.
+                (_, StepEnd::Exited(_)) => end = StepEnd::TimedOut,
+                _ => {}
+            }
+        }
+        let record = StepRecord { step, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr };
         log_record(&record);
         let end = record.end.clone();
         self.steps.push(record.clone());
@@ -345,6 +387,9 @@ impl Performer<'_> {
         match end {
             StepEnd::Failed(Trouble { kind, message }) => {
                 StepEnd::Failed(Trouble { kind, message: self.redactor.clean(&message) })
+            }
+            StepEnd::Busy { message, within } => {
+                StepEnd::Busy { message: self.redactor.clean(&message), within }
             }
             end => end,
         }

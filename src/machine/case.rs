@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{Expectation, show_duration};
 
-use super::verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
+use super::verdict::{Exit, Finding, HealedBy, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
 
 /// What the machine needs to know of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,10 +72,14 @@ pub enum CaseAction {
 
 /// How often a host is tried before anything was induced.
 const PREPARE_ATTEMPTS_MAX: u32 = 4;
+/// How often a case begins again whose `only_if` says no just before the inducer.
+const DECLINED_MAX: u32 = 3;
 /// The kind of the finding that a failure is none for this host, as things are.
 pub const NOT_FOR_THIS_HOST: &str = "NotForThisHost";
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// Between two looks at whether a host is free again.
+const BUSY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// A watcher counts whole seconds, and its host may be slow.
 const FIRED_AFTER: Duration = Duration::from_secs(2);
 /// How long a host is looked at, at the least, after its dead man's switch has fired.
@@ -98,6 +102,13 @@ pub struct CaseMachine {
     heals_only: bool,
     /// The service was well before the failure, some time after it was first asked.
     is_well: bool,
+    /// How often `only_if` has changed its mind just before the inducer.
+    declined: u32,
+    /// So much time has passed that the service has to be asked anew whether it is well.
+    is_stale: bool,
+    /// When the inducer was handed out, and when the healthcheck during the failure gave its last answer.
+    induced_at: Option<Duration>,
+    answered_at: Option<Duration>,
     interrupted: bool,
     findings: Vec<Finding>,
     /// How long the service took to say yes, after the failure and after the revert.
@@ -126,6 +137,10 @@ impl CaseMachine {
             clean: true,
             heals_only: false,
             is_well: false,
+            declined: 0,
+            is_stale: false,
+            induced_at: None,
+            answered_at: None,
             interrupted: false,
             findings: Vec::new(),
             recovered_after: [None, None],
@@ -176,7 +191,10 @@ impl CaseMachine {
                     _ => Vec::new(),
                 }
             }
-            (State::Noting, CaseEvent::Noted) if !self.interrupted => self.begin(now, Step::Induce),
+            (State::Noting, CaseEvent::Noted) if !self.interrupted => {
+                self.induced_at = Some(now);
+                self.begin(now, Step::Induce)
+            }
             (State::Noting, noted @ (CaseEvent::Noted | CaseEvent::NotNoted(_))) => {
                 // Nothing was induced yet.
                 self.clean = true;
@@ -230,8 +248,12 @@ impl CaseMachine {
         if self.step == Step::Revert {
             return self.revert_ended(now, &end);
         }
-        if matches!(&end, StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Arming) {
-            return self.not_begun(now, &end);
+        match &end {
+            StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Arming && self.step == Step::Induce => {
+                return self.not_begun(now, &end);
+            }
+            StepEnd::Declined(_) | StepEnd::Busy { .. } => return self.not_now(now, &end),
+            _ => {}
         }
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
@@ -254,6 +276,9 @@ impl CaseMachine {
                 self.wait(now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt))
             }
             (Step::Prepare, end) if end.is_success() && self.plan.only_if => self.begin(now, Step::Select),
+            (Step::Prepare, end) if end.is_success() && std::mem::take(&mut self.is_stale) => {
+                self.begin(now, Step::Before)
+            }
             (Step::Prepare, end) if end.is_success() => self.note_dirty(now),
             (Step::Select, end) if end.is_success() && self.is_well => self.note_dirty(now),
             (Step::Select, end) if end.is_success() => self.begin(now, Step::Before),
@@ -302,12 +327,58 @@ impl CaseMachine {
         actions
     }
 
+    /// The inducer was not begun, but may be later: somebody else has the host, or the failure is none for it any more. Nothing
+    /// is broken.
+    fn not_now(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
+        let mut actions = Vec::new();
+        if self.is_dirty() {
+            self.clean = true;
+            self.dirty_since = None;
+            self.induced_at = None;
+            actions.push(CaseAction::NoteReverted);
+        }
+        if self.interrupted {
+            self.note_interrupt("before the inducer");
+            actions.extend(self.settle());
+            return actions;
+        }
+        match end {
+            StepEnd::Declined(NO) if self.declined < DECLINED_MAX => {
+                self.declined += 1;
+                self.is_well = false;
+                actions.extend(self.begin(now, Step::Select));
+            }
+            StepEnd::Declined(NO) => {
+                let message = "not for this host as it is now: only_if said no, just before the inducer, again and again";
+                self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message.to_owned());
+                actions.extend(self.settle());
+            }
+            StepEnd::Busy { within, .. } if !within.is_zero() => {
+                // It is looked at anew before it is asked for again.
+                if self.step != Step::Prepare {
+                    (self.step, self.step_began, self.attempt) = (Step::Prepare, now, 0);
+                }
+                self.is_stale = true;
+                let pause = pause(PAUSE_FIRST, BUSY_PAUSE_LONGEST, self.attempt.max(1)).min(*within);
+                actions.extend(self.wait(now + pause));
+            }
+            _ => {
+                self.judge(now, end);
+                actions.extend(self.settle());
+            }
+        }
+        actions
+    }
+
     fn healthcheck_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
         let wanted = self.wanted(end);
         let asked_for = now - self.step_began;
         if !wanted && may_change(end) && asked_for < self.plan.grace {
             let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
             return self.wait(now + pause.min(self.plan.grace - asked_for));
+        }
+        if self.step == Step::During {
+            self.answered_at = Some(now);
         }
         if wanted {
             let recovered = if self.attempt == 1 { Duration::ZERO } else { asked_for };
@@ -343,6 +414,9 @@ impl CaseMachine {
     fn revert_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
         if end.is_success() {
             self.clean = true;
+            if let StepEnd::Healed(by) = end {
+                self.judge_healer(*by);
+            }
             let mut actions = vec![CaseAction::NoteReverted];
             if self.interrupted {
                 self.note_interrupt("after the inducer; the host was reverted");
@@ -381,6 +455,25 @@ impl CaseMachine {
             self.note_interrupt("after the inducer");
         }
         self.settle()
+    }
+
+    /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested.
+    fn judge_healer(&mut self, by: HealedBy) {
+        let (Some(induced_at), Some(answered_at)) = (self.induced_at, self.answered_at) else { return };
+        // It was armed after the inducer was handed out, so it was healed no earlier than this.
+        if self.heals_only || by.after.is_some_and(|after| induced_at + after > answered_at) {
+            return;
+        }
+        let who = if by.switch { "its dead man's switch" } else { "somebody else" };
+        let when = by.after.map_or_else(
+            || "nobody knows when".to_owned(),
+            |after| format!("{} after it was armed", show_duration(round(after))),
+        );
+        self.find(
+            Verdict::Botched,
+            "HealedTooEarly",
+            format!("nothing was tested: the host was healed by {who}, {when}, while the healthcheck answered {} after", show_duration(round(answered_at - induced_at))),
+        );
     }
 
     /// Where an interrupt leads to: to the end while the host is untouched, to the reverter afterwards.
@@ -440,6 +533,8 @@ impl CaseMachine {
         let kind = match end {
             StepEnd::TimedOut => TroubleKind::Timeout,
             StepEnd::Failed(trouble) => trouble.kind,
+            StepEnd::Busy { .. } => TroubleKind::HostBusy,
+            StepEnd::Declined(_) => TroubleKind::Select,
             _ => match self.step {
                 Step::Induce => TroubleKind::Inducer,
                 Step::Select => TroubleKind::Select,
@@ -450,6 +545,13 @@ impl CaseMachine {
         };
         let told = self.tell(end);
         let message = match (self.step, end) {
+            (_, StepEnd::Declined(status)) => {
+                let told = Exit::Status(*status);
+                format!(
+                    "nothing was broken: only_if, asked once more just before the inducer, gave no answer: {told} (0 is yes, 1 is no)"
+                )
+            }
+            (_, StepEnd::Busy { message, .. }) => format!("nothing was broken: {message}"),
             (Step::Select, StepEnd::Exited(_)) => {
                 format!(
                     "only_if gave no answer, so nobody knows whether the failure is one for this host: {told} (0 is yes, 1 is no)"
@@ -480,7 +582,7 @@ impl CaseMachine {
             }
             StepEnd::Exited(exit) => exit.to_string(),
             StepEnd::Failed(Trouble { message, .. }) => message.clone(),
-            StepEnd::HealedByItself | StepEnd::Interrupted => end.to_string(),
+            _ => end.to_string(),
         }
     }
 }

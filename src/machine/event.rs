@@ -60,6 +60,8 @@ pub enum RunEvent {
         case: CaseId,
         /// The command that heals it by hand.
         heal: String,
+        /// What proves, later, that a machine is the one that was broken.
+        mark: Box<HostMark>,
     },
     /// The host of the case is healed.
     Reverted {
@@ -106,6 +108,21 @@ pub enum RunEvent {
         /// By what: `SIGINT`, `SIGTERM`.
         by: String,
     },
+}
+
+/// The machine that a case breaks, and where on it lies what heals it. A name or an address is not a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMark {
+    /// What is random in the name of the case's folder there; empty if nothing was left there.
+    pub mark: String,
+    /// Our folder there, in which that one lies.
+    pub folder: String,
+    /// Machine id, boot id, PID namespace, start of process 1, with blanks between; `-` for what it does not tell.
+    pub identity: String,
+    /// The address that was connected to.
+    pub address: String,
+    /// The fingerprint of its host key, as OpenSSH shows it.
+    pub host_key: String,
 }
 
 /// One try at a step.

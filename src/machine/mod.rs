@@ -7,6 +7,7 @@ mod case;
 mod event;
 mod executor;
 mod gate;
+mod lease;
 mod names;
 mod offers;
 mod output;
@@ -14,9 +15,10 @@ mod scheduler;
 mod verdict;
 
 pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan, NOT_FOR_THIS_HOST};
-pub use event::{CaseId, CaseOutcome, CaseReport, Placement, RunEvent, StepRecord};
+pub use event::{CaseId, CaseOutcome, CaseReport, HostMark, Placement, RunEvent, StepRecord};
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};
+pub use lease::{Lease, LeaseAdvice, LeaseState, Whose};
 pub use names::{digits_of, file_name};
 pub use offers::{
     Launch, Offer, REFUSE_FOR, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews,
@@ -24,4 +26,6 @@ pub use offers::{
 };
 pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
 pub use scheduler::Scheduler;
-pub use verdict::{Exit, Finding, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst};
+pub use verdict::{
+    Exit, Finding, HealedBy, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
+};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::event::{CaseId, CaseOutcome, RunEvent};
+use super::event::{CaseId, CaseOutcome, HostMark, RunEvent};
 
 /// An amount of cpu and memory, in exact integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,6 +191,8 @@ pub enum SchedulerEvent {
         question: u64,
         /// The command that heals the host by hand.
         heal: String,
+        /// What proves that a machine is the one that will be broken.
+        mark: Box<HostMark>,
     },
     /// Anything else that the master sends: it is there.
     Heartbeat,

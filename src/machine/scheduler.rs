@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{CaseId, CaseOutcome, Placement, RunEvent};
+use super::event::{CaseId, CaseOutcome, HostMark, Placement, RunEvent};
 use super::offers::{
     Launch, Offer, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews, TaskUpdate, Want,
 };
@@ -220,7 +220,9 @@ impl Scheduler {
                 }
             }
             SchedulerEvent::News { task, event } => self.news(&task, event, &mut actions),
-            SchedulerEvent::Asked { task, question, heal } => self.asked(&task, question, heal, &mut actions),
+            SchedulerEvent::Asked { task, question, heal, mark } => {
+                self.asked(&task, question, heal, mark, &mut actions);
+            }
         }
         self.do_what_is_due(now, &mut actions);
         self.ask_for_offers(&mut actions);
@@ -557,7 +559,8 @@ impl Scheduler {
                 let knows = |outcome: &CaseOutcome| {
                     outcome.report.is_some() || self.cases.get(&case).is_some_and(|case| !case.dirty)
                 };
-                match update.outcome.filter(knows) {
+                let outcome = self.unless_ended(case, update.outcome.filter(knows));
+                match outcome {
                     Some(outcome) => {
                         if let Some(case) = self.cases.get_mut(&case) {
                             case.acknowledgement = acknowledgement;
@@ -572,7 +575,11 @@ impl Scheduler {
                             // A task that was refused never reached its executor, which may not even have been started.
                             gone.gone |= !refused || !gone.confirmed;
                         }
-                        self.attempt_lost(now, &update.task, &update.message, refused, actions);
+                        let why = match update.message.as_str() {
+                            "" => "ended by somebody else",
+                            message => message,
+                        };
+                        self.attempt_lost(now, &update.task, why, refused, actions);
                         match self.cases.get_mut(&case).filter(|case| case.state == CaseState::Told) {
                             Some(case) => case.acknowledgement = acknowledgement,
                             None => actions.extend(acknowledgement),
@@ -581,6 +588,29 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// What an executor says of a case, unless it was ended by somebody else than this run: an operator, a drained agent. Only an
+    /// interrupt of this run is a reason to skip a case: before its inducer it is tried again, and after it, it is botched.
+    fn unless_ended(&self, id: CaseId, outcome: Option<CaseOutcome>) -> Option<CaseOutcome> {
+        let mut outcome = outcome?;
+        let case = self.cases.get(&id)?;
+        let is_interrupted = |finding: &Finding| matches!(finding.kind.as_str(), "Interrupted" | "Skipped");
+        if self.interrupted || case.overdue || !outcome.findings.iter().any(is_interrupted) {
+            return Some(outcome);
+        }
+        if !case.induced && !case.dirty {
+            return None;
+        }
+        for finding in outcome.findings.iter_mut().filter(|finding| is_interrupted(finding)) {
+            *finding = Finding {
+                verdict: Verdict::Botched,
+                kind: "TaskEnded".to_owned(),
+                message: "its task was ended by somebody else than this run, after the inducer was handed out; the host was reverted".to_owned(),
+            };
+        }
+        outcome.verdict = worst(&outcome.findings);
+        Some(outcome)
     }
 
     /// What an executor says of a case, with what became of it before.
@@ -702,7 +732,7 @@ impl Scheduler {
     }
 
     /// Once it may induce, the case is dirty until its executor tells otherwise.
-    fn asked(&mut self, id: &str, question: u64, heal: String, actions: &mut Actions) {
+    fn asked(&mut self, id: &str, question: u64, heal: String, mark: Box<HostMark>, actions: &mut Actions) {
         let Some(task) = self.tasks.get(id) else { return };
         let answer = |result| SchedulerAction::Answer {
             task: id.to_owned(),
@@ -722,7 +752,7 @@ impl Scheduler {
             Some(known) => {
                 known.question = question;
                 if !std::mem::replace(&mut known.noting, true) {
-                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, heal }));
+                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, heal, mark }));
                 }
             }
         }

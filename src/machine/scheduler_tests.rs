@@ -138,7 +138,7 @@ fn alive(task: &str) -> SchedulerEvent {
 }
 
 fn asked(task: &str, question: u64) -> SchedulerEvent {
-    SchedulerEvent::Asked { task: task.into(), question, heal: "h".into() }
+    SchedulerEvent::Asked { task: task.into(), question, heal: "h".into(), mark: Box::default() }
 }
 
 #[test]
@@ -769,7 +769,12 @@ impl World {
                     let _ = asked_at;
                     // The answer carries the time of its question by its number, which is what the executor would look up.
                     let question = question.max(1);
-                    self.send(SchedulerEvent::Asked { task, question, heal: String::new() });
+                    self.send(SchedulerEvent::Asked {
+                        task,
+                        question,
+                        heal: String::new(),
+                        mark: Box::default(),
+                    });
                 } else if reverted {
                     let case = self
                         .executors

@@ -1,6 +1,7 @@
 //! How a step can end, what that says, and how a case can end. Owns the verdicts and their order. Pure data.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +146,10 @@ pub enum TroubleKind {
     Upload,
     /// What heals the host could not be left there, so the inducer was not begun.
     Arming,
+    /// Another case has the host, of this run or of another.
+    HostBusy,
+    /// Another machine answers than the one that was broken. May pass.
+    OtherMachine,
     /// A process could not be started.
     Start,
     /// A step took longer than its time limit.
@@ -164,7 +169,7 @@ pub enum TroubleKind {
 impl TroubleKind {
     /// Whether trying the same again may help.
     pub fn may_pass(self) -> bool {
-        self == Self::Connection
+        matches!(self, Self::Connection | Self::OtherMachine)
     }
 }
 
@@ -176,6 +181,8 @@ impl fmt::Display for TroubleKind {
             Self::Login => "LoginFailed",
             Self::Upload => "UploadFailed",
             Self::Arming => "ArmingFailed",
+            Self::HostBusy => "HostBusy",
+            Self::OtherMachine => "OtherMachine",
             Self::Start => "StartFailed",
             Self::Timeout => "TimeLimit",
             Self::Select => "OnlyIfFailed",
@@ -187,13 +194,31 @@ impl fmt::Display for TroubleKind {
     }
 }
 
+/// Who healed a host in a reverter's place, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealedBy {
+    /// Its dead man's switch; else another run, an earlier attempt, or a person.
+    pub switch: bool,
+    /// How long after the host was armed, by its own clock; `None` if it does not say.
+    pub after: Option<Duration>,
+}
+
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepEnd {
     /// Its process ended by itself.
     Exited(Exit),
-    /// The reverter had nothing left to do: the host's dead man's switch had healed it.
-    HealedByItself,
+    /// The reverter had nothing left to do: the host's dead man's switch had healed it, or somebody else.
+    Healed(HealedBy),
+    /// The inducer was not begun: `only_if`, asked once more, ended with this status.
+    Declined(i32),
+    /// Somebody else has the host: why, and for how long at most.
+    Busy {
+        /// Who has it.
+        message: String,
+        /// When it will be free at the latest; nothing if that cannot be said.
+        within: Duration,
+    },
     /// It took longer than its limit, and was ended.
     TimedOut,
     /// It could not be carried out.
@@ -207,7 +232,7 @@ impl StepEnd {
     pub fn is_success(&self) -> bool {
         match self {
             Self::Exited(exit) => exit.is_success(),
-            Self::HealedByItself => true,
+            Self::Healed(_) => true,
             _ => false,
         }
     }
@@ -218,7 +243,14 @@ impl fmt::Display for StepEnd {
         match self {
             Self::Exited(exit) if exit.is_success() => formatter.write_str("ok"),
             Self::Exited(exit) => exit.fmt(formatter),
-            Self::HealedByItself => formatter.write_str("ok, the host had healed by its dead man's switch"),
+            Self::Healed(by) if by.switch => {
+                formatter.write_str("ok, the host had healed by its dead man's switch")
+            }
+            Self::Healed(_) => formatter.write_str("ok, somebody else had healed the host"),
+            Self::Declined(status) => {
+                write!(formatter, "not begun: only_if ended with {}", Exit::Status(*status))
+            }
+            Self::Busy { message, .. } => formatter.write_str(message),
             Self::TimedOut => formatter.write_str("time limit"),
             Self::Failed(trouble) => formatter.write_str(&trouble.message),
             Self::Interrupted => formatter.write_str("interrupted"),

@@ -7,8 +7,8 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{
-    CaseOutcome, Launch, Offer, REFUSE_FOR, Report, Retry, Room, RunEvent, SchedulerAction, SchedulerEvent,
-    TaskNews, TaskUpdate, Update,
+    CaseOutcome, HostMark, Launch, Offer, REFUSE_FOR, Report, Retry, Room, RunEvent, SchedulerAction,
+    SchedulerEvent, TaskNews, TaskUpdate, Update,
 };
 
 use super::messages::executor;
@@ -34,6 +34,8 @@ pub enum News {
         question: u64,
         /// The command that heals the host by hand.
         heal: String,
+        /// What proves that a machine is the one that will be broken.
+        mark: HostMark,
     },
 }
 
@@ -118,8 +120,8 @@ pub fn scheduler_event(record: &[u8]) -> Result<SchedulerEvent, WireError> {
             let news = event.message.and_then(|message| serde_json::from_slice::<News>(&message.data).ok());
             match news {
                 Some(News::Happened { task, event }) => SchedulerEvent::News { task, event },
-                Some(News::Question { task, question, heal }) => {
-                    SchedulerEvent::Asked { task, question, heal }
+                Some(News::Question { task, question, heal, mark }) => {
+                    SchedulerEvent::Asked { task, question, heal, mark: Box::new(mark) }
                 }
                 None => SchedulerEvent::Heartbeat,
             }

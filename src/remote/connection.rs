@@ -4,17 +4,17 @@
 //! so nothing can hang, and an interrupt is heard at once.
 
 use std::io::{self, ErrorKind};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use ssh2::{BlockDirections, ErrorCode, MethodType, Session, Sftp};
+use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 
 use crate::fatebook::HostKeyCheck;
 use crate::machine::{Trouble, TroubleKind};
 
-use super::known_hosts::KnownHost;
+use super::known_hosts::{KnownHost, fingerprint};
 use super::login::{Login, Target, log_in};
 use super::{Interrupt, Limit};
 
@@ -27,17 +27,38 @@ pub(super) const EAGAIN: ErrorCode = ErrorCode::Session(-37);
 pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) stream: TcpStream,
-    pub(super) sftp: Option<Sftp>,
     /// The host has no SFTP, or one that sees other folders than its shell.
     pub(super) without_sftp: bool,
+    /// The address that answers.
+    pub(super) address: SocketAddr,
+    /// The fingerprint of its host key, as OpenSSH shows it.
+    pub(super) host_key: String,
+}
+
+/// Which machine is meant, where a name alone would not do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Route {
+    /// This address is tried before all others of the name.
+    pub(super) first: Option<SocketAddr>,
+    /// No other is tried.
+    pub(super) only: bool,
+    /// These have been found to be other machines.
+    pub(super) not: Vec<SocketAddr>,
+    /// The fingerprint of the machine's host key.
+    pub(super) host_key: Option<String>,
 }
 
 impl Connection {
     /// Connects and logs in, within the login's time limit. Fails with `Connection`, `HostKey` or `Login`.
-    pub(super) fn open(target: &Target, login: &Login, limit: Limit<'_>) -> Result<Self, Trouble> {
+    pub(super) fn open(
+        target: &Target,
+        login: &Login,
+        route: &Route,
+        limit: Limit<'_>,
+    ) -> Result<Self, Trouble> {
         let limit = limit.at_most(login.connect_timeout);
         let began = Instant::now();
-        let stream = reach(target, limit)?;
+        let stream = reach(target, route, limit)?;
         let lost = |error: &dyn std::fmt::Display| Trouble {
             kind: TroubleKind::Connection,
             message: format!("{}: {error}", target.shown),
@@ -62,6 +83,18 @@ impl Connection {
         if let Some(known) = &known {
             known.check(&session, login.host_key_check)?;
         }
+        let host_key = fingerprint(&session);
+        let address = stream.peer_addr().map_err(|error| lost(&error))?;
+        // Neither name nor password is told to another machine, whatever is known of its key.
+        if let Some(wanted) = route.host_key.as_ref().filter(|wanted| **wanted != host_key) {
+            return Err(Trouble {
+                kind: TroubleKind::OtherMachine,
+                message: format!(
+                    "{}: another machine answers at {address} than before: its host key is {host_key}, and was {wanted}",
+                    target.shown
+                ),
+            });
+        }
         let waiter = Waiter { session: &session, stream: &stream, limit, shown: &target.shown };
         log_in(&session, target, login, &waiter)?;
         tracing::debug!(
@@ -70,7 +103,7 @@ impl Connection {
             millis = began.elapsed().as_millis() as u64,
             "connected"
         );
-        Ok(Self { session, stream, sftp: None, without_sftp: false })
+        Ok(Self { session, stream, without_sftp: false, address, host_key })
     }
 }
 
@@ -199,19 +232,21 @@ pub(super) fn is_lost(error: &ssh2::Error) -> bool {
 
 /// Finds the host's address and connects to it. The name is looked up on a thread of its own, for that cannot be given a
 /// time limit.
-fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
+fn reach(target: &Target, route: &Route, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
     let trouble = |message: String| Trouble { kind: TroubleKind::Connection, message };
     let shown = &target.shown;
     let done = Interrupt::new().map_err(|error| trouble(format!("{shown}: {error}")))?;
     let answer: Arc<Mutex<Option<io::Result<TcpStream>>>> = Arc::default();
     {
-        let (done, answer, target) = (done.clone(), Arc::clone(&answer), target.clone());
+        let (done, answer, target, route) =
+            (done.clone(), Arc::clone(&answer), target.clone(), route.clone());
         let until = limit.until;
-        std::thread::spawn(move || {
-            let result = connect_any(&target, until);
+        let connecting = std::thread::Builder::new().name("connect".to_owned()).spawn(move || {
+            let result = connect_any(&target, &route, until);
             *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             done.raise();
         });
+        connecting.map_err(|error| trouble(format!("{shown}: cannot begin to connect: {error}")))?;
     }
     let mut descriptors = vec![PollFd::new(&done, PollFlags::IN)];
     descriptors.extend(limit.interrupt.map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
@@ -241,9 +276,22 @@ fn reach(target: &Target, limit: Limit<'_>) -> Result<TcpStream, Trouble> {
     }
 }
 
-fn connect_any(target: &Target, until: Instant) -> io::Result<TcpStream> {
+fn connect_any(target: &Target, route: &Route, until: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+    let named = match (route.first, route.only) {
+        (Some(_), true) => Vec::new(),
+        // The name may not be told any more, which is no reason not to try the address.
+        (Some(_), false) => {
+            (target.host.as_str(), target.port).to_socket_addrs().map(Iterator::collect).unwrap_or_default()
+        }
+        (None, _) => (target.host.as_str(), target.port).to_socket_addrs()?.collect::<Vec<_>>(),
+    };
+    let others = named.into_iter().filter(|address| Some(*address) != route.first);
+    let all = route.first.into_iter().chain(others).filter(|address| !route.not.contains(address));
+    if !route.not.is_empty() {
+        last = io::Error::new(ErrorKind::NotFound, "it has no other address");
+    }
+    for address in all {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());

@@ -15,6 +15,8 @@ use super::{Limit, Watcher};
 
 /// How long a silence ends a command's output after its own end: a child that it left may hold the channel for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(300);
+/// The same for a child that is never silent.
+const CHATTER_GRACE: Duration = Duration::from_secs(1);
 /// How long the small things may take that are done on the way: closing a channel, ending a process.
 pub(super) const ASIDE: Duration = Duration::from_secs(5);
 
@@ -44,13 +46,24 @@ pub(super) struct Exchange<'a> {
     pub(super) stdout: Recorder,
     pub(super) stderr: Recorder,
     pub(super) marks: Option<Marks>,
+    /// All of standard output as it came, marks included, if it is an answer to a command of our own.
+    pub(super) answer: Option<Vec<u8>>,
     /// Once the command's own end is known: when there was last anything to hear of it.
     heard_at: Option<Instant>,
+    /// When the command's own end came to be known.
+    ended_at: Option<Instant>,
+    /// Nothing is sent before the command has printed this, by which we know that it is ours.
+    gate: Option<(Vec<u8>, Vec<u8>)>,
 }
+
+/// How much of an answer to a command of our own is kept.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// How much a login may print before our command does.
+const CHATTER_BYTES_MAX: usize = 1024 * 1024;
 
 /// How the end of a command came to be known.
 pub(super) enum Over {
-    Marked(i32),
+    Marked,
     Closed,
 }
 
@@ -63,20 +76,31 @@ impl<'a> Exchange<'a> {
             stdout: Recorder::new(margin),
             stderr: Recorder::new(margin),
             marks: None,
+            answer: None,
             heard_at: None,
+            ended_at: None,
+            gate: None,
         }
     }
 
-    pub(super) fn is_over(&self, channel: &Channel) -> bool {
-        channel.eof() && self.input_closed
+    /// Sends nothing before the command has printed this token.
+    pub(super) fn gated(mut self, token: &str) -> Self {
+        self.gate = Some((token.as_bytes().to_vec(), Vec::new()));
+        self
+    }
+
+    /// Whether the command has printed its token, if it was to.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.gate.is_none()
     }
 
     pub(super) fn command_is_over(&mut self, channel: &Channel) -> Option<Over> {
-        let status = self.marks.as_ref().and_then(|marks| marks.status);
-        if let Some(status) = status {
-            let heard_at = *self.heard_at.get_or_insert_with(Instant::now);
-            if channel.eof() || heard_at.elapsed() >= OUTPUT_GRACE {
-                return Some(Over::Marked(status));
+        if self.marks.as_ref().is_some_and(Marks::is_over) {
+            let now = Instant::now();
+            let heard_at = *self.heard_at.get_or_insert(now);
+            let ended_at = *self.ended_at.get_or_insert(now);
+            if channel.eof() || heard_at.elapsed() >= OUTPUT_GRACE || ended_at.elapsed() >= CHATTER_GRACE {
+                return Some(Over::Marked);
             }
         } else if channel.eof() {
             return Some(Over::Closed);
@@ -95,7 +119,7 @@ impl<'a> Exchange<'a> {
         let mut buffer = vec![0; 32 * 1024];
         loop {
             let mut progress = self.feed(channel, waiter)?;
-            if !progress && !self.input_closed && waiter.must_send() {
+            if !progress && !self.input_closed && self.gate.is_none() && waiter.must_send() {
                 // A packet has gone out in part, and libssh2 takes no other before the rest of it has gone, too.
                 match waiter.wait_to_send() {
                     Woken::Socket => continue,
@@ -110,9 +134,7 @@ impl<'a> Exchange<'a> {
             if progress {
                 self.heard_at = self.heard_at.map(|_| Instant::now());
                 if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
-                    // A command that has ended is one that ended, whatever it left still prints.
-                    self.heard_at = self.heard_at.and_then(|_| Instant::now().checked_sub(OUTPUT_GRACE));
-                    return Ok(over(self, channel));
+                    return Ok(self.at_the_limit(channel, over));
                 }
                 continue;
             }
@@ -120,13 +142,23 @@ impl<'a> Exchange<'a> {
             match waiter.wait(until) {
                 Woken::Socket => {}
                 Woken::TimedOut if Instant::now() < waiter.limit.until => {}
-                Woken::TimedOut | Woken::Interrupted => return Ok(over(self, channel)),
+                Woken::TimedOut | Woken::Interrupted => return Ok(self.at_the_limit(channel, over)),
             }
         }
     }
 
+    /// A command that has ended is one that ended, whatever it left still prints.
+    fn at_the_limit<T>(
+        &mut self,
+        channel: &Channel,
+        mut over: impl FnMut(&mut Self, &Channel) -> Option<T>,
+    ) -> Option<T> {
+        self.heard_at = self.heard_at.and_then(|_| Instant::now().checked_sub(OUTPUT_GRACE));
+        over(self, channel)
+    }
+
     fn feed(&mut self, channel: &mut Channel, waiter: &Waiter<'_>) -> Result<bool, Trouble> {
-        if self.input_closed {
+        if self.input_closed || self.gate.is_some() {
             return Ok(false);
         }
         if self.sent < self.input.len() {
@@ -165,14 +197,32 @@ impl<'a> Exchange<'a> {
         match channel.stream(stream).read(buffer) {
             Ok(0) => Ok(false),
             Ok(count) if stream == 0 => {
-                self.stdout.push(&buffer[..count]);
-                watcher(Stream::Stdout, &buffer[..count]);
+                if let Some((token, seen)) = &mut self.gate {
+                    seen.extend_from_slice(&buffer[..count]);
+                    if seen.windows(token.len()).any(|window| window == token.as_slice()) {
+                        self.gate = None;
+                    } else if seen.len() > CHATTER_BYTES_MAX {
+                        let message = format!("{}: the login there prints without an end", waiter.shown);
+                        return Err(Trouble { kind: TroubleKind::Upload, message });
+                    }
+                }
+                match (&mut self.answer, &mut self.marks) {
+                    (Some(answer), Some(marks)) => {
+                        marks.push(&buffer[..count]);
+                        let room = ANSWER_BYTES_MAX.saturating_sub(answer.len());
+                        answer.extend_from_slice(&buffer[..count.min(room)]);
+                    }
+                    _ => {
+                        self.stdout.push(&buffer[..count]);
+                        watcher(Stream::Stdout, &buffer[..count]);
+                    }
+                }
                 Ok(true)
             }
             Ok(count) => {
                 let own = match &mut self.marks {
-                    Some(marks) => marks.push(&buffer[..count]),
-                    None => buffer[..count].to_vec(),
+                    Some(marks) if self.answer.is_none() => marks.push(&buffer[..count]),
+                    _ => buffer[..count].to_vec(),
                 };
                 self.stderr.push(&own);
                 watcher(Stream::Stderr, &own);

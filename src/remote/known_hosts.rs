@@ -248,7 +248,7 @@ fn type_name(key_type: HostKeyType) -> &'static str {
 }
 
 /// As OpenSSH shows it: `SHA256:` and base64 without its padding.
-fn fingerprint(session: &Session) -> String {
+pub(super) fn fingerprint(session: &Session) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let hash = session.host_key_hash(HashType::Sha256).unwrap_or_default();
     let mut shown = "SHA256:".to_owned();

@@ -1,6 +1,6 @@
 //! Hands: on hosts over SSH, and on processes of this machine. Touches the network and starts processes.
 //!
-//! [`Remote`] is what can be done on a host; [`ssh::SshHost`] does it. [`child::run`] runs a process here. Both run one
+//! [`Remote`] is what can be done on a host; [`ssh::SshHost`] does it, by the protocol of `host`. [`child::run`] runs a process here. Both run one
 //! command within a [`Limit`] and say how it ended; a script's exit status is an answer, a [`Trouble`] is what kept us
 //! from getting one.
 
@@ -12,21 +12,24 @@ use crate::machine::{Captured, StepEnd, Stream, Trouble};
 
 pub mod child;
 mod connection;
-mod deadman;
+mod controller;
 mod exchange;
 mod fetch;
+mod host;
 mod interrupt;
 mod known_hosts;
 mod login;
+mod own;
 mod quote;
 mod script;
 pub mod ssh;
 
+pub use controller::{is_alive, own_controller};
 pub use fetch::fetch;
 pub use interrupt::Interrupt;
 pub use login::{Login, Target, own_user};
 pub use quote::quote;
-pub use script::{Arming, HostCommand, HostScript, Place, Role};
+pub use script::{Arming, Healing, HostCommand, HostScript, Place, Role};
 
 /// Until when something may go on, and what may end it before.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,12 @@ impl<'a> Limit<'a> {
     }
 }
 
+/// The time since this machine was started, by a clock that goes on while it sleeps and never jumps.
+pub fn time_since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
 /// Sees what a process prints while it prints it: raw bytes, cut anywhere, secrets included.
 pub type Watcher<'a> = &'a mut dyn FnMut(Stream, &[u8]);
 
@@ -89,23 +98,46 @@ pub struct Parcel {
     pub destination: String,
 }
 
+impl Parcel {
+    /// The name that it has in the folder of our own.
+    pub fn name(&self) -> String {
+        ssh::name_in_folder(&self.destination)
+    }
+}
+
+/// What a case needs on its host before anything is broken there.
+#[derive(Clone, Debug)]
+pub struct Job<'a> {
+    /// The files.
+    pub parcels: &'a [Parcel],
+    /// The commands, what heals the host first: each is proven to be able to begin there.
+    pub scripts: Vec<&'a HostScript>,
+}
+
 /// What can be done on a host.
 pub trait Remote {
-    /// Connects if need be, and brings these files there with mode 0755; those that are there already are not sent again.
-    fn prepare(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<(), Trouble>;
+    /// Connects if need be, sees that nobody else has the host, brings the files there with mode 0755 (those that are there
+    /// already are not sent again), and proves that the commands can begin.
+    fn prepare(&mut self, job: &Job<'_>, limit: Limit<'_>) -> Result<(), StepEnd>;
 
     /// Runs a command there, on a connection that is opened anew if the last one was lost.
     fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran;
 
-    /// The command by which a person runs, from here, the script that an earlier run left there to heal the host.
-    fn heal_command(&self, case: &str) -> Option<String>;
+    /// Runs what heals the host once more, on a new connection; what it needs of these files is brought where it is not there.
+    fn heal_again(
+        &mut self,
+        script: &HostScript,
+        parcels: &[Parcel],
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Ran;
+
+    /// The command by which a person runs, from here, what was left there to heal the host.
+    fn heal_command(&self) -> Option<String>;
 
     /// Takes everything of ours from the host. Nothing is taken, and `false` the answer, if something is left there that heals
     /// it, or will.
     fn clean_up(&mut self, limit: Limit<'_>) -> Result<bool, Trouble>;
-
-    /// Forgets what is there, so that it is brought anew: what was broken may have taken it away.
-    fn forget(&mut self);
 
     /// Forgets the connection, so that the next command opens a new one.
     fn disconnect(&mut self);

@@ -1,9 +1,5 @@
-//! What a host's shell is given to read, and the marks by which we learn, within the command's own standard error, which
-//! process runs and how it ended. Pure.
-//!
-//! The text goes to `/bin/sh` by its standard input, so it stands in no argument list, whatever login shell the user has.
-//! The exit status comes as a mark and not only from the SSH server, for a child that keeps the channel open would
-//! withhold it, and libssh2 reads 0 before it has come.
+//! Commands for a host, as the protocol in `host` puts them into its texts; and the marks by which we learn, within what a text
+//! prints, which process runs, how it ended, and what was found there. Pure.
 
 use std::time::Duration;
 
@@ -11,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fatebook::ShellText;
 
-use super::deadman;
 use super::quote::quote;
 
 /// A command on a host.
@@ -47,6 +42,36 @@ pub enum Place {
     Folder(String),
     /// As written: a path, or a name to be found in `PATH`.
     AsWritten(String),
+    /// A file in the folder of our own, of this name, that was put to this path: run from there if it still is the same there.
+    Put {
+        /// In our folder.
+        name: String,
+        /// Where it was put.
+        path: String,
+    },
+}
+
+impl HostCommand {
+    /// Trusts no copy: where it names a path to which a file of this name in our folder was put, it runs that if the copy is
+    /// another one by now.
+    pub fn trust_no_copy(&mut self, name: &str) {
+        let place = match self {
+            Self::Program { program, .. } => Some(program),
+            Self::Shell { script, .. } => script.as_mut(),
+        };
+        if let Some(place) = place
+            && let Place::AsWritten(path) = place
+        {
+            *place = Place::Put { name: name.to_owned(), path: path.clone() };
+        }
+    }
+
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Program { program, .. } => Some(program),
+            Self::Shell { script, .. } => script.as_ref(),
+        }
+    }
 }
 
 /// A command with its variables.
@@ -68,51 +93,120 @@ pub enum Role {
     /// It breaks the host: what heals it is left there first, and its dead man's switch is armed.
     Breaks(Box<Arming>),
     /// It heals the host: it keeps out of the dead man's switch's way, and disarms it when it succeeds.
-    Heals {
-        /// The case's key.
-        case: String,
-    },
+    Heals(Healing),
 }
 
 /// What is left on a host before it is broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arming {
-    /// The case's key.
-    pub case: String,
+    /// Asked once more, just before the host is broken.
+    pub only_if: Option<HostScript>,
     /// The command that heals the host.
     pub reverter: HostScript,
     /// When the host heals by itself, counted from just before the inducer; never, if it is to do without.
     pub deadline: Option<Duration>,
     /// How long a reverter that is at work then is let finish.
     pub patience: Duration,
+    /// How often the dead man's switch tries the reverter.
+    pub tries: u32,
+    /// Who is behind it, for whoever finds the host taken: words without blanks.
+    pub who: String,
+}
+
+/// How a host is healed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healing {
+    /// Whether the host heals by itself.
+    pub watched: bool,
+    /// How long a reverter that somebody else has begun is let finish.
+    pub patience: Duration,
+    /// Whether what was left on the host comes before what is known here.
+    pub as_armed: bool,
+    /// Whether what is known here is all that it needs: secrets are not kept with a debt.
+    pub is_known: bool,
 }
 
 impl HostScript {
-    /// The variables and the command as shell text, on a host where our folder has this path. What it prints is the
-    /// command's own; its status is the command's.
-    pub(super) fn text(&self, folder: &str) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.env {
-            text.push_str(&format!("export {name}={}\n", quote(value)));
-        }
-        text.push_str(&self.command_text(folder));
-        text.push('\n');
-        text
+    /// Its variables and the command as the text of a file that a shell on the host runs. Its status is the command's; a part of
+    /// the text, without its last bracket, is none.
+    pub(super) fn text(&self, folder: &str, mark: &str, whole: &str) -> String {
+        format!("{{\n{whole}{}{} </dev/null\n}}\n", self.exports(mark), self.command_text(folder))
     }
 
-    /// The program of the host that it runs, if it is none of ours.
-    pub(super) fn host_program(&self) -> Option<&str> {
-        match &self.command {
-            HostCommand::Program { program: Place::AsWritten(program), .. } => Some(program),
-            _ => None,
+    /// The same as a shell's function of this name.
+    pub(super) fn function(&self, name: &str, folder: &str, mark: &str, whole: &str) -> String {
+        // The last command of a subshell takes its place, so the variables are seen by the command alone and cost no process.
+        format!(
+            "{name}() {{ (\n{whole}{}{}\n) </dev/null; }}\n",
+            self.exports(mark),
+            self.command_text(folder)
+        )
+    }
+
+    fn exports(&self, mark: &str) -> String {
+        let own = [("PISAURA_MARK", mark)].into_iter();
+        let all = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own);
+        all.fold(String::new(), |text, (name, value)| text + &format!("export {name}={}\n", quote(value)))
+    }
+
+    /// The same, of another file in our folder.
+    pub(super) fn with_own_file(&self, name: &str) -> Self {
+        let mut script = self.clone();
+        let place = match &mut script.command {
+            HostCommand::Program { program, .. } => Some(program),
+            HostCommand::Shell { script, .. } => script.as_mut(),
+        };
+        if let Some(place) = place {
+            *place = Place::Folder(name.to_owned());
         }
+        script
+    }
+
+    /// The name in our folder of the file that it runs, if it is one of ours.
+    pub(super) fn own_file(&self) -> Option<&str> {
+        match self.command.place()? {
+            Place::Folder(name) | Place::Put { name, .. } => Some(name),
+            Place::AsWritten(_) => None,
+        }
+    }
+
+    /// A line that proves, with the functions of `check.sh`, that the command can begin on the host.
+    pub(super) fn check_text(&self, folder: &str) -> String {
+        let name = quote(self.env.iter().find(|(name, _)| name == STEP).map_or("command", |(_, step)| step));
+        let mut lines = Vec::new();
+        if let Some(file) = self.own_file() {
+            lines.push(format!("_p_check_file {name} {}", quote(&format!("{folder}/{file}"))));
+        }
+        match &self.command {
+            HostCommand::Program { program: Place::AsWritten(program), .. } => {
+                lines.push(format!("_p_check_program {name} {}", quote(program)));
+            }
+            HostCommand::Program { .. } => {}
+            HostCommand::Shell { before, script, after, .. } => {
+                let place = script.as_ref().map(|script| place_text(script, folder)).unwrap_or_default();
+                let text = format!("{before}{place}{after}");
+                let first = match script {
+                    Some(_) => "",
+                    None => text.split_whitespace().next().unwrap_or_default(),
+                };
+                let is_plain = first.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
+                let first = if is_plain { first } else { "" };
+                lines.push(format!("_p_check_text {name} {} {}", quote(&text), quote(first)));
+            }
+        }
+        lines.join("\n")
     }
 
     fn command_text(&self, folder: &str) -> String {
-        let place = |place: &Place| match place {
-            Place::Folder(name) => quote(&format!("{folder}/{name}")),
-            Place::AsWritten(path) => quote(path),
-        };
+        if let Some(Place::Put { name, path }) = self.command.place() {
+            let (own, copy) = (quote(&format!("{folder}/{name}")), quote(path));
+            let (from_copy, from_own) = (self.words(|_| copy.clone()), self.words(|_| own.clone()));
+            return format!("if cmp -s {own} {copy}; then\n{from_copy}\nelse\n{from_own}\nfi");
+        }
+        self.words(|place| place_text(place, folder))
+    }
+
+    fn words(&self, place: impl Fn(&Place) -> String) -> String {
         let mut words = Vec::new();
         let arguments = match &self.command {
             HostCommand::Program { program, arguments } => {
@@ -122,7 +216,7 @@ impl HostScript {
                 arguments
             }
             HostCommand::Shell { before, script, after, ends_at_failure, arguments } => {
-                let script = script.as_ref().map(place).unwrap_or_default();
+                let script = script.as_ref().map(&place).unwrap_or_default();
                 let text = format!("{before}{script}{after}");
                 let shell = ShellText { text, ends_at_failure: *ends_at_failure };
                 words.extend(shell.words().iter().map(|word| quote(word)));
@@ -132,35 +226,15 @@ impl HostScript {
         words.extend(arguments.iter().map(|argument| quote(argument)));
         words.join(" ")
     }
+}
 
-    /// The whole text for the host's shell: marks, variables, command. `token` is of letters and digits, new for each run;
-    /// with `setsid` the dead man's switch can be armed by the same shell.
-    pub(super) fn marked(&self, token: &str, folder: &str, setsid: bool) -> String {
-        let mut exports = String::new();
-        for (name, value) in &self.env {
-            exports.push_str(&format!("export {name}={}\n", quote(value)));
-        }
-        let command = self.command_text(folder);
-        let body = match &self.role {
-            Role::Bystander => format!("{exports}{command} </dev/null\n_pisaura_s=$?\n"),
-            Role::Breaks(arming) => {
-                // Without `setsid` it was armed before, by a shell of its own.
-                let arm = match setsid || arming.deadline.is_none() {
-                    true => deadman::arm(arming, folder, setsid),
-                    false => String::new(),
-                };
-                format!("{arm}{exports}{}", deadman::inducing(&command, folder, &arming.case))
-            }
-            Role::Heals { case } => {
-                let watched = format!("printf %s '{token}:w0;' >&2");
-                let again = deadman::leave_again(self, folder, case);
-                format!("{again}{exports}{}", deadman::guarded(&command, &watched, folder, case))
-            }
-        };
-        // The braces make the shell read all of it before it runs any, so nothing of it is left for the command to read.
-        format!(
-            "{{\nprintf %s '{token}:p'$$';' >&2\n{body}printf %s '{token}:x'$_pisaura_s';' >&2\nexit 0\n}}\n"
-        )
+/// The variable in which a script finds its step.
+const STEP: &str = "PISAURA_STEP";
+
+fn place_text(place: &Place, folder: &str) -> String {
+    match place {
+        Place::Folder(name) => quote(&format!("{folder}/{name}")),
+        Place::AsWritten(path) | Place::Put { path, .. } => quote(path),
     }
 }
 
@@ -169,24 +243,39 @@ impl HostScript {
 pub(super) struct Marks {
     token: Vec<u8>,
     held: Vec<u8>,
-    pub(super) process: Option<u32>,
-    pub(super) status: Option<i32>,
-    /// The host was healed by its dead man's switch, and the command had nothing left to do.
-    pub(super) watched: bool,
+    /// By their letters, the last of each.
+    found: [Option<i64>; 26],
+}
+
+/// What marks say, by their letters.
+impl Marks {
+    /// The process that runs our text.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.get('p').and_then(|process| u32::try_from(process).ok())
+    }
+
+    /// How the command ended.
+    pub(super) fn status(&self) -> Option<i32> {
+        self.get('x').and_then(|status| i32::try_from(status).ok())
+    }
+
+    /// The number behind a letter: see the texts in `host` for what each says.
+    pub(super) fn get(&self, letter: char) -> Option<i64> {
+        self.found[usize::from(letter as u8 - b'a')]
+    }
+
+    /// Whether nothing more comes after what was found: the text has ended, or has said why it goes no further.
+    pub(super) fn is_over(&self) -> bool {
+        ['x', 'a', 'c', 'm'].into_iter().any(|letter| self.get(letter).is_some())
+    }
 }
 
 /// Longer than any mark's number.
-const NUMBER_BYTES_MAX: usize = 12;
+const NUMBER_BYTES_MAX: usize = 20;
 
 impl Marks {
     pub(super) fn new(token: &str) -> Self {
-        Self {
-            token: format!("{token}:").into_bytes(),
-            held: Vec::new(),
-            process: None,
-            status: None,
-            watched: false,
-        }
+        Self { token: format!("{token}:").into_bytes(), held: Vec::new(), found: [None; 26] }
     }
 
     /// Takes in bytes, and gives back those that are known to be the command's own.
@@ -216,10 +305,10 @@ impl Marks {
             };
             let mark = String::from_utf8_lossy(&rest[..end]).into_owned();
             let whole = self.token.len() + end + 1;
-            match (mark.get(..1), mark.get(1..).and_then(|number| number.parse::<i32>().ok())) {
-                (Some("p"), Some(number)) => self.process = u32::try_from(number).ok(),
-                (Some("x"), Some(number)) => self.status = Some(number),
-                (Some("w"), Some(_)) => self.watched = true,
+            match (mark.get(..1), mark.get(1..).and_then(|number| number.parse::<i64>().ok())) {
+                (Some(letter), Some(number)) if letter.as_bytes()[0].is_ascii_lowercase() => {
+                    self.found[usize::from(letter.as_bytes()[0] - b'a')] = Some(number);
+                }
                 // It only looks like a mark.
                 _ => {
                     own.extend(self.held.drain(..whole));
@@ -246,7 +335,8 @@ mod tests {
 
     #[test]
     fn marks_are_found_however_the_stream_is_cut() {
-        let stream = b"TOKTOKEN:p77;out TOKEN;TOKEN:zzz;TOKEN:p123456789012345;\xffTOKEN:x137;late TOKEN";
+        let stream =
+            b"TOKTOKEN:p77;out TOKEN;TOKEN:zzz;TOKEN:p123456789012345678901;\xffTOKEN:x137;late TOKEN";
         for cut in 0..=stream.len() {
             for second in cut..=stream.len() {
                 let mut marks = Marks::new("TOKEN");
@@ -255,10 +345,10 @@ mod tests {
                 own.extend(marks.push(&stream[second..]));
                 own.extend(marks.finish());
                 assert_eq!(
-                    own, b"TOKout TOKEN;TOKEN:zzz;TOKEN:p123456789012345;\xfflate TOKEN",
+                    own, b"TOKout TOKEN;TOKEN:zzz;TOKEN:p123456789012345678901;\xfflate TOKEN",
                     "cut at {cut} and {second}"
                 );
-                assert_eq!((marks.process, marks.status), (Some(77), Some(137)));
+                assert_eq!((marks.process(), marks.status()), (Some(77), Some(137)));
             }
         }
     }
@@ -277,17 +367,16 @@ mod tests {
             role: Role::Bystander,
         };
         assert_eq!(
-            script.text("/h/.pisaura/1"),
-            "export V='it'\\''s'\n/bin/sh -c 'A=1 '\\''/h/.pisaura/1/heal it.sh'\\'' now' sh 'x y'\n"
+            script.text("/h/.pisaura/1", "m", ""),
+            "{\nexport V='it'\\''s'\nexport PISAURA_MARK=m\n/bin/sh -c 'A=1 '\\''/h/.pisaura/1/heal it.sh'\\'' now' sh 'x y' </dev/null\n}\n"
         );
         let program = HostCommand::Program {
             program: Place::AsWritten("systemctl".into()),
             arguments: vec!["stop".into(), String::new()],
         };
         assert_eq!(
-            HostScript { command: program, ..script }.marked("T", "/h", true),
-            "{\nprintf %s 'T:p'$$';' >&2\nexport V='it'\\''s'\nsystemctl stop '' </dev/null\n_pisaura_s=$?\n\
-             printf %s 'T:x'$_pisaura_s';' >&2\nexit 0\n}\n"
+            HostScript { command: program, ..script }.function("f", "/h", "m", ""),
+            "f() { (\nexport V='it'\\''s'\nexport PISAURA_MARK=m\nsystemctl stop ''\n) </dev/null; }\n"
         );
     }
 }

@@ -1,29 +1,28 @@
 //! A host over SSH, with libssh2: one connection, scripts brought over it, commands run on it one after the other. One thread
-//! owns it.
+//! owns it. What is said to the host's shell is made in `host`; here it is said, and what comes of it is understood.
 
-use std::collections::HashMap;
-use std::io::Write;
-use std::path::Path;
-
-use ssh2::{ErrorCode, OpenFlags, OpenType};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fatebook::Redactor;
-use crate::machine::{Exit, StepEnd, Trouble, TroubleKind, digits_of};
+use crate::machine::{
+    Exit, HealedBy, HostMark, Lease, LeaseAdvice, StepEnd, Trouble, TroubleKind, digits_of,
+};
 
-use super::connection::{Connection, TIME_LIMIT, Waiter, is_lost};
-use super::deadman;
+use super::connection::{Connection, Route};
 use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
+use super::host::{self, FileFacts, Reverting, Site, Whole};
 use super::login::{Login, Target};
+use super::own::{Brought, Desk, cksum};
 use super::quote::quote;
-use super::script::{HostScript, Marks, Role};
-use super::{Limit, Parcel, Ran, Remote, Watcher, random_hex};
+use super::script::{Arming, Healing, HostScript, Marks, Role};
+use super::{Job, Limit, Parcel, Ran, Remote, Watcher, random_hex};
 
-/// The status of our own text when it could not leave what heals the host.
-const CANNOT_LEAVE: i32 = 125;
-/// The status of our own text when there is something that has to stay.
-const CASES_LEFT: i32 = 124;
-/// The folder of ours in the user's home; each connection's own lies in it.
-const FOLDER: &str = ".pisaura";
+/// How many addresses of one name are asked whether they are the machine that was broken.
+const ADDRESSES_MAX: usize = 16;
+/// How long a lease without a word in it is looked at before it is taken away: whoever made it has died in that moment.
+const WORDLESS_FOR: Duration = Duration::from_secs(5);
 
 /// A host, and the connection to it if there is one.
 pub struct SshHost {
@@ -31,32 +30,83 @@ pub struct SshHost {
     login: Login,
     redactor: Redactor,
     connection: Option<Connection>,
+    route: Route,
+    /// What the host told on the present connection.
+    ground: Option<Ground>,
     /// The absolute path of the folder of our own there, once it was made.
     folder: Option<String>,
     /// The folder's name: the same for all who carry out cases of this book on this host in this run.
     folder_name: String,
-    /// What was brought there, by destination, with its content's length and time of change.
-    brought: HashMap<String, (std::path::PathBuf, u64, Option<std::time::SystemTime>)>,
-    /// Whether the host has `setsid`, by which the dead man's switch gets a session of its own without a channel of its own.
+    /// What this executor is called in tombstones.
+    healer: String,
+    /// Tells whether the run behind a lease is alive, if it is one of this machine.
+    controllers: fn(&str) -> Option<bool>,
+    /// Whether what dead runs have left may be healed.
+    may_heal: bool,
+    /// What was brought there, by destination.
+    brought: HashMap<String, Content>,
+    /// What was proven to be able to begin there.
+    checked: HashSet<String>,
+    /// Who has the host was looked at on this connection.
+    looked: bool,
+    /// Since when the present lease of somebody else was seen.
+    seen: Option<(String, Instant)>,
+    /// The present case.
+    case: HostMark,
+    /// Whether any case has armed the host.
+    has_armed: bool,
+    /// What a person should know of the last command.
+    notes: Vec<String>,
+}
+
+/// What a host told of itself.
+#[derive(Clone, Debug, Default)]
+struct Ground {
+    identity: String,
     setsid: bool,
-    /// Whether something of ours may lie there from an earlier run.
-    taken_over: bool,
+    cksum: bool,
+}
+
+/// What a file held when it was brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Content {
+    source: PathBuf,
+    modified: Option<SystemTime>,
+    bytes: usize,
+    checksum: u32,
 }
 
 impl SshHost {
     /// A host that is not connected to yet. `folder_name` is that of the folder of our own there: one that nobody can guess
-    /// or meet by chance.
-    pub fn new(target: Target, login: Login, folder_name: String, redactor: Redactor) -> Self {
+    /// or meet by chance. `controllers` tells whether the run that calls itself so is alive, where it is one of this machine.
+    pub fn new(
+        target: Target,
+        login: Login,
+        folder_name: String,
+        redactor: Redactor,
+        controllers: fn(&str) -> Option<bool>,
+        may_heal: bool,
+    ) -> Self {
         Self {
             target,
             login,
             redactor,
             connection: None,
+            route: Route::default(),
+            ground: None,
             folder: None,
             folder_name,
+            // Without random bytes nothing can be run there either.
+            healer: random_hex().unwrap_or_default(),
+            controllers,
+            may_heal,
             brought: HashMap::new(),
-            setsid: false,
-            taken_over: false,
+            checked: HashSet::new(),
+            looked: false,
+            seen: None,
+            case: HostMark::default(),
+            has_armed: false,
+            notes: Vec::new(),
         }
     }
 
@@ -65,288 +115,310 @@ impl SshHost {
         &self.folder_name
     }
 
-    /// Something of ours may lie there from an earlier run.
-    pub fn take_over(&mut self) {
-        self.taken_over = true;
+    /// A case begins: one that may have broken the host before, if `mark` says so. Fails if this machine gives no random bytes.
+    pub fn begin_case(&mut self, mark: Option<&HostMark>) -> Result<(), String> {
+        self.case = match mark {
+            Some(mark) => {
+                self.has_armed = true;
+                self.route = Route {
+                    first: mark.address.parse().ok(),
+                    host_key: Some(mark.host_key.clone()).filter(|key| !key.is_empty()),
+                    ..Route::default()
+                };
+                mark.clone()
+            }
+            None => {
+                if self.connection.is_none() {
+                    self.route = Route::default();
+                }
+                HostMark { mark: random_hex()?, ..HostMark::default() }
+            }
+        };
+        Ok(())
     }
 
-    fn connect(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
+    /// What proves, later, that a machine is the one that the case breaks: from now on that is this one. The host is prepared.
+    pub fn settle_mark(&mut self) -> HostMark {
+        let (folder, ground) =
+            (self.folder.clone().unwrap_or_default(), self.ground.clone().unwrap_or_default());
+        let (address, host_key) = match &self.connection {
+            Some(connection) => (connection.address.to_string(), connection.host_key.clone()),
+            None => Default::default(),
+        };
+        self.case =
+            HostMark { mark: self.case.mark.clone(), folder, identity: ground.identity, address, host_key };
+        self.case.clone()
+    }
+
+    /// Whether any case has armed the host.
+    pub fn has_armed(&self) -> bool {
+        self.has_armed
+    }
+
+    /// What a person should know of the last command.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn desk<'a>(&'a self, limit: Limit<'a>) -> Result<Desk<'a>, Trouble> {
+        match &self.connection {
+            Some(connection) => Ok(Desk { connection, limit, shown: &self.target.shown }),
+            None => Err(Trouble {
+                kind: TroubleKind::Connection,
+                message: format!("{}: the connection is gone", self.target.shown),
+            }),
+        }
+    }
+
+    fn token(&self) -> Result<String, Trouble> {
+        random_hex().map_err(|message| Trouble { kind: TroubleKind::Start, message })
+    }
+
+    /// Connects if need be, proves that what runs there is ours, and makes the folder of our own if it `makes` one.
+    fn connect(&mut self, makes: bool, limit: Limit<'_>) -> Result<(), Trouble> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.target, &self.login, limit)?);
+            self.connection = Some(Connection::open(&self.target, &self.login, &self.route, limit)?);
+            self.ground = None;
+            self.looked = false;
+        }
+        if self.ground.is_some() && (!makes || self.folder.is_some()) {
+            return Ok(());
+        }
+        let answer = self
+            .desk(limit)?
+            .have(&host::probe(&self.token()?, &self.folder_name, makes), "cannot make a folder there")?;
+        let mut ground = Ground::default();
+        for line in answer.lines() {
+            match line.split_once(' ') {
+                Some(("folder", folder)) if folder.starts_with('/') => self.folder = Some(folder.to_owned()),
+                Some(("identity", identity)) => ground.identity = identity.to_owned(),
+                Some(("has", "setsid")) => ground.setsid = true,
+                Some(("has", "cksum")) => ground.cksum = true,
+                _ => {}
+            }
+        }
+        self.ground = Some(ground);
+        if let Some(connection) = &self.connection
+            && self.route.host_key.is_none()
+        {
+            // From now on this machine is meant, and no other that the name or the address may come to mean.
+            self.route.first = Some(connection.address);
+            self.route.host_key = Some(connection.host_key.clone());
         }
         Ok(())
     }
 
-    fn waiter<'a>(&'a self, limit: Limit<'a>) -> Result<(&'a Connection, Waiter<'a>), Trouble> {
-        let Some(connection) = &self.connection else {
-            return Err(Trouble {
-                kind: TroubleKind::Connection,
-                message: format!("{}: the connection is gone", self.target.shown),
-            });
-        };
-        let waiter = Waiter {
-            session: &connection.session,
-            stream: &connection.stream,
-            limit,
-            shown: &self.target.shown,
-        };
-        Ok((connection, waiter))
-    }
-
-    /// Makes the folder of our own there, and asks where it is.
-    fn make_folder(&mut self, limit: Limit<'_>) -> Result<String, Trouble> {
-        if let Some(folder) = &self.folder {
-            return Ok(folder.clone());
+    fn site<'a>(&'a self, ground: &'a Ground) -> Site<'a> {
+        Site {
+            folder: self.folder.as_deref().unwrap_or(&self.case.folder),
+            identity: &ground.identity,
+            mark: &self.case.mark,
+            healer: &self.healer,
+            setsid: ground.setsid,
+            healing_file: None,
         }
-        let name = &self.folder_name;
-        // A home that cannot be written to is no reason to do without a folder; but in /tmp, one that bears our name may be
-        // somebody else's.
-        let text = format!(
-            "umask 077\n\
-             found() {{ cd \"$1\" && pwd && {{ ! command -v setsid >/dev/null 2>&1 || echo setsid; }}; exit 0; }}\n\
-             mkdir -p \"$HOME/{FOLDER}/{name}\" 2>/dev/null && found \"$HOME/{FOLDER}/{name}\"\n\
-             base=${{TMPDIR:-/tmp}}/{FOLDER}-${{USER:-$LOGNAME}}\n\
-             mkdir -p \"$base\" 2>/dev/null && [ -O \"$base\" ] && mkdir -p \"$base/{name}\" && found \"$base/{name}\"\n\
-             echo 'neither the home folder nor /tmp can be written to' >&2\nexit 1\n"
-        );
-        let (end, stdout, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
-        // What a shell's own settings print comes before.
-        let setsid = stdout.ends_with("\nsetsid\n");
-        let stdout = stdout.strip_suffix("setsid\n").unwrap_or(&stdout);
-        let folder = stdout.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
-        if !end.is_success() || !folder.starts_with('/') {
-            return Err(Trouble {
-                kind: TroubleKind::Upload,
-                message: format!(
-                    "{}: cannot make a folder there: {}",
-                    self.target.shown,
-                    last_line(&stderr, &end)
-                ),
-            });
-        }
-        let folder = folder.to_owned();
-        self.setsid = setsid;
-        self.folder = Some(folder.clone());
-        Ok(folder)
     }
 
-    /// Runs a small command of our own, feeding it some bytes.
-    fn shell(
-        &self,
-        command: &str,
-        input: &[u8],
-        limit: Limit<'_>,
-    ) -> Result<(Exit, String, String), Trouble> {
-        let (connection, waiter) = self.waiter(limit)?;
-        let failed = |error: &ssh2::Error| waiter.trouble(error, "running a command of our own");
-        let mut channel =
-            waiter.until_done(|| connection.session.channel_session()).map_err(|error| failed(&error))?;
-        let mut output = Exchange::new(input, 0);
-        let result =
-            waiter.until_done(|| channel.exec(command)).map_err(|error| failed(&error)).and_then(|()| {
-                output.go_on(&mut channel, &waiter, &mut |_, _| {}, |exchange, channel| {
-                    exchange.is_over(channel).then_some(())
-                })
-            });
-        let exit = match &result {
-            Ok(Some(())) => channel_exit(&mut channel, &waiter),
-            _ => Err(waiter.trouble(
-                &ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT),
-                "running a command of our own",
-            )),
-        };
-        close(&mut channel, &waiter);
-        result?;
-        let clean = |text: &str| self.redactor.clean(text);
-        Ok((exit?, output.stdout.finish(clean).whole(), output.stderr.finish(clean).whole()))
+    /// What is known of the file of ours that this command runs, as it was brought.
+    fn file_of(&self, script: &HostScript) -> Option<FileFacts> {
+        let has_cksum = self.ground.as_ref().is_some_and(|ground| ground.cksum);
+        let own = script.own_file()?;
+        let (destination, content) =
+            self.brought.iter().find(|(destination, _)| name_in_folder(destination) == own)?;
+        let checksum = has_cksum.then_some(content.checksum);
+        Some(FileFacts { name: name_in_folder(destination), bytes: content.bytes, checksum })
     }
 
-    /// Brings a file to a path in our folder.
-    fn send(&mut self, source: &Path, path: &str, limit: Limit<'_>) -> Result<(), Trouble> {
-        let bytes = std::fs::read(source).map_err(|error| Trouble {
-            kind: TroubleKind::Upload,
-            message: format!("cannot read {}: {error}", source.display()),
-        })?;
-        if !self.connection.as_ref().is_some_and(|connection| connection.without_sftp) {
-            match self.send_by_sftp(&bytes, path, limit) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {
-                    tracing::debug!(host = self.target.shown, "no SFTP there: files go through `cat`");
-                    if let Some(connection) = &mut self.connection {
-                        connection.without_sftp = true;
+    fn ask(&self, text: &Whole, doing: &str, limit: Limit<'_>) -> Result<String, Trouble> {
+        self.desk(limit)?.have(text, doing)
+    }
+
+    /// Sees who has the host, and settles what a dead run has left there.
+    fn look(&mut self, limit: Limit<'_>) -> Result<(), StepEnd> {
+        let ground = self.ground.clone().unwrap_or_default();
+        for _ in 0..3 {
+            let text = host::look(&self.token().map_err(StepEnd::Failed)?, &self.site(&ground));
+            let answer = self.ask(&text, "cannot see who has the host", limit).map_err(StepEnd::Failed)?;
+            let line = answer.lines().find_map(|line| line.strip_prefix("host ")).unwrap_or_default();
+            if line == "free" {
+                self.seen = None;
+                return Ok(());
+            }
+            let lease = Lease::parse(line);
+            let key = lease.as_ref().map_or_else(String::new, |lease| lease.mark.clone());
+            let since = match &self.seen {
+                Some((mark, since)) if *mark == key => *since,
+                _ => self.seen.insert((key, Instant::now())).1,
+            };
+            let Some(lease) = lease else {
+                // Whoever makes it writes its word at once, or has died.
+                if since.elapsed() < WORDLESS_FOR {
+                    let message = format!("{}: another case is about to take the host", self.target.shown);
+                    return Err(StepEnd::Busy { message, within: WORDLESS_FOR });
+                }
+                self.free("", &ground, limit)?;
+                continue;
+            };
+            let alive = (self.controllers)(&lease.who);
+            let told = |message: &str| format!("{}: {message}", self.target.shown);
+            match lease.advice(alive, since.elapsed(), self.may_heal) {
+                LeaseAdvice::Free => self.free(&lease.mark, &ground, limit)?,
+                LeaseAdvice::Wait(within, message) => {
+                    return Err(StepEnd::Busy { message: told(&message), within });
+                }
+                LeaseAdvice::Refuse(message) => {
+                    return Err(StepEnd::Busy { message: told(&message), within: Duration::ZERO });
+                }
+                LeaseAdvice::Heal => {
+                    let heal = host::heal_path(&lease.folder, &lease.mark);
+                    let text = host::heal(&self.token().map_err(StepEnd::Failed)?, &heal);
+                    let desk = self.desk(limit).map_err(StepEnd::Failed)?;
+                    let answer = desk.ask(&text, "cannot heal it").map_err(StepEnd::Failed)?;
+                    // Its own word, and not a status alone: a file that is empty ends with 0, too.
+                    let healed = answer.stdout.lines().next_back() == Some("healed");
+                    if answer.status != 0 || !healed {
+                        let said =
+                            answer.stdout.lines().next_back().unwrap_or("no reason was given").to_owned();
+                        let message = told(&format!(
+                            "the host may be broken by {}, which has died, and could not be healed: {said}",
+                            lease.described()
+                        ));
+                        return Err(StepEnd::Busy { message, within: Duration::ZERO });
                     }
+                    self.notes
+                        .push(told(&format!("healed first: {} had left the host broken", lease.described())));
+                    self.free(&lease.mark, &ground, limit)?;
                 }
-                Err(trouble) => return Err(trouble),
             }
         }
-        let (end, _, stderr) = {
-            let path = quote(path);
-            let command = format!("exec /bin/sh -c {}", quote(&format!("cat >{path} && chmod 0755 {path}")));
-            self.shell(&command, &bytes, limit)?
-        };
-        if end.is_success() {
+        let message = format!("{}: others take the host again and again", self.target.shown);
+        Err(StepEnd::Busy { message, within: Duration::from_secs(60) })
+    }
+
+    fn free(&self, mark: &str, ground: &Ground, limit: Limit<'_>) -> Result<(), StepEnd> {
+        let text = host::free(&self.token().map_err(StepEnd::Failed)?, &self.site(ground), mark);
+        self.ask(&text, "cannot free the host", limit).map(drop).map_err(StepEnd::Failed)
+    }
+
+    /// Brings files that are not there yet, each whole or not at all.
+    fn bring_all(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<(), Trouble> {
+        let folder = self.folder.clone().unwrap_or_default();
+        let has_cksum = self.ground.as_ref().is_some_and(|ground| ground.cksum);
+        let (mut placed, mut arrived, mut to_install) = (Vec::new(), Vec::new(), Vec::new());
+        for parcel in parcels {
+            let metadata = std::fs::metadata(&parcel.source);
+            let (length, modified) = metadata
+                .map(|metadata| (metadata.len(), metadata.modified().ok()))
+                .map_err(|error| cannot_read(parcel, &error))?;
+            if self.brought.get(&parcel.destination).is_some_and(|content| {
+                content.source == parcel.source
+                    && content.modified == modified
+                    && content.bytes as u64 == length
+            }) {
+                continue;
+            }
+            let bytes = std::fs::read(&parcel.source).map_err(|error| cannot_read(parcel, &error))?;
+            let content = Content {
+                source: parcel.source.clone(),
+                modified,
+                bytes: bytes.len(),
+                checksum: cksum(&bytes),
+            };
+            let name = parcel.name();
+            let temporary = format!(".in-{}", self.token()?);
+            let brought = self.desk(limit)?.bring(&bytes, &folder, &temporary)?;
+            if brought == Brought::ByCat
+                && let Some(connection) = &mut self.connection
+            {
+                connection.without_sftp = true;
+            }
+            let checksum = has_cksum.then_some(content.checksum);
+            placed.push((temporary, FileFacts { name: name.clone(), bytes: bytes.len(), checksum }));
+            arrived.push((parcel.destination.clone(), content));
+            if parcel.destination.starts_with('/') {
+                to_install.push((name, parcel.destination.clone()));
+            }
+            tracing::debug!(host = self.target.shown, file = parcel.destination, "brought");
+        }
+        if !placed.is_empty() {
+            self.ask(&host::place(&self.token()?, &folder, &placed), "cannot bring a file there", limit)?;
+        }
+        if !to_install.is_empty() {
+            let paths: Vec<&str> = to_install.iter().map(|(_, path)| path.as_str()).collect();
+            let doing = format!("cannot put {} there", paths.join(", "));
+            self.ask(&host::install(&self.token()?, &folder, &to_install), &doing, limit)?;
+        }
+        self.brought.extend(arrived);
+        Ok(())
+    }
+
+    /// Forgets of the files that it takes for there those that are not, or not whole.
+    fn see_what_is_whole(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
+        let folder = self.folder.clone().unwrap_or_default();
+        let has_cksum = self.ground.as_ref().is_some_and(|ground| ground.cksum);
+        let known: Vec<(String, FileFacts)> = self
+            .brought
+            .iter()
+            .map(|(destination, content)| {
+                let checksum = has_cksum.then_some(content.checksum);
+                let name = name_in_folder(destination);
+                (destination.clone(), FileFacts { name, bytes: content.bytes, checksum })
+            })
+            .collect();
+        let facts: Vec<FileFacts> = known.iter().map(|(_, facts)| facts.clone()).collect();
+        let answer = self.ask(
+            &host::which_are_whole(&self.token()?, &folder, &facts),
+            "cannot see what is there",
+            limit,
+        )?;
+        for (number, (destination, _)) in known.iter().enumerate() {
+            if !answer.lines().any(|line| line == format!("whole {number}")) {
+                self.brought.remove(destination);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, scripts: &[&HostScript], limit: Limit<'_>) -> Result<(), Trouble> {
+        let folder = self.folder.clone().unwrap_or_default();
+        let unproven: Vec<&HostScript> = scripts
+            .iter()
+            .copied()
+            .filter(|script| !self.checked.contains(&script.check_text(&folder)))
+            .collect();
+        if unproven.is_empty() {
             return Ok(());
         }
-        Err(Trouble {
-            kind: TroubleKind::Upload,
-            message: format!("{}: cannot write {path}: {}", self.target.shown, last_line(&stderr, &end)),
-        })
+        let text = host::check(&self.token()?, &folder, &unproven);
+        self.ask(&text, "nothing was broken", limit).map_err(|trouble| match trouble.kind {
+            TroubleKind::Upload => Trouble { kind: TroubleKind::Arming, ..trouble },
+            _ => trouble,
+        })?;
+        self.checked.extend(unproven.iter().map(|script| script.check_text(&folder)));
+        Ok(())
     }
 
-    /// False if the host has no SFTP that could do it.
-    fn send_by_sftp(&mut self, bytes: &[u8], path: &str, limit: Limit<'_>) -> Result<bool, Trouble> {
-        let (connection, waiter) = self.waiter(limit)?;
-        let opened = match &connection.sftp {
-            Some(_) => None,
-            None => match waiter.until_done(|| connection.session.sftp()) {
-                Ok(sftp) => Some(sftp),
-                Err(error) if error.message() == TIME_LIMIT => {
-                    return Err(waiter.trouble(&error, "opening SFTP"));
-                }
-                // A lost connection and an SFTP server that is not there look alike; the way without it will tell.
-                Err(_) => return Ok(false),
-            },
-        };
-        let Some(sftp) = opened.as_ref().or(connection.sftp.as_ref()) else {
-            return Ok(false);
-        };
-        // A try before this one may have left a part of it.
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-        let opened_file = waiter.until_done(|| sftp.open_mode(Path::new(path), flags, 0o755, OpenType::File));
-        let mut file = match opened_file {
-            Ok(file) => file,
-            Err(error) if is_lost(&error) => {
-                let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-                return Err(waiter.trouble(&error, "opening a file"));
-            }
-            Err(_) => return Ok(false),
-        };
-        let mut sent = 0;
-        let mut result = Ok(());
-        while sent < bytes.len() {
-            match waiter.until_done_io(|| file.write(&bytes[sent..])) {
-                Ok(count) => sent += count,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
-        // The mode that a file is opened with is subject to the umask there.
-        let stat =
-            ssh2::FileStat { size: None, uid: None, gid: None, perm: Some(0o755), atime: None, mtime: None };
-        let finished = result.is_ok() && waiter.until_done(|| file.setstat(stat.clone())).is_ok();
-        let closed = waiter.until_done(|| file.close());
-        let whole = finished && closed.is_ok();
-        if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
-            // What is dropped now would wait for the host's word without a limit.
-            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-            return Err(
-                waiter.trouble(&ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT), "bringing a file")
-            );
-        }
-        drop(file);
-        if let Some(sftp) = opened
-            && let Some(connection) = &mut self.connection
-        {
-            connection.sftp = Some(sftp);
-        }
-        if whole {
-            return Ok(true);
-        }
-        let why = match (result, closed) {
-            (Err(error), _) => error.to_string(),
-            (_, Err(error)) => error.to_string(),
-            _ => "its mode cannot be set".to_owned(),
-        };
-        Err(Trouble {
-            kind: TroubleKind::Upload,
-            message: format!("{}: cannot write {path}: {why}", self.target.shown),
-        })
-    }
-
-    /// Puts files from our folder to the absolute paths where the book wants them; what stood there is kept, to be put
-    /// back at the end.
-    fn install(&mut self, folder: &str, files: &[(String, String)], limit: Limit<'_>) -> Result<(), Trouble> {
-        let mut text = format!(
-            "umask 022\nF={}\n\
-             made() {{ case $1 in /|.) return 0;; esac; [ -d \"$1\" ] && return 0; made \"$(dirname -- \"$1\")\" && mkdir -- \"$1\" && printf '%s\\n' \"$1\" >>\"$F/.made\"; }}\n\
-             put() {{ if [ -x \"$2\" ] && cmp -s -- \"$1\" \"$2\"; then return 0; fi\n\
-             if [ -d \"$2\" ]; then echo \"$2 is a folder\" >&2; return 1; fi\n\
-             made \"$(dirname -- \"$2\")\" || return 1\n\
-             if [ ! -e \"$F/.put-$3\" ]; then\n\
-             if [ -e \"$2\" ] || [ -L \"$2\" ]; then cp -pP -- \"$2\" \"$F/.was-$3\" || return 1; fi\n\
-             printf '%s' \"$2\" >\"$F/.put-$3\" || return 1; fi\n\
-             cp -- \"$1\" \"$2.pisaura\" && chmod 0755 \"$2.pisaura\" && mv -f -- \"$2.pisaura\" \"$2\"; }}\n",
-            quote(folder)
-        );
-        for (staged, path) in files {
-            text.push_str(&format!(
-                "put {} {} {} || exit 1\n",
-                quote(&format!("{folder}/{staged}")),
-                quote(path),
-                quote(staged)
-            ));
-        }
-        let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
-        if end.is_success() {
-            return Ok(());
-        }
-        let paths: Vec<&str> = files.iter().map(|(_, path)| path.as_str()).collect();
-        Err(Trouble {
-            kind: TroubleKind::Upload,
-            message: format!(
-                "{}: cannot put {} there: {}",
-                self.target.shown,
-                paths.join(", "),
-                last_line(&stderr, &end)
-            ),
-        })
-    }
-
-    fn run_marked(
+    /// Runs a text that is for a script, and answers with what its marks say.
+    fn run_text(
         &mut self,
-        script: &HostScript,
+        text: &Whole,
         limit: Limit<'_>,
         watcher: Watcher<'_>,
-    ) -> Result<Ran, Trouble> {
-        self.connect(limit)?;
-        let folder = self.make_folder(limit)?;
-        let token = random_hex().map_err(|message| Trouble { kind: TroubleKind::Start, message })?;
-        if let Role::Breaks(arming) = &script.role
-            && !self.setsid
-            && arming.deadline.is_some()
-        {
-            let arm = deadman::arm(arming, &folder, false);
-            let (end, _, stderr) = self.shell("exec /bin/sh", arm.as_bytes(), limit)?;
-            if !end.is_success() {
-                return Err(self.cannot_arm(&folder, &last_line(&stderr, &end)));
-            }
-        }
-        let text = script.marked(&token, &folder, self.setsid);
-        let (connection, waiter) = self.waiter(limit)?;
-        let mut channel = waiter
-            .until_done(|| connection.session.channel_session())
-            .map_err(|error| waiter.trouble(&error, "opening a channel"))?;
+    ) -> Result<(Ran, Option<Marks>), Trouble> {
+        let desk = self.desk(limit)?;
+        let waiter = desk.waiter();
+        let mut channel = desk.channel()?;
         waiter
-            .until_done(|| channel.exec("exec /bin/sh"))
+            .until_done(|| channel.exec(&text.loader()))
             .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
-        let mut exchange = Exchange::new(text.as_bytes(), self.redactor.longest());
-        exchange.marks = Some(Marks::new(&token));
+        let mut exchange = Exchange::new(text.text.as_bytes(), self.redactor.longest());
+        exchange.marks = Some(Marks::new(&text.token));
         let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
         let end = match gone_on {
-            Ok(Some(Over::Marked(0))) if exchange.marks.as_ref().is_some_and(|marks| marks.watched) => {
-                Ok(StepEnd::HealedByItself)
-            }
-            Ok(Some(Over::Marked(status))) => Ok(StepEnd::Exited(Exit::Status(status))),
+            Ok(Some(Over::Marked)) => Ok(None),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
-                Ok(exit @ Exit::Status(CANNOT_LEAVE)) if matches!(script.role, Role::Breaks(_)) => {
-                    let said =
-                        std::mem::take(&mut exchange.stderr).finish(|text| self.redactor.clean(text)).whole();
-                    Err(self.cannot_arm(&folder, &last_line(&said, &exit)))
-                }
                 // The shell was ended before it could say how the command ended: only a signal does that.
-                Ok(exit @ Exit::Signal(_)) => Ok(StepEnd::Exited(exit)),
+                Ok(exit @ Exit::Signal(_)) => Ok(Some(StepEnd::Exited(exit))),
                 Ok(Exit::Status(status)) => Err(Trouble {
                     kind: TroubleKind::Connection,
                     message: format!(
@@ -357,42 +429,36 @@ impl SshHost {
                 Err(trouble) => Err(trouble),
             },
             Ok(None) => {
-                self.end_process(exchange.marks.as_ref().and_then(|marks| marks.process));
-                Ok(if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::TimedOut })
+                self.end_process(exchange.marks.as_ref().and_then(Marks::process));
+                Ok(Some(if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::TimedOut }))
             }
             Err(trouble) => Err(trouble),
         };
         let aside = Limit::within(ASIDE, None);
-        if let Ok((_, waiter)) = self.waiter(aside) {
-            close(&mut channel, &waiter);
+        if let Ok(desk) = self.desk(aside) {
+            close(&mut channel, &desk.waiter());
         }
         drop(channel);
-        let held = exchange.marks.take().map(|mut marks| marks.finish()).unwrap_or_default();
+        let mut marks = exchange.marks.take();
+        let held = marks.as_mut().map(Marks::finish).unwrap_or_default();
         exchange.stderr.push(&held);
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
-        Ok(Ran { end: end.unwrap_or_else(StepEnd::Failed), stdout, stderr })
+        let (end, marks) = match end {
+            Ok(None) => {
+                (StepEnd::Exited(Exit::Status(marks.as_ref().and_then(Marks::status).unwrap_or(1))), marks)
+            }
+            Ok(Some(end)) => (end, None),
+            Err(trouble) => (StepEnd::Failed(trouble), None),
+        };
+        Ok((Ran { end, stdout, stderr }, marks))
     }
 
-    fn cannot_arm(&self, folder: &str, why: &str) -> Trouble {
-        Trouble {
-            kind: TroubleKind::Arming,
-            message: format!(
-                "{}: cannot leave what heals the host in {folder}, so nothing was broken: {why}",
-                self.target.shown
-            ),
-        }
-    }
-
-    /// Ends the process group that the command's shell leads, from a channel beside it.
+    /// Ends the process group that the command's shell leads, and all that it has begun, from a channel beside it.
     fn end_process(&self, process: Option<u32>) {
-        let Some(process) = process else { return };
-        let text = format!(
-            "kill -TERM -{process} 2>/dev/null || kill -TERM {process} 2>/dev/null\n\
-             n=0\nwhile [ $n -lt 20 ] && kill -0 -{process} 2>/dev/null; do sleep 0.1 2>/dev/null || sleep 1; n=$((n+1)); done\n\
-             kill -KILL -{process} 2>/dev/null || kill -KILL {process} 2>/dev/null\nexit 0\n"
-        );
-        if let Err(trouble) = self.shell("exec /bin/sh", text.as_bytes(), Limit::within(ASIDE, None)) {
+        let (Some(process), Ok(token)) = (process, self.token()) else { return };
+        let text = host::end(&token, process, &self.case.mark);
+        if let Err(trouble) = self.ask(&text, "cannot end a process", Limit::within(ASIDE, None)) {
             tracing::warn!(
                 host = self.target.shown,
                 process,
@@ -401,46 +467,237 @@ impl SshHost {
             );
         }
     }
+
+    fn run_bystander(
+        &mut self,
+        script: &HostScript,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Ran, Trouble> {
+        self.connect(true, limit)?;
+        let ground = self.ground.clone().unwrap_or_default();
+        let text = host::command(&self.token()?, script, &self.site(&ground));
+        self.run_text(&text, limit, watcher).map(|(ran, _)| ran)
+    }
+
+    /// Arms the host and breaks it.
+    fn induce(
+        &mut self,
+        script: &HostScript,
+        arming: &Arming,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Ran, Trouble> {
+        // What was written down names this machine, at this address, and no other is broken.
+        self.route.only = true;
+        let connected = self.connect(true, limit);
+        self.route.only = false;
+        connected?;
+        let ground = self.ground.clone().unwrap_or_default();
+        self.has_armed = true;
+        let healing_file = self.file_of(&arming.reverter);
+        let (folder, case) = (self.folder.clone().unwrap_or_default(), self.case.mark.clone());
+        let healer = self.healer.clone();
+        let site = Site {
+            folder: &folder,
+            identity: &ground.identity,
+            mark: &case,
+            healer: &healer,
+            setsid: ground.setsid,
+            healing_file,
+        };
+        if !ground.setsid && arming.deadline.is_some() {
+            // A watcher that is in the inducer's session would be ended with it.
+            let text = host::arm(&self.token()?, arming, &site);
+            let (ran, marks) = self.run_text(&text, limit, watcher)?;
+            match marks {
+                Some(marks) if marks.status() == Some(0) => {}
+                marks => return Ok(self.was_induced(ran, marks)),
+            }
+        }
+        let text = host::induce(&self.token()?, script, arming, &site);
+        let (ran, marks) = self.run_text(&text, limit, watcher)?;
+        Ok(self.was_induced(ran, marks))
+    }
+
+    /// What the marks of a text that arms and breaks the host say beside its status.
+    fn was_induced(&mut self, mut ran: Ran, marks: Option<Marks>) -> Ran {
+        let Some(marks) = marks else { return ran };
+        let folder = self.folder.clone().unwrap_or_default();
+        let said =
+            |ran: &Ran| ran.stderr.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty());
+        if let Some(why) = marks.get('a') {
+            ran.end = match why {
+                2 => {
+                    self.looked = false;
+                    let message = format!("{}: another case has the host", self.target.shown);
+                    StepEnd::Busy { message, within: Duration::from_secs(1) }
+                }
+                5 => {
+                    self.forget_folder();
+                    let message = format!("{folder} is gone from {}", self.target.shown);
+                    StepEnd::Busy { message, within: Duration::from_secs(1) }
+                }
+                _ => {
+                    let why = said(&ran).unwrap_or_else(|| "no reason was given".to_owned());
+                    StepEnd::Failed(Trouble {
+                        kind: TroubleKind::Arming,
+                        message: format!(
+                            "{}: cannot leave what heals the host in {folder}, so nothing was broken: {why}",
+                            self.target.shown
+                        ),
+                    })
+                }
+            };
+        } else if let Some(status) = marks.get('c') {
+            ran.end = StepEnd::Declined(i32::try_from(status).unwrap_or(i32::MAX));
+        }
+        ran
+    }
+
+    /// Heals the machine that was broken, whichever of the name's addresses it has now.
+    fn heal(
+        &mut self,
+        script: &HostScript,
+        healing: &Healing,
+        again: bool,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Ran, Trouble> {
+        self.route.not.clear();
+        let mut others = Vec::new();
+        let mut brought_anew = false;
+        for _ in 0..ADDRESSES_MAX {
+            match self.connect(false, limit) {
+                Ok(()) => {}
+                Err(trouble) if trouble.kind == TroubleKind::OtherMachine => {
+                    others.push(trouble.message);
+                    self.not_here()?;
+                    continue;
+                }
+                Err(trouble) if others.is_empty() => return Err(trouble),
+                Err(_) => break,
+            }
+            let ground = self.ground.clone().unwrap_or_default();
+            let case_folder = host::case_folder(
+                match self.case.folder.as_str() {
+                    "" => self.folder.as_deref().unwrap_or_default(),
+                    folder => folder,
+                },
+                &self.case.mark,
+            );
+            let reverting = Reverting {
+                case_folder: &case_folder,
+                identity: &self.case.identity,
+                watched: healing.watched,
+                patience_seconds: healing.patience.as_secs() + 1,
+                again,
+                brought_anew,
+                brought_file: None,
+                as_armed: healing.as_armed,
+                is_known: healing.is_known,
+            };
+            let site = Site { healing_file: self.file_of(script), ..self.site(&ground) };
+            let text = host::revert(&self.token()?, script, &reverting, &site);
+            let (mut ran, marks) = self.run_text(&text, limit, watcher)?;
+            let Some(marks) = marks else { return Ok(ran) };
+            match marks.get('m') {
+                None => {
+                    self.understand(&mut ran, &marks);
+                    return Ok(ran);
+                }
+                // It is the machine, but what was left on it is gone, or cannot be reached.
+                Some(3) if !brought_anew => return Err(self.is_gone(&case_folder)),
+                Some(_) => {
+                    let address = self.connection.as_ref().map(|connection| connection.address.to_string());
+                    others.push(format!(
+                        "the machine at {} ({}) is not the one that was broken: {case_folder} is not there",
+                        address.unwrap_or_default(),
+                        ground.identity
+                    ));
+                    self.not_here()?;
+                }
+            }
+            brought_anew = false;
+        }
+        others.dedup();
+        Err(Trouble {
+            kind: TroubleKind::OtherMachine,
+            message: format!(
+                "{}: the machine that was broken does not answer{}: {}. When it is known to be well, `pisaura revert --forget` strikes it off",
+                self.target.shown,
+                match self.case.identity.as_str() {
+                    "" => String::new(),
+                    identity => format!(" ({identity}, at {})", self.case.address),
+                },
+                others.join("; ")
+            ),
+        })
+    }
+
+    /// The machine that is connected to is another one: its other addresses are tried.
+    fn not_here(&mut self) -> Result<(), Trouble> {
+        match &self.connection {
+            Some(connection) => self.route.not.push(connection.address),
+            // Refused before it was logged in to: the address that was tried is the first that is not ruled out.
+            None => {
+                use std::net::ToSocketAddrs;
+                let named = (self.target.host.as_str(), self.target.port).to_socket_addrs();
+                let all = self.route.first.into_iter().chain(named.into_iter().flatten());
+                let next = all.into_iter().find(|address| !self.route.not.contains(address));
+                self.route.not.extend(next);
+            }
+        }
+        self.disconnect();
+        Ok(())
+    }
+
+    fn is_gone(&self, case_folder: &str) -> Trouble {
+        Trouble {
+            kind: TroubleKind::Upload,
+            message: format!("{}: {case_folder} is gone, or cannot be reached", self.target.shown),
+        }
+    }
+
+    /// What the marks of a text that reverts say beside its status.
+    fn understand(&mut self, ran: &mut Ran, marks: &Marks) {
+        let after =
+            |hundredths: i64| u64::try_from(hundredths).ok().map(|count| Duration::from_millis(count * 10));
+        for (letter, switch) in [('w', true), ('o', false)] {
+            if let Some(hundredths) = marks.get(letter).filter(|_| ran.end.is_success()) {
+                ran.end = StepEnd::Healed(HealedBy { switch, after: after(hundredths) });
+            }
+        }
+        if let Some(count) = marks.get('n') {
+            let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
+            self.notes.push(format!(
+                "{}: {what} that the inducer, or a reverter before this one, had left running: ended before the reverter began",
+                self.target.shown
+            ));
+        }
+    }
+
+    fn forget_folder(&mut self) {
+        self.brought.clear();
+        self.checked.clear();
+        self.folder = None;
+    }
 }
 
 impl Remote for SshHost {
-    fn prepare(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<(), Trouble> {
-        let result = self.connect(limit).and_then(|()| {
-            let folder = self.make_folder(limit)?;
-            let (mut to_install, mut installed) = (Vec::new(), Vec::new());
-            for parcel in parcels {
-                let metadata = std::fs::metadata(&parcel.source).map_err(|error| Trouble {
-                    kind: TroubleKind::Upload,
-                    message: format!("cannot read {}: {error}", parcel.source.display()),
-                })?;
-                let content = (parcel.source.clone(), metadata.len(), metadata.modified().ok());
-                if self.brought.get(&parcel.destination) == Some(&content) {
-                    continue;
-                }
-                let absolute = parcel.destination.starts_with('/');
-                let name = match absolute {
-                    true => {
-                        format!(".file-{}", digits_of(&parcel.destination))
-                    }
-                    false => parcel.destination.clone(),
-                };
-                self.send(&parcel.source, &format!("{folder}/{name}"), limit)?;
-                if absolute {
-                    to_install.push((name, parcel.destination.clone()));
-                    installed.push((parcel.destination.clone(), content));
-                } else {
-                    self.brought.insert(parcel.destination.clone(), content);
-                }
-                tracing::debug!(host = self.target.shown, file = parcel.destination, "brought");
+    fn prepare(&mut self, job: &Job<'_>, limit: Limit<'_>) -> Result<(), StepEnd> {
+        let result = self.connect(true, limit).map_err(StepEnd::Failed).and_then(|()| {
+            if !self.looked {
+                self.look(limit)?;
+                self.looked = true;
             }
-            if to_install.is_empty() {
-                return Ok(());
-            }
-            self.install(&folder, &to_install, limit)?;
-            self.brought.extend(installed);
-            Ok(())
+            self.bring_all(job.parcels, limit)
+                .and_then(|()| self.check(&job.scripts, limit))
+                .map_err(StepEnd::Failed)
         });
-        if result.is_err() {
+        if let Err(StepEnd::Failed(trouble)) = &result
+            && trouble.kind != TroubleKind::Arming
+        {
             // Whatever the reason, the next try begins from nothing.
             self.disconnect();
         }
@@ -448,24 +705,82 @@ impl Remote for SshHost {
     }
 
     fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran {
-        match self.run_marked(script, limit, watcher) {
-            Ok(ran) => {
-                if matches!(ran.end, StepEnd::Failed(_)) {
-                    self.disconnect();
-                }
-                ran
+        let result = match &script.role {
+            Role::Bystander => self.run_bystander(script, limit, watcher),
+            Role::Breaks(arming) => {
+                let arming = arming.clone();
+                self.induce(script, &arming, limit, watcher)
             }
-            Err(trouble) => {
-                self.disconnect();
-                let end =
-                    if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::Failed(trouble) };
-                Ran::silent(end)
+            Role::Heals(healing) => {
+                let healing = healing.clone();
+                self.heal(script, &healing, false, limit, watcher)
             }
-        }
+        };
+        self.ran(result, limit)
     }
 
-    fn heal_command(&self, case: &str) -> Option<String> {
-        let script = deadman::heal_path(self.folder.as_deref()?, case);
+    fn heal_again(
+        &mut self,
+        script: &HostScript,
+        parcels: &[Parcel],
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Ran {
+        self.disconnect();
+        let Role::Heals(healing) = script.role.clone() else {
+            return self.run(script, limit, watcher);
+        };
+        let mut result = self.heal(script, &healing, true, limit, watcher);
+        // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with.
+        let is_gone = match &result {
+            Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
+            Err(trouble) => trouble.kind == TroubleKind::Upload,
+        };
+        if is_gone {
+            let own: Vec<Parcel> = parcels
+                .iter()
+                .filter(|parcel| script.own_file().is_some_and(|file| parcel.name() == file))
+                .cloned()
+                .collect();
+            match self.bring_what_heals(&own, limit) {
+                Ok(true) => result = self.heal_from_here(script, &healing, limit, watcher),
+                Ok(false) => {}
+                Err(trouble) => {
+                    let told = match &result {
+                        Ok(ran) => ran.end.to_string(),
+                        Err(first) => first.message.clone(),
+                    };
+                    let message = format!("{told}; {}", trouble.message);
+                    result = Err(Trouble { message, ..trouble });
+                }
+            }
+        }
+        if let Ok(ran) = &result
+            && healing.as_armed
+            && healing.is_known
+            && matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0)
+        {
+            match self.heal_with_mended(script, &healing, parcels, limit, watcher) {
+                Ok(Some(mended)) => {
+                    if mended.end.is_success() {
+                        self.notes.push(format!(
+                            "{}: what was armed there did not heal it ({}); the book's reverter, as it is now, did",
+                            self.target.shown, ran.end
+                        ));
+                        result = Ok(mended);
+                    }
+                }
+                Ok(None) => {}
+                Err(trouble) => self.notes.push(trouble.message),
+            }
+        }
+        self.ran(result, limit)
+    }
+
+    fn heal_command(&self) -> Option<String> {
+        let folder =
+            self.folder.as_deref().or(Some(self.case.folder.as_str()).filter(|folder| !folder.is_empty()))?;
+        let script = host::heal_path(folder, &self.case.mark);
         let port = match self.target.port {
             22 => String::new(),
             port => format!("-p {port} "),
@@ -487,65 +802,145 @@ impl Remote for SshHost {
     }
 
     fn clean_up(&mut self, limit: Limit<'_>) -> Result<bool, Trouble> {
-        if self.taken_over {
-            self.connect(limit)?;
-            self.make_folder(limit)?;
-        }
-        let Some(folder) = self.folder.clone() else {
+        let known = Some(self.case.folder.clone()).filter(|folder| !folder.is_empty());
+        let Some(folder) = self.folder.clone().or(known) else {
             return Ok(true);
         };
-        self.connect(limit)?;
-        // A case's folder goes in the background after its revert; one that stays heals its host, or will.
-        let mut text = format!("F={}\nleft={CASES_LEFT}\ncd / || exit 1\n", quote(&folder));
-        text.push_str(match self.taken_over {
-            // Nothing that an older run has left here is dirty, so what heals it is only in the way.
-            true => "for c in \"$F\"/.case-*; do [ -s \"$c/watcher\" ] && kill \"$(cat \"$c/watcher\")\" 2>/dev/null; done\n",
-            // A case's folder goes in the background after its revert; one that stays heals its host, or will.
-            false => {
-                "cases() { for c in \"$F\"/.case-*; do [ -e \"$c\" ] && return 0; done; return 1; }\n\
-                 n=0; while cases; do [ $n -lt 2 ] || exit $left; sleep 1; n=$((n+1)); done\n"
-            }
-        });
-        // Whoever has put files elsewhere: another executor of the book's may be gone.
-        text.push_str(
-                "for p in \"$F\"/.put-*; do [ -e \"$p\" ] || continue; n=${p##*/.put-}; path=$(cat \"$p\")\n\
-                 if [ -e \"$F/.was-$n\" ] || [ -L \"$F/.was-$n\" ]; then mv -f -- \"$F/.was-$n\" \"$path\"; else rm -f -- \"$path\"; fi; done\n\
-                 if [ -e \"$F/.made\" ]; then sort -r \"$F/.made\" | while IFS= read -r d; do rmdir -- \"$d\" 2>/dev/null; done; fi\n",
-            );
-        text.push_str("rm -rf -- \"$F\" && { rmdir -- \"${F%/*}\" 2>/dev/null; exit 0; }\n");
-        let (end, _, stderr) = self.shell("exec /bin/sh", text.as_bytes(), limit)?;
-        if end == Exit::Status(CASES_LEFT) {
+        self.connect(false, limit)?;
+        let answer =
+            self.ask(&host::leave(&self.token()?, &folder), &format!("cannot remove {folder}"), limit)?;
+        if answer.lines().any(|line| line == "left dirty") {
             return Ok(false);
         }
-        if !end.is_success() {
-            return Err(Trouble {
-                kind: TroubleKind::Upload,
-                message: format!(
-                    "{}: cannot remove {folder}: {}",
-                    self.target.shown,
-                    last_line(&stderr, &end)
-                ),
-            });
-        }
-        self.folder = None;
-        self.brought.clear();
+        self.forget_folder();
         Ok(true)
-    }
-
-    fn forget(&mut self) {
-        self.disconnect();
-        self.brought.clear();
-        self.folder = None;
     }
 
     fn disconnect(&mut self) {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        self.ground = None;
         // Without a socket to wait for, no drop of libssh2's can wait.
         let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-        drop(connection.sftp);
         drop(connection.session);
+    }
+}
+
+impl SshHost {
+    /// Takes over what an older run has left: the folder of this name is looked for, to be cleaned up; and if a dead run still has
+    /// the host, whatever is known of it here, that is healed. Answers with what a person should know.
+    pub fn take_over(&mut self, limit: Limit<'_>) -> Result<Vec<String>, Trouble> {
+        self.connect(true, limit)?;
+        match self.look(limit) {
+            Ok(()) => {}
+            Err(StepEnd::Failed(trouble)) => return Err(trouble),
+            Err(end) => self.notes.push(end.to_string()),
+        }
+        Ok(self.take_notes())
+    }
+
+    fn ran(&mut self, result: Result<Ran, Trouble>, limit: Limit<'_>) -> Ran {
+        match result {
+            Ok(ran) => {
+                if matches!(ran.end, StepEnd::Failed(_)) {
+                    self.disconnect();
+                }
+                ran
+            }
+            Err(trouble) => {
+                self.disconnect();
+                let end =
+                    if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::Failed(trouble) };
+                Ran::silent(end)
+            }
+        }
+    }
+
+    /// Brings what the reverter needs where it is not there, or not whole; answers with whether it is worth another try.
+    fn bring_what_heals(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<bool, Trouble> {
+        // Where the folder was it may not be possible to write any more: another one is looked for.
+        let before = self.folder.take();
+        self.connect(true, limit)?;
+        if self.folder != before {
+            self.brought.clear();
+        }
+        self.see_what_is_whole(limit)?;
+        let missing = parcels.iter().any(|parcel| !self.brought.contains_key(&parcel.destination));
+        self.bring_all(parcels, limit)?;
+        Ok(missing || self.folder != before)
+    }
+
+    /// Tries the book's reverter as it is now, under another name, if it is another one than what was armed.
+    fn heal_with_mended(
+        &mut self,
+        script: &HostScript,
+        healing: &Healing,
+        parcels: &[Parcel],
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Option<Ran>, Trouble> {
+        let own = script.own_file().and_then(|file| parcels.iter().find(|parcel| parcel.name() == file));
+        let Some(own) = own.cloned() else { return Ok(None) };
+        self.connect(true, limit)?;
+        let bytes = std::fs::read(&own.source).map_err(|error| cannot_read(&own, &error))?;
+        let content = Content {
+            source: own.source.clone(),
+            modified: None,
+            bytes: bytes.len(),
+            checksum: cksum(&bytes),
+        };
+        self.brought.insert(own.destination.clone(), content);
+        self.see_what_is_whole(limit)?;
+        if self.brought.contains_key(&own.destination) {
+            // It is the same.
+            return Ok(None);
+        }
+        let mended = Parcel { destination: format!("mended-{}", own.name()), ..own };
+        self.bring_all(std::slice::from_ref(&mended), limit)?;
+        let script = script.with_own_file(&mended.name());
+        let healing = Healing { as_armed: false, ..healing.clone() };
+        self.heal_from_here(&script, &healing, limit, watcher).map(Some)
+    }
+
+    /// Heals the machine with what was just brought to it; where it was armed nothing may be left.
+    fn heal_from_here(
+        &mut self,
+        script: &HostScript,
+        healing: &Healing,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Ran, Trouble> {
+        let ground = self.ground.clone().unwrap_or_default();
+        let folder =
+            if self.case.folder.is_empty() { self.folder.clone() } else { Some(self.case.folder.clone()) };
+        let case_folder = host::case_folder(&folder.unwrap_or_default(), &self.case.mark);
+        let reverting = Reverting {
+            case_folder: &case_folder,
+            identity: &self.case.identity,
+            watched: healing.watched,
+            patience_seconds: healing.patience.as_secs() + 1,
+            again: true,
+            brought_anew: true,
+            brought_file: self.file_of(script),
+            as_armed: healing.as_armed,
+            is_known: healing.is_known,
+        };
+        let site = Site { healing_file: self.file_of(script), ..self.site(&ground) };
+        let text = host::revert(&self.token()?, script, &reverting, &site);
+        let (mut ran, marks) = self.run_text(&text, limit, watcher)?;
+        let Some(marks) = marks else { return Ok(ran) };
+        if marks.get('m').is_some() {
+            return Err(Trouble {
+                kind: TroubleKind::OtherMachine,
+                message: format!(
+                    "{}: {case_folder} is gone, so nobody knows whether this is the machine that was broken",
+                    self.target.shown
+                ),
+            });
+        }
+        self.understand(&mut ran, &marks);
+        Ok(ran)
     }
 }
 
@@ -555,6 +950,17 @@ impl Drop for SshHost {
     }
 }
 
-fn last_line(stderr: &str, end: &Exit) -> String {
-    stderr.lines().rev().find(|line| !line.trim().is_empty()).map_or_else(|| end.to_string(), str::to_owned)
+/// The name that a file has in our folder.
+pub(super) fn name_in_folder(destination: &str) -> String {
+    match destination.starts_with('/') {
+        true => format!(".file-{}", digits_of(destination)),
+        false => destination.to_owned(),
+    }
+}
+
+fn cannot_read(parcel: &Parcel, error: &std::io::Error) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Upload,
+        message: format!("cannot read {}: {error}", parcel.source.display()),
+    }
 }

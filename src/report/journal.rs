@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
 use crate::machine::{CaseId, RunEvent};
-use crate::remote::random_hex;
+use crate::remote::{is_alive as controller_is_alive, own_controller, random_hex};
 
 use super::CaseInfo;
+use super::memory::Memory;
 
 /// The journal's name in the folder for reports.
 pub const JOURNAL: &str = "journal.jsonl";
@@ -41,6 +43,12 @@ pub struct Journal {
     plans: HashMap<CaseId, Value>,
     /// The folders on hosts that were written down.
     used: HashSet<String>,
+    /// Where debts are remembered beside the journal, if there is such a place.
+    memory: Option<Memory>,
+    /// The marks of the cases whose hosts may be broken now.
+    marks: HashMap<CaseId, String>,
+    /// What went wrong and is no reason to stop.
+    warnings: Vec<String>,
 }
 
 /// What a run that is over has left on hosts.
@@ -71,7 +79,18 @@ impl Journal {
     pub fn new(path: PathBuf, within: Option<String>) -> Self {
         // Without random bytes nothing can be done on a host either, so no run gets as far as to write this.
         let run = random_hex().unwrap_or_default();
-        Self { path, within, run, file: None, alive: None, plans: HashMap::new(), used: HashSet::new() }
+        Self {
+            path,
+            within,
+            run,
+            file: None,
+            alive: None,
+            plans: HashMap::new(),
+            used: HashSet::new(),
+            memory: Memory::of_user(),
+            marks: HashMap::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Tells what is needed to revert a case, before it begins: `plan`, and how to get at its host: `access`, if that will
@@ -96,17 +115,27 @@ impl Journal {
         }
     }
 
+    /// What went wrong, and is no reason to stop, since the last time.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Writes an event down. That a host may be dirty is safe in the journal or in the memory of this user, or this fails; that it
+    /// is healed has to be in both.
     pub(super) fn hear(&mut self, event: &RunEvent, infos: &HashMap<CaseId, CaseInfo>) -> Result<(), String> {
         let name = |case: &CaseId| infos.get(case).map_or("?", |info| info.name.as_str());
         let record = match event {
             RunEvent::Began { case } => json!({ "event": "case began", "case": name(case) }),
-            RunEvent::MayBeDirty { case, heal } => json!({
+            RunEvent::MayBeDirty { case, heal, mark } => json!({
                 "event": "may be dirty",
                 "case": name(case),
                 "heal": heal,
+                "mark": mark,
                 "plan": self.plans.get(case).cloned().unwrap_or_default(),
             }),
-            RunEvent::Reverted { case } => json!({ "event": "reverted", "case": name(case) }),
+            RunEvent::Reverted { case } => {
+                json!({ "event": "reverted", "case": name(case), "mark": self.marks.get(case) })
+            }
             RunEvent::Framework { id, master } => {
                 json!({ "event": "framework", "id": id, "master": master })
             }
@@ -133,17 +162,67 @@ impl Journal {
             | RunEvent::BookClosed
             | RunEvent::Logged { .. } => return Ok(()),
         };
-        self.write(record)?;
         // A host is broken only after this is safe, and a cluster forgets a result that is.
         match event {
-            RunEvent::MayBeDirty { .. } | RunEvent::Settled { .. } => self.sync(),
-            _ => Ok(()),
+            RunEvent::MayBeDirty { case, mark, .. } => {
+                self.marks.insert(*case, mark.mark.clone());
+                let written = self.write(record.clone()).and_then(|()| self.sync());
+                self.remember(&mark.mark, record, written)
+            }
+            RunEvent::Reverted { case } => {
+                let forgotten = match (&self.memory, self.marks.remove(case)) {
+                    (Some(memory), Some(mark)) if !mark.is_empty() => memory.forget(&mark),
+                    _ => Ok(()),
+                };
+                self.write(record).and(forgotten)
+            }
+            RunEvent::Settled { .. } => self.write(record).and_then(|()| self.sync()),
+            _ => self.write(record),
         }
     }
 
-    fn sync(&self) -> Result<(), String> {
+    /// Remembers a debt beside the journal. One of both will do: the other's failure is a warning.
+    fn remember(&mut self, mark: &str, mut record: Value, written: Result<(), String>) -> Result<(), String> {
+        let Some(memory) =
+            self.memory.as_ref().filter(|_| record["plan"]["lasting"] == true && !mark.is_empty())
+        else {
+            return written;
+        };
+        record["run"] = json!(self.run);
+        record["within"] = json!(self.within);
+        record["at"] = json!(seconds_since_1970());
+        record["controller"] = json!(own_controller());
+        record["journal"] = json!(std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()));
+        match (written, memory.remember(mark, &record, false)) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(why)) => {
+                self.warnings.push(why);
+                Ok(())
+            }
+            // The journal has not got it, so this has to be safe by itself.
+            (Err(why), Ok(())) => match memory.remember(mark, &record, true) {
+                Ok(()) => {
+                    self.warnings.push(why);
+                    Ok(())
+                }
+                Err(other) => Err(format!("{why}; {other}")),
+            },
+            (Err(why), Err(other)) => Err(format!("{why}; {other}")),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), String> {
         let Some(file) = &self.file else { return Ok(()) };
-        file.sync_data().map_err(|error| failed(&self.path, &error))
+        file.sync_data().map_err(|error| failed(&self.path, &error))?;
+        // What was written to a file that has no name any more is lost with this process.
+        if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
+            self.file = None;
+            return Err(format!(
+                "the journal {} was removed under this run: `--output` names a folder that stays",
+                self.path.display()
+            ));
+        }
+        Ok(())
     }
 
     /// The run is over.
@@ -213,15 +292,18 @@ impl Journal {
 }
 
 fn append(file: &mut File, run: &str, record: Value) -> io::Result<()> {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut whole = Map::new();
-    whole.insert("at".to_owned(), json!(seconds));
+    whole.insert("at".to_owned(), json!(seconds_since_1970()));
     whole.insert("run".to_owned(), json!(run));
     whole.insert("process".to_owned(), json!(std::process::id()));
     if let Value::Object(record) = record {
         whole.extend(record);
     }
     file.write_all(format!("{}\n", Value::Object(whole)).as_bytes())
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Opens a journal to be gone on with. A record that was broken off by a crash stays a line of its own.
@@ -295,15 +377,67 @@ fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Le
             "host left" => left.used.retain(|access| access["folder"] != record["folder"]),
             // Hosts that end with their run need no healing.
             "may be dirty" if record["plan"]["lasting"] == true => {
-                left.dirty.retain(|other| other["case"] != record["case"]);
+                left.dirty.retain(|other| !is_same_debt(other, &record));
                 left.dirty.push(record);
             }
-            "reverted" => left.dirty.retain(|other| other["case"] != record["case"]),
+            "reverted" => left.dirty.retain(|other| !is_same_debt(other, &record)),
             _ => {}
         }
     }
     runs.retain(|run, left| !left.is_empty() && !is_alive(run));
     runs
+}
+
+/// Whether two records are of one attempt at one case. Journals of old know no marks, and name the case alone.
+fn is_same_debt(one: &Value, other: &Value) -> bool {
+    match (mark_of(one), mark_of(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one["case"] == other["case"],
+    }
+}
+
+/// The mark that a record names.
+fn mark_of(record: &Value) -> Option<&str> {
+    record["mark"].as_str().or(record["mark"]["mark"].as_str()).filter(|mark| !mark.is_empty())
+}
+
+/// The numbers of the lines that are no records. What was broken off at the very end was not yet to be acted on.
+fn damaged_lines(text: &str) -> Vec<usize> {
+    let is_damaged =
+        |line: &str| !serde_json::from_str::<Value>(line).is_ok_and(|record| record["run"].is_string());
+    let lines = text.split_inclusive('\n').enumerate();
+    lines.filter(|(_, line)| line.ends_with('\n') && is_damaged(line)).map(|(number, _)| number + 1).collect()
+}
+
+/// Adds what this user's memory knows of runs that are over, and the journal does not. Answers with what cannot be read.
+fn add_remembered(
+    runs: &mut BTreeMap<String, Leftover>,
+    memory: &Memory,
+    journal: &str,
+    within: Option<&str>,
+) -> Result<Vec<String>, String> {
+    let (remembered, damaged) = memory.all()?;
+    let settled: HashSet<String> = journal
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|record| record["event"] == "reverted")
+        .filter_map(|record| mark_of(&record).map(str::to_owned))
+        .collect();
+    for debt in remembered {
+        let record = debt.record;
+        let Some(mark) = mark_of(&record).map(str::to_owned) else { continue };
+        let is_of_part = within.is_some() && record["within"].as_str() == within;
+        let alive = record["controller"].as_str().and_then(controller_is_alive);
+        let is_known = runs.values().flat_map(|left| &left.dirty).any(|other| mark_of(other) == Some(&mark));
+        if is_known || is_of_part || alive == Some(true) || settled.contains(&mark) {
+            continue;
+        }
+        let run = record["run"].as_str().unwrap_or("?").to_owned();
+        let left = runs.entry(run).or_default();
+        left.ended = true;
+        left.dirty.push(record);
+    }
+    Ok(damaged)
 }
 
 /// What older runs have left on hosts, and the right to heal it.
@@ -312,6 +446,11 @@ pub struct Debts {
     journal: PathBuf,
     /// By the runs' names.
     pub runs: BTreeMap<String, Leftover>,
+    /// What cannot be read, in words: what it may have said is not known.
+    pub damaged: Vec<String>,
+    memory: Option<Memory>,
+    /// The marks of what is in that memory.
+    remembered: HashSet<String>,
     /// Nobody else may heal while it is locked.
     _healing: Option<File>,
 }
@@ -332,30 +471,105 @@ impl Debts {
         let failed = |error: io::Error| {
             format!("cannot read the journal {}: {error}: `--output` names another folder", journal.display())
         };
-        let look = || -> io::Result<BTreeMap<String, Leftover>> {
+        let mut damaged = Vec::new();
+        let memory = Memory::of_user();
+        let mut look = || -> Result<BTreeMap<String, Leftover>, String> {
             let folder = alive_folder(journal);
-            let mut runs = leftovers(&read(journal)?, &|run| is_alive(&folder.join(run)));
+            let text = read(journal).map_err(failed)?;
+            let is_run_alive = |run: &str| is_alive(&folder.join(run));
+            let mut runs = leftovers(&text, &is_run_alive);
             runs.retain(|_, left| within.is_none() || left.within.as_deref() != within || !left.ended);
+            damaged = damaged_lines(&text)
+                .into_iter()
+                .map(|line| {
+                    format!("line {line} of the journal {} cannot be read: a host that it named may still be broken", journal.display())
+                })
+                .collect();
+            if let Some(memory) = &memory {
+                damaged.extend(add_remembered(&mut runs, memory, &text, within)?);
+            }
             Ok(runs)
         };
-        let mut debts = Self { journal: journal.to_owned(), runs: look().map_err(failed)?, _healing: None };
+        let mut debts = Self {
+            journal: journal.to_owned(),
+            runs: look()?,
+            damaged: Vec::new(),
+            remembered: HashSet::new(),
+            memory: memory.clone(),
+            _healing: None,
+        };
         if only_look || debts.runs.is_empty() {
+            debts.damaged = damaged;
             return Ok(debts);
         }
-        let healing = File::open(journal).map_err(failed)?;
+        // What is remembered elsewhere may be all that is left of a workspace.
+        if let Some(folder) = journal.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let healing = go_on(journal).or_else(|_| File::open(journal)).map_err(failed)?;
         if healing.try_lock().is_err() {
             waits();
             healing.lock().map_err(failed)?;
         }
         // Whoever had it before has healed some.
-        debts.runs = look().map_err(failed)?;
+        debts.runs = look()?;
+        debts.damaged = damaged;
+        if let Some(memory) = &memory {
+            let (all, _) = memory.all()?;
+            debts.remembered =
+                all.iter().filter_map(|debt| mark_of(&debt.record)).map(str::to_owned).collect();
+        }
         debts._healing = Some(healing);
         Ok(debts)
     }
 
-    /// Writes down that a case of an older run was reverted.
-    pub fn reverted(&self, run: &str, case: &str) -> Result<(), String> {
-        self.append(run, json!({ "event": "reverted", "case": case, "afterwards": true }))
+    /// Leaves out what is not on these hosts (`host NAME port PORT`), and answers with how many dirty cases that are.
+    pub fn only_on(&mut self, hosts: &[String]) -> usize {
+        let mut others = 0;
+        for left in self.runs.values_mut() {
+            left.dirty.retain(|record| {
+                let locks = record["plan"]["locks"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let is_here = locks.iter().any(|lock| hosts.iter().any(|host| lock == host));
+                others += usize::from(!is_here);
+                is_here
+            });
+            left.used.retain(|access| {
+                let name = access["target"]["host"].as_str().unwrap_or_default().to_lowercase();
+                let host = format!("host {name} port {}", access["target"]["port"]);
+                hosts.contains(&host)
+            });
+        }
+        self.runs.retain(|_, left| !left.is_empty() || left.framework.is_some());
+        others
+    }
+
+    /// Whether nobody has settled the debt of this record meanwhile: somebody else may have been at it.
+    pub fn is_open(&self, record: &Value) -> bool {
+        match (&self.memory, mark_of(record)) {
+            (Some(memory), Some(mark)) if self.remembered.contains(mark) => memory.knows(mark),
+            _ => true,
+        }
+    }
+
+    /// Writes down that the case of this record, of an older run, was reverted: wherever it is remembered.
+    pub fn reverted(&self, run: &str, record: &Value) -> Result<(), String> {
+        let mark = mark_of(record);
+        let settled =
+            json!({ "event": "reverted", "case": record["case"], "mark": mark, "afterwards": true });
+        let elsewhere = record["journal"].as_str().map(Path::new).filter(|path| **path != self.journal);
+        let noted = match elsewhere {
+            // Its own journal may be gone with its workspace.
+            Some(path) if path.exists() => go_on(path)
+                .and_then(|mut file| append(&mut file, run, settled).and_then(|()| file.sync_data()))
+                .map_err(|error| failed(path, &error)),
+            Some(_) => Ok(()),
+            None => self.append(run, settled),
+        };
+        let forgotten = match (&self.memory, mark) {
+            (Some(memory), Some(mark)) => memory.forget(mark),
+            _ => Ok(()),
+        };
+        noted.and(forgotten)
     }
 
     /// Writes down that nothing of ours lies in this folder any more.

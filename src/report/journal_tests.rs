@@ -144,7 +144,7 @@ fn runs_one_after_the_other() {
         Debts::open(&other, None, false, || told.send(()).expect("a listener")).map(|debts| debts.runs.len())
     });
     waits.recv().expect("that it waits");
-    debts.reverted(&run, "c").expect("a record");
+    debts.reverted(&run, &json!({ "case": "c" })).expect("a record");
     drop(debts);
     assert_eq!(second.join().expect("an answer"), Ok(0));
     begin().end().expect("an end");

@@ -13,6 +13,7 @@ use crate::machine::{CaseId, RunEvent, Verdict};
 mod journal;
 mod junit;
 mod logs;
+mod memory;
 mod tell;
 mod terminal;
 
@@ -125,7 +126,7 @@ impl Reporters {
             let _ = self.hear(&RunEvent::Reverted { case: *case });
         }
         match event {
-            RunEvent::MayBeDirty { case, heal } => {
+            RunEvent::MayBeDirty { case, heal, .. } => {
                 self.dirty.insert(*case, heal.clone());
             }
             RunEvent::Reverted { case } => {
@@ -144,6 +145,7 @@ impl Reporters {
         let mut troubles = Vec::new();
         let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.hear(event, &self.infos));
         troubles.extend(noted.clone().err());
+        troubles.extend(self.journal.as_mut().map(Journal::take_warnings).unwrap_or_default());
         if let Some(junit) = &mut self.junit {
             junit.hear(event, &self.infos);
         }

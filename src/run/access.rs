@@ -9,7 +9,7 @@ use crate::executor::OwnedFolder;
 use crate::fatebook::HostKeyCheck;
 use crate::fatebook::{Fatebook, HostEntry};
 use crate::machine::digits_of;
-use crate::remote::{Login, Target, random_hex};
+use crate::remote::{Login, Target, own_controller, random_hex};
 #[cfg(feature = "demo")]
 use crate::sandbox::Sandboxes;
 
@@ -17,6 +17,8 @@ use crate::sandbox::Sandboxes;
 pub(super) struct AccessMaker {
     /// Of this run alone.
     run: String,
+    /// Whether what dead runs have left on hosts may be healed.
+    may_heal: bool,
     #[cfg(feature = "demo")]
     sandboxes: std::collections::HashMap<String, (Sandboxes, OwnedFolder)>,
 }
@@ -31,7 +33,7 @@ pub(super) fn host_key(book: &Fatebook, host: &HostEntry) -> String {
 
 impl AccessMaker {
     /// Starts the demo hosts of these books. Fails, saying why, if that cannot be.
-    pub(super) fn new(books: &[Arc<Fatebook>]) -> Result<Self, String> {
+    pub(super) fn new(books: &[Arc<Fatebook>], may_heal: bool) -> Result<Self, String> {
         let wanting: Vec<&Arc<Fatebook>> =
             books.iter().filter(|book| book.hosts.iter().any(|host| host.sandbox)).collect();
         let run = random_hex()?;
@@ -51,11 +53,11 @@ impl AccessMaker {
                     sandboxes.insert(book.name.clone(), made);
                 }
             }
-            Ok(Self { run, sandboxes })
+            Ok(Self { run, may_heal, sandboxes })
         }
         #[cfg(not(feature = "demo"))]
         match wanting.first() {
-            None => Ok(Self { run }),
+            None => Ok(Self { run, may_heal }),
             Some(book) => Err(format!(
                 "the book {} has demo hosts (`sandbox:NAME`), and this build cannot make them: build with `--features demo`",
                 book.name
@@ -95,6 +97,8 @@ impl AccessMaker {
                     folder,
                     env: vec![("PISAURA_SANDBOX".to_owned(), login.homes.display().to_string())],
                     lasting: false,
+                    controller: own_controller(),
+                    may_heal: self.may_heal,
                 });
             }
             return Err(format!("there is no demo host {host}"));
@@ -106,6 +110,8 @@ impl AccessMaker {
             folder,
             env: Vec::new(),
             lasting: true,
+            controller: own_controller(),
+            may_heal: self.may_heal,
         })
     }
 }

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::executor::{Access, Assignment, BookExecutor, Notary, Workplace};
 use crate::fatebook::{Environment, Fatebook, LogLevel, Reading, Redactor, find_books};
-use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict};
+use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{Debts, Leftover, Shout};
 
@@ -86,14 +87,30 @@ pub struct Healed {
     pub shouts: Vec<Shout>,
     /// What else a person should know.
     pub warnings: Vec<String>,
+    /// That a host is healed could not be written down.
+    pub unrecorded: bool,
 }
 
 /// A line for people about what is dirty: its case, since when, and the command that heals it by hand.
 pub fn describe(record: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let case = record["case"].as_str().unwrap_or("?");
     let heal = record["heal"].as_str().filter(|heal| !heal.is_empty());
     let by_hand = heal.map(|heal| format!("\n    by hand: {heal}")).unwrap_or_default();
-    format!("{}{by_hand}", text(&record["case"]))
+    let since = record["at"].as_f64().map(since).unwrap_or_default();
+    format!("{case}{by_hand}{since}")
+}
+
+/// How long ago a moment was, in seconds since 1970.
+fn since(at: f64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let seconds = (now - at).max(0.0) as u64;
+    let told = match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    format!("\n    dirty for: {told}")
 }
 
 /// Reverts what is dirty, and takes away what was left, one host after the other; `tell` is told of each.
@@ -148,7 +165,7 @@ fn heal_host(
     let keys: Vec<String> = left
         .dirty
         .iter()
-        .filter(|record| record["plan"]["assignment"]["access"]["folder"] == folder.as_str())
+        .filter(|record| access_folder(record) == folder)
         .flat_map(|record| {
             serde_json::from_value::<Vec<String>>(record["plan"]["locks"].clone()).unwrap_or_default()
         })
@@ -156,8 +173,12 @@ fn heal_host(
     let _locked = match lock(&keys, tell) {
         Ok(locked) => locked,
         Err(why) => {
-            healed.warnings.push(format!("{shown}: {why}"));
-            None
+            // Without the locks another run may be at the host now.
+            healed.warnings.push(format!("{shown}: nothing was healed there: {why}"));
+            for record in left.dirty.iter().filter(|record| access_folder(record) == folder) {
+                healed.shouts.push(shout_of(record, &shown));
+            }
+            return;
         }
     };
     let heard: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
@@ -165,12 +186,12 @@ fn heal_host(
     let observer = Arc::new(move |event| hearing.lock().unwrap_or_else(PoisonError::into_inner).push(event));
     let mut executor = BookExecutor::new(redactor, LogLevel::Error, false, observer, Arc::new(Nobody));
     let mut all_clean = true;
-    let dirty = left
-        .dirty
-        .iter()
-        .filter(|record| record["plan"]["assignment"]["access"]["folder"] == folder.as_str());
+    let dirty = left.dirty.iter().filter(|record| access_folder(record) == folder);
     for record in dirty {
         let case = record["case"].as_str().unwrap_or("?");
+        if !debts.is_open(record) {
+            continue;
+        }
         let outcome = match assignment_of(record, book.as_deref(), workplace.is_some()) {
             Ok(assignment) => {
                 tell(&format!("reverting {case}, which an older run left dirty"));
@@ -178,10 +199,14 @@ fn heal_host(
                 let place = workplace.as_ref().map_or(nowhere.as_path(), Workplace::path);
                 executor.carry_out(&assignment, place, interrupt);
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                let outcome = heard.drain(..).find_map(|event| match event {
-                    RunEvent::Settled { outcome, .. } => Some(outcome),
-                    _ => None,
-                });
+                let mut outcome = None;
+                for event in heard.drain(..) {
+                    match event {
+                        RunEvent::Settled { outcome: settled, .. } => outcome = Some(settled),
+                        RunEvent::Warning { message } => healed.warnings.push(message),
+                        _ => {}
+                    }
+                }
                 outcome.unwrap_or_else(|| CaseOutcome::lost("nothing is known of its revert"))
             }
             Err(why) => CaseOutcome::lost(why),
@@ -189,22 +214,34 @@ fn heal_host(
         if outcome.verdict == Verdict::Survived {
             healed.reverted += 1;
             tell(&format!("{case}: reverted"));
-            healed.warnings.extend(debts.reverted(run, case).err());
+            healed.unrecorded |=
+                debts.reverted(run, record).map_err(|why| healed.warnings.push(why)).is_err();
             continue;
         }
         all_clean = false;
         let why = outcome.main_finding().map(|finding| finding.message.clone()).unwrap_or_default();
         healed.warnings.push(format!("{case}: {why}"));
-        let heal = record["heal"].as_str().unwrap_or_default().to_owned();
-        healed.shouts.push(Shout { case: case.to_owned(), host: shown.clone(), heal });
+        healed.shouts.push(shout_of(record, &shown));
     }
-    if !all_clean {
+    if !all_clean || healed.unrecorded {
         return;
     }
     if let Some(access) = access_of(access, book.as_deref()) {
-        executor.take_over(&access);
+        match executor.take_over(&access) {
+            Ok(notes) => healed.warnings.extend(notes),
+            Err(why) => {
+                healed.warnings.push(format!("something of ours may be left there: {why}"));
+                return;
+            }
+        }
     }
-    executor.close();
+    for host in executor.close() {
+        healed.shouts.push(Shout {
+            case: "a case that is not known any more".to_owned(),
+            host,
+            heal: String::new(),
+        });
+    }
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
     for event in heard.iter() {
         match event {
@@ -213,6 +250,16 @@ fn heal_host(
             _ => {}
         }
     }
+}
+
+/// The name of our folder on the host of a record.
+fn access_folder(record: &Value) -> &str {
+    record["plan"]["assignment"]["access"]["folder"].as_str().unwrap_or_default()
+}
+
+fn shout_of(record: &Value, host: &str) -> Shout {
+    let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    Shout { case: text("case"), host: host.to_owned(), heal: text("heal") }
 }
 
 /// Takes these locks, waiting for another run if need be.
@@ -250,32 +297,22 @@ fn access_of(access: &Value, book: Option<&Fatebook>) -> Option<Access> {
     Some(access)
 }
 
-/// What reverts a case: by the book as it is now if it still has it, else as the journal says.
+/// What reverts a case: what was armed. The book and the environment, as they are now, only log in.
 fn assignment_of(record: &Value, book: Option<&Fatebook>, has_files: bool) -> Result<Assignment, String> {
     let plan: Plan = serde_json::from_value(record["plan"].clone())
         .map_err(|error| format!("what the journal says of it cannot be read: {error}"))?;
     let access = access_of(&record["plan"]["assignment"]["access"], book).ok_or("its host is not known")?;
-    let name = record["case"].as_str().unwrap_or_default();
-    let now = book.and_then(|book| {
-        let fate = book.fates.iter().find(|fate| fate.name == plan.failure)?;
-        let host = fate.hosts.iter().find(|host| host.to_string() == plan.host)?;
-        Some(Assignment::new(0, name, book, fate, host, access.clone()))
-    });
-    let mut assignment = match now {
-        Some(assignment) => assignment,
-        None if record["plan"].to_string().contains(Redactor::MASK) => {
-            return Err(format!(
-                "its reverter needs a secret, and the book {} cannot be read as it was: are all its variables set?",
-                plan.book.display()
-            ));
-        }
-        None => Assignment { access, ..plan.assignment },
-    };
+    let mark: HostMark = serde_json::from_value(record["mark"].clone())
+        .map_err(|error| format!("what the journal says of its machine cannot be read: {error}"))?;
+    let assignment = Assignment { access, ..plan.assignment };
+    let mut assignment = assignment.only_reverting(Some(mark));
     if !has_files {
         // What reverts it was left on the host.
         assignment.parcels.clear();
     }
-    assignment.only_reverts = true;
+    if json!(assignment.reverter).to_string().contains(Redactor::MASK) {
+        assignment.recorded_is_gone();
+    }
     Ok(assignment)
 }
 
@@ -283,7 +320,18 @@ fn assignment_of(record: &Value, book: Option<&Fatebook>, has_files: bool) -> Re
 struct Nobody;
 
 impl Notary for Nobody {
-    fn note(&self, _case: CaseId, _heal: String, _interrupt: &Interrupt) -> Result<(), String> {
+    /// Whoever heals here writes that down before anything is cleaned up.
+    fn is_recorded(&self) -> bool {
+        true
+    }
+
+    fn note(
+        &self,
+        _case: CaseId,
+        _heal: String,
+        _mark: HostMark,
+        _interrupt: &Interrupt,
+    ) -> Result<(), String> {
         Err("only reverts are done here".to_owned())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use rustix::fs::OFlags;
@@ -49,6 +49,8 @@ impl Locks {
         for key in sorted(keys) {
             let mut file = self.open(&key)?;
             match file.try_lock() {
+                // Whoever comes now makes a new file: this one locks nobody out.
+                Ok(()) if !self.is_there(&key, &file) => return self.try_lock(keys),
                 Ok(()) => files.push(sign(file)),
                 Err(TryLockError::WouldBlock) => return Ok(Err(holder(&key, &mut file))),
                 Err(TryLockError::Error(error)) => return Err(failed(&key, &error)),
@@ -61,11 +63,24 @@ impl Locks {
     pub(super) fn lock(&self, keys: &[String]) -> Result<Locked, String> {
         let mut files = Vec::new();
         for key in sorted(keys) {
-            let file = self.open(&key)?;
-            file.lock().map_err(|error| failed(&key, &error))?;
+            let file = loop {
+                let file = self.open(&key)?;
+                file.lock().map_err(|error| failed(&key, &error))?;
+                if self.is_there(&key, &file) {
+                    break file;
+                }
+            };
             files.push(sign(file));
         }
         Ok(Locked { _files: files })
+    }
+
+    /// Whether the file still bears its name: what cleans the folder up may have taken it away.
+    fn is_there(&self, key: &str, file: &File) -> bool {
+        let named = fs::metadata(self.folder.join(file_name(key)));
+        named
+            .and_then(|named| Ok((named, file.metadata()?)))
+            .is_ok_and(|(named, locked)| (named.dev(), named.ino()) == (locked.dev(), locked.ino()))
     }
 
     fn open(&self, key: &str) -> Result<File, String> {
@@ -100,7 +115,7 @@ fn sorted(keys: &[String]) -> Vec<String> {
 }
 
 fn failed(key: &str, error: &io::Error) -> String {
-    format!("cannot lock the {key}: {error}")
+    format!("cannot lock the {key}: {error}: {VARIABLE} names another folder for the locks")
 }
 
 /// Leaves word of who holds the lock, for those who wait. It is of no matter if that cannot be written.

@@ -2,12 +2,17 @@
 //! for the rest of that run by a mark on disk. Touches files in the run's output folder.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::machine::{Verdict, file_name};
 
 use super::cases::Case;
 use super::options::RunOptions;
+
+/// How long the marks of a run are kept after the last of them: no run lasts longer.
+const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The marks of this nextest run; without nextest, none.
 #[derive(Debug)]
@@ -17,7 +22,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Looks for the run that this process belongs to. What an earlier run left is removed.
+    /// Looks for the run that this process belongs to. What runs of long ago left is removed.
     pub(super) fn of_this_run(options: &RunOptions) -> Result<Self, String> {
         let Some(run) = &options.nextest_run else {
             return Ok(Self { folder: None, fail_fast: false });
@@ -25,7 +30,7 @@ impl Marks {
         let all = options.output.join("nextest");
         let folder = all.join(run);
         if !folder.exists() {
-            remove_other_runs(&all, run);
+            remove_old_runs(&all, run);
             fs::create_dir_all(&folder)
                 .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         }
@@ -38,7 +43,12 @@ impl Marks {
         let mut marks = vec![mark(folder, "run", "")];
         marks.extend(case.book().map(|book| mark(folder, "book", &book.name)));
         marks.extend(case.lock_keys().iter().map(|key| mark(folder, "dirty", key)));
-        marks.iter().find_map(|mark| fs::read_to_string(mark).ok())
+        marks.iter().find_map(|mark| match fs::read_to_string(mark) {
+            Ok(reason) => Some(reason),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // What cannot be read may say that the gate is closed.
+            Err(error) => Some(format!("cannot read {}: {error}", mark.display())),
+        })
     }
 
     /// Whether this process is one of several of a run.
@@ -46,14 +56,15 @@ impl Marks {
         self.folder.is_some()
     }
 
-    /// Closes what a case that did not pass closes, as the gate does within a process.
-    pub(super) fn close(&self, case: &Case, verdict: Verdict) {
+    /// Closes what a case that did not pass closes, as the gate does within a process. Fails, saying why, if that cannot be
+    /// written: then it would be open for those that come after it.
+    pub(super) fn close(&self, case: &Case, verdict: Verdict) -> Result<(), String> {
         let (Some(folder), Some(book)) = (self.folder.as_deref(), case.book()) else {
-            return;
+            return Ok(());
         };
         let name = &case.name;
         let (marks, reason) = if verdict == Verdict::Skipped {
-            return;
+            return Ok(());
         } else if self.fail_fast {
             (vec![mark(folder, "run", "")], format!("--fail-fast: `{name}` did not pass ({verdict})"))
         } else if verdict == Verdict::Unreverted {
@@ -63,12 +74,13 @@ impl Marks {
         } else if book.failfast {
             (vec![mark(folder, "book", &book.name)], format!("failfast: `{name}` did not pass ({verdict})"))
         } else {
-            return;
+            return Ok(());
         };
         // The service's lock is still held, so nobody else writes these marks now; the first culprit stays.
         for mark in marks.iter().filter(|mark| !mark.exists()) {
-            let _ = fs::write(mark, &reason);
+            fs::write(mark, &reason).map_err(|error| format!("cannot write {}: {error}", mark.display()))?;
         }
+        Ok(())
     }
 }
 
@@ -76,10 +88,13 @@ fn mark(folder: &Path, scope: &str, what: &str) -> PathBuf {
     folder.join(format!("closed-{scope}-{}", file_name(what)))
 }
 
-fn remove_other_runs(all: &Path, run: &str) {
+/// Removes the marks of runs that ended long ago. Nobody knows which still live, and theirs must stay.
+fn remove_old_runs(all: &Path, run: &str) {
     let Ok(entries) = fs::read_dir(all) else { return };
     for entry in entries.flatten() {
-        if entry.file_name() != run {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT_FOR));
+        if entry.file_name() != run && is_old {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

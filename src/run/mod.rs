@@ -5,6 +5,7 @@
 //! asks the gate what may begin, tells the reporters, and answers whoever waits for a case.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -58,6 +59,11 @@ pub struct RunEnd {
     pub broken_books: bool,
     /// Whether the report could not be written.
     pub report_lost: bool,
+    /// Whether something could not be written down that those who come later need to know: that a host is healed, or that a
+    /// gate is closed.
+    pub unrecorded: bool,
+    /// Whether the run broke down: a defect of Pisaura.
+    pub broke_down: bool,
 }
 
 impl RunEnd {
@@ -70,7 +76,7 @@ impl RunEnd {
             _ if self.interrupted => 130,
             _ if self.broken_books => 2,
             Verdict::Botched => 3,
-            _ if self.report_lost => 3,
+            _ if self.report_lost || self.unrecorded || self.broke_down => 3,
             Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => 1,
             Verdict::Survived | Verdict::Skipped => 0,
         }
@@ -113,7 +119,7 @@ pub fn begin(
         outcomes.insert(case.id, arrives);
     }
     let books: Vec<_> = cases.iter().filter_map(|case| case.book()).collect();
-    let access = AccessMaker::new(&books)?;
+    let access = AccessMaker::new(&books, !options.no_heal)?;
     let live_output = options.live_output;
     let cluster: Box<dyn Cluster + Send> = match options.mesos()? {
         None => Box::new(LocalCluster::new(observer, interrupt.clone(), live_output)),
@@ -140,12 +146,16 @@ pub fn begin(
         signalled_at: None,
         journal: options.output.join(JOURNAL),
         selective: BTreeMap::new(),
+        dirty: HashMap::new(),
         books_closed: 0,
         end: RunEnd::default(),
     };
     let thread = std::thread::Builder::new()
         .name("run".to_owned())
-        .spawn(move || engine.go_on(&messages))
+        .spawn(move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| engine.go_on(&messages)));
+            ended.unwrap_or_else(|_| engine.break_down(&messages))
+        })
         .map_err(|error| format!("cannot begin: {error}"))?;
     Ok((Run { thread, sender: to_run }, outcomes))
 }
@@ -187,6 +197,8 @@ struct Engine {
     journal: PathBuf,
     /// Failures, by their names without hosts, that were none for a host, and whether they were tried on another one.
     selective: BTreeMap<String, bool>,
+    /// Hosts that may be broken now, and the command that heals each.
+    dirty: HashMap<CaseId, String>,
     /// How many executors have ended and left their hosts clean.
     books_closed: usize,
     end: RunEnd,
@@ -253,16 +265,70 @@ impl Engine {
         std::mem::take(&mut self.end)
     }
 
+    /// What decides has broken down. Nothing new begins, what runs is reverted, and whoever is dirty then is told.
+    fn break_down(&mut self, messages: &Receiver<Message>) -> RunEnd {
+        self.interrupt.raise();
+        self.cluster.interrupt();
+        // Whoever waits to be told that it was written down is told that it was not; where it was, that changes nothing.
+        for case in self.dirty.keys() {
+            self.cluster.noted(*case, Err("the run has broken down".to_owned()));
+        }
+        let opened = self.cluster.close();
+        while self.books_closed < opened {
+            match messages.recv() {
+                // Nobody writes anything down any more, so nothing is broken any more.
+                Ok(Message::Event(RunEvent::MayBeDirty { case, .. })) => {
+                    self.cluster.noted(case, Err("the run has broken down".to_owned()));
+                }
+                Ok(Message::Event(RunEvent::Reverted { case })) => drop(self.dirty.remove(&case)),
+                Ok(Message::Event(RunEvent::Settled { case, outcome })) => {
+                    if outcome.verdict != Verdict::Unreverted {
+                        self.dirty.remove(&case);
+                    }
+                    self.cluster.recorded(case);
+                }
+                Ok(Message::Event(RunEvent::BookClosed)) => self.books_closed += 1,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        let mut end = std::mem::take(&mut self.end);
+        end.broke_down = true;
+        for (case, heal) in self.dirty.drain() {
+            end.verdicts.push(Verdict::Unreverted);
+            let case = &self.cases[&case];
+            let host = case.info().host;
+            end.shouts.push(Shout { case: case.name.clone(), host, heal });
+        }
+        end
+    }
+
     fn hear(&mut self, message: Message) {
+        // Kept apart from the reporters, for one of these may be what breaks down.
+        match &message {
+            Message::Event(RunEvent::MayBeDirty { case, heal, .. }) => {
+                self.dirty.insert(*case, heal.clone());
+            }
+            Message::Event(RunEvent::Reverted { case }) => {
+                self.dirty.remove(case);
+            }
+            Message::Event(RunEvent::Settled { case, outcome }) if outcome.verdict != Verdict::Unreverted => {
+                self.dirty.remove(case);
+            }
+            Message::Event(RunEvent::BookClosed) => self.books_closed += 1,
+            _ => {}
+        }
         match message {
             Message::Event(RunEvent::Settled { case, outcome }) => self.settle(case, outcome),
             Message::Event(event) => {
-                if matches!(event, RunEvent::BookClosed) {
-                    self.books_closed += 1;
-                }
                 let heard = self.reporters.hear(&event);
-                if let RunEvent::MayBeDirty { case, .. } = event {
-                    self.cluster.noted(case, heard);
+                match event {
+                    RunEvent::MayBeDirty { case, .. } => self.cluster.noted(case, heard),
+                    RunEvent::Reverted { .. } if heard.is_err() => {
+                        self.end.unrecorded = true;
+                        self.cluster.unrecorded();
+                    }
+                    _ => {}
                 }
             }
             Message::Locked(id, locked) => {
@@ -331,13 +397,20 @@ impl Engine {
                 let _ = self.reporters.hear(&RunEvent::Waiting { case: id, what: holder });
                 self.locking.insert(id);
                 let (locks, sender) = (self.locks.clone(), self.sender.clone());
-                std::thread::spawn(move || {
+                let waiting = std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
                     let message = match locks.lock(&keys) {
                         Ok(locked) => Message::Locked(id, locked),
                         Err(error) => Message::LockFailed(id, error),
                     };
                     let _ = sender.send(message);
                 });
+                if let Err(error) = waiting {
+                    self.locking.remove(&id);
+                    self.settle(
+                        id,
+                        CaseOutcome::botched("LockFailed", format!("cannot wait for the locks: {error}")),
+                    );
+                }
             }
             Err(error) => self.settle(id, CaseOutcome::botched("LockFailed", error)),
         }
@@ -346,7 +419,14 @@ impl Engine {
     /// Whoever was waited for may have died, and left the host dirty that it had.
     fn left_dirty_meanwhile(&self, id: CaseId) -> Option<String> {
         let keys = self.cases[&id].lock_keys();
-        let debts = Debts::open(&self.journal, None, true, || ()).ok()?;
+        let debts = match Debts::open(&self.journal, None, true, || ()) {
+            Ok(debts) => debts,
+            Err(why) => {
+                return Some(format!(
+                    "nobody knows whether the run that had the host has left it broken: {why}"
+                ));
+            }
+        };
         let of_these = |record: &&serde_json::Value| {
             let locks = record["plan"]["locks"].as_array();
             locks.is_some_and(|locks| locks.iter().any(|lock| keys.iter().any(|key| lock == key)))
@@ -400,8 +480,11 @@ impl Engine {
                 self.gate.failed_outside(outcome.verdict, &case.name)
             }
         };
-        if outcome.verdict != Verdict::Survived {
-            self.marks.close(&case, outcome.verdict);
+        if outcome.verdict != Verdict::Survived
+            && let Err(why) = self.marks.close(&case, outcome.verdict)
+        {
+            self.end.unrecorded = true;
+            let _ = self.reporters.hear(&RunEvent::Warning { message: why });
         }
         self.held.remove(&id);
         if outcome.main_finding().is_some_and(|finding| finding.kind == NOT_FOR_THIS_HOST) {
@@ -427,6 +510,11 @@ impl Engine {
             self.cluster.close_book(&book.name);
         }
     }
+}
+
+/// The hosts of these cases, as locks name them.
+pub fn hosts_of(cases: &[Arc<Case>]) -> Vec<String> {
+    cases.iter().flat_map(|case| case.lock_keys()).filter(|key| key.starts_with("host ")).collect()
 }
 
 /// What the reporters need to know of the cases.

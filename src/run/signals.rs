@@ -15,6 +15,11 @@ pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
         let _entered = runtime.enter();
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
     };
+    // A file that may grow no further is an error of writing (EFBIG), and no reason to end while a host is broken.
+    let mut too_large = {
+        let _entered = runtime.enter();
+        signal(SignalKind::from_raw(SIGXFSZ))?
+    };
     // What `nohup` has had ignored stays ignored.
     let hangups_count = !hangups_ignored;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -24,6 +29,7 @@ pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
                     _ = interrupts.recv() => "SIGINT",
                     _ = terminations.recv() => "SIGTERM",
                     _ = hangups.recv(), if hangups_count => "SIGHUP",
+                    _ = too_large.recv() => continue,
                 };
                 if sender.send(Message::Signal(name)).is_err() {
                     return;
@@ -35,6 +41,7 @@ pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
 }
 
 const SIGHUP: u32 = 1;
+const SIGXFSZ: i32 = 25;
 
 /// Whether a signal was ignored when this process began, as Linux' proc(5) tells of the process itself.
 fn is_ignored(signal: u32) -> bool {

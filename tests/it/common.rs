@@ -129,6 +129,7 @@ impl Scratch {
                     .inspect(|master| MASTER.set(Some(master.clone())))
                     .map(|master| ("PISAURA_MASTER", master)),
             )
+            .env_remove("XDG_STATE_HOME")
             .env_remove("GITLAB_CI")
             .env_remove("CI")
             .env_remove("TERM");
@@ -327,6 +328,12 @@ impl Sshd {
         self.join("home")
     }
 
+    /// The folder of ours in that home, with its scripts.
+    pub fn our_folder(&self) -> PathBuf {
+        let entries = fs::read_dir(self.home().join(".pisaura")).expect("a folder").flatten();
+        entries.map(|entry| entry.path()).find(|path| path.is_dir()).expect("a folder of ours")
+    }
+
     /// The process that listens.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -387,6 +394,15 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until nothing is left of what is told; if something is, says what.
+pub fn wait_for_none(what: &str, left: impl Fn() -> String) {
+    let deadline = Instant::now() + PATIENCE;
+    while !left().is_empty() {
+        assert!(Instant::now() < deadline, "something is left {what}:\n{}", left());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

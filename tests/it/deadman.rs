@@ -1,6 +1,7 @@
 //! The dead man's switch on real hosts: whatever dies, the host is healed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -73,15 +74,13 @@ fn harness_killed() {
 
 fn host_cut_off() {
     let (scratch, sshd) = setup("timeout: 1s, deadman: 3s", "");
+    let pid = sshd.pid().to_string();
+    scratch
+        .write("fatebooks/b/heal.sh", format!("#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nkill -CONT {pid}\n"));
     scratch.write("stop", "");
     let run = start(&scratch);
     wait_for("the inducer", || sshd.read("log").contains("break.sh"));
     // Nothing answers there any more, and what was connected is gone, until the reverter lets it again.
-    let pid = sshd.pid().to_string();
-    let revives = format!("#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nkill -CONT {pid}\n");
-    for entry in fs::read_dir(sshd.home().join(".pisaura")).expect("a folder").flatten() {
-        fs::write(entry.path().join("heal.sh"), &revives).expect("a script");
-    }
     let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
     assert!(Command::new("kill").args(["-STOP", &pid]).status().expect("kill runs").success());
     for child in String::from_utf8_lossy(&children.stdout).lines() {
@@ -110,17 +109,25 @@ fn never_after_a_revert() {
 fn lets_finish() {
     // The reverter is begun in time, and takes longer than the deadline: the watcher does not begin another.
     let (scratch, sshd) = setup("timeout: 10s, deadman: 40s", "");
+    // The watcher's time is up when a file says so.
+    let up = sshd.home().join("up").display().to_string();
+    restart_with_path(
+        &sshd,
+        &[(
+            "sleep",
+            &format!(
+                "#!/bin/sh\n[ \"$1\" = 41 ] || exec /bin/sleep \"$@\"\nuntil [ -e '{up}' ]; do /bin/sleep 0.05; done\n"
+            ),
+        )],
+    );
     let slow = "#!/bin/sh\necho heal begins >>\"$HOME/log\"; touch \"$HOME/slow\"; until [ -e \"$HOME/go\" ]; do sleep 0.05; done; echo heal ends >>\"$HOME/log\"\n";
     scratch.write("fatebooks/b/heal.sh", slow);
     let run = start(&scratch);
     wait_for("the reverter", || sshd.home().join("slow").exists());
-    // As if its time were up now: the watcher's sleep is ended.
-    let sleep = sshd.processes().into_iter().find(|process| {
-        fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default().starts_with(b"sleep\x0041")
-    });
-    let _ = Command::new("kill").arg(sleep.expect("a watcher that sleeps").to_string()).status();
-    let waits =
-        |process: &u32| fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default() == b"sleep\x001\x00";
+    fs::write(&up, "").expect("a file");
+    let waits = |process: &u32| {
+        fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default().ends_with(b"sleep\x001\x00")
+    };
     wait_for("the watcher waits for the reverter", || sshd.processes().iter().any(waits));
     fs::write(sshd.home().join("go"), "").expect("a file");
     assert_eq!(run.wait_with_output().expect("an end").status.code(), Some(0));
@@ -132,26 +139,28 @@ fn survives_the_inducer() {
     // The inducer hangs, and its whole group of processes is ended with it.
     let (scratch, sshd) = setup("timeout: 500ms, deadman: 20s", "");
     scratch.write("fatebooks/b/break.sh", "#!/bin/sh\necho break.sh >>\"$HOME/log\"; sleep 300\n");
-    let beside = "#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nkill -0 \"$(cat \"$HOME\"/.pisaura/*/.case-*/watcher)\" && echo watched >>\"$HOME/log\"\n";
+    let beside = "#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nread -r watcher _ <\"$(echo \"$HOME\"/.pisaura/*/.case-*/watcher)\"; kill -0 $watcher && echo watched >>\"$HOME/log\"\n";
     scratch.write("fatebooks/b/heal.sh", beside);
     let ran = scratch.harness(&[]);
     assert_eq!(ran.code, Some(101), "{}", ran.stdout);
     assert_eq!(sshd.read("log"), "break.sh\nheal.sh\nwatched\n");
 }
 
-fn without_setsid() {
-    // A host that has what its shell needs, and no more.
-    let folder = tempfile::tempdir().expect("a folder");
-    for name in
-        ["cat", "sleep", "mkdir", "rmdir", "rm", "mv", "id", "cp", "chmod", "dirname", "cmp", "sort", "touch"]
-    {
-        let path = ["/bin", "/usr/bin"].map(|folder| std::path::Path::new(folder).join(name));
-        let path = path.into_iter().find(|path| path.exists()).expect("a program");
-        std::os::unix::fs::symlink(path, folder.path().join(name)).expect("a link");
+/// Starts the host's server anew, with these scripts in front of its programs.
+fn restart_with_path(sshd: &Sshd, scripts: &[(&str, &str)]) {
+    let folder = sshd.join("bin");
+    fs::create_dir(&folder).expect("a folder");
+    for (name, text) in scripts {
+        fs::write(folder.join(name), text).expect("a script");
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
-    let config = format!("SetEnv PATH={} HOME=", folder.path().display());
-    let (scratch, sshd) = setup("timeout: 500ms, deadman: 3s", "");
+    restart_with(sshd, &format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder.display()));
+}
+
+/// Starts the host's server anew, with this `PATH`.
+fn restart_with(sshd: &Sshd, path: &str) {
     let text = fs::read_to_string(sshd.join("config")).expect("a configuration");
+    let config = format!("SetEnv PATH={path} HOME=");
     fs::write(sshd.join("config"), text.replace("SetEnv HOME=", &config)).expect("a configuration");
     assert!(
         Command::new("kill").args(["-HUP", &sshd.pid().to_string()]).status().expect("kill runs").success()
@@ -159,6 +168,21 @@ fn without_setsid() {
     wait_for("the server with its new settings", || {
         fs::read_to_string(sshd.join("log")).unwrap_or_default().matches("Server listening").count() == 2
     });
+}
+
+fn without_setsid() {
+    // A host that has what its shell needs, and no more.
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    for name in
+        ["cat", "chmod", "grep", "id", "ls", "mkdir", "mv", "readlink", "rm", "rmdir", "sleep", "touch", "wc"]
+    {
+        let path = ["/bin", "/usr/bin"].map(|folder| std::path::Path::new(folder).join(name));
+        let path = path.into_iter().find(|path| path.exists()).expect("a program");
+        std::os::unix::fs::symlink(path, folder.path().join(name)).expect("a link");
+    }
+    let (scratch, sshd) = setup("timeout: 500ms, deadman: 3s", "");
+    restart_with(&sshd, &folder.path().display().to_string());
     scratch.write(
         "fatebooks/b/break.sh",
         "#!/bin/sh\necho break.sh >>\"$HOME/log\"; command -v setsid >>\"$HOME/log\"; sleep 300\n",

@@ -367,7 +367,11 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     wait_for("that no inducer is at work", || !host.runs("break.sh"));
     assert!(!host.is_broken(), "{}", host.log());
     assert!(host.log().matches("break\n").count() <= 1, "induced twice:\n{}", host.log());
-    wait_for("that nothing of ours is left there", || !host.home(".pisaura").exists());
+    let left = || {
+        let found = Command::new("find").arg(host.home(".pisaura")).output().expect("find runs");
+        String::from_utf8_lossy(&found.stdout).into_owned()
+    };
+    crate::common::wait_for_none("of what is ours there", left);
     assert_eq!(scratch.pisaura(&["revert", "--list"]).stdout, "no host is dirty\n");
 }
 

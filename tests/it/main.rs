@@ -22,6 +22,8 @@ mod library;
 mod mesos;
 mod messages;
 mod nextest;
+mod protocol;
+mod relay;
 mod secrets;
 mod shell;
 mod ssh;
@@ -49,6 +51,7 @@ fn main() -> std::process::ExitCode {
         mesos::tests(),
         messages::tests(),
         nextest::tests(),
+        protocol::tests(),
         secrets::tests(),
         shell::tests(),
         ssh::tests(),

@@ -27,6 +27,8 @@ pub fn tests() -> Vec<Trial> {
         ("filters_failfast_and_threads", filters),
         ("secrets_are_not_shown", secrets),
         ("an_executor_killed_before_inducing", killed_before),
+        ("an_executor_ended_by_somebody_else_before_inducing", ended_before),
+        ("an_executor_ended_by_somebody_else_after_inducing", ended_after),
         ("an_executor_killed_while_inducing", killed_while),
         ("an_executor_killed_after_inducing", killed_after),
         ("a_program_that_cannot_be_fetched", not_fetched),
@@ -142,12 +144,16 @@ impl Cluster {
     }
 
     pub fn kill_executors(&self) {
+        self.signal_executors("-KILL");
+    }
+
+    pub fn signal_executors(&self, signal: &str) {
         let executors = self.executors();
         assert!(!executors.is_empty(), "there is no executor");
         for executor in executors {
             assert!(
                 Command::new("kill")
-                    .args(["-KILL", &executor.to_string()])
+                    .args([signal, &executor.to_string()])
                     .status()
                     .expect("kill runs")
                     .success()
@@ -295,7 +301,7 @@ fn two_hundred() {
 
 /// Passes connections on to a host, but for each tenth; the others it drops when they have carried so many bytes.
 fn dropping_proxy(port: u16) -> u16 {
-    const BYTES: u64 = 150_000;
+    const BYTES: u64 = 750_000;
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let own = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -453,6 +459,34 @@ fn killed_before() {
     let ran = stage.go_on(run);
     stage.check_survived(&ran, ", after attempt 1 on localhost: TASK_FAILED (Executor terminated)");
     assert_eq!(stage.cluster.ended_tasks().len(), 2);
+}
+
+/// An operator, or an agent that is drained, is no interrupt of this run: the case is run again.
+fn ended_before() {
+    let stage = Stage::new("--step=1", &[]);
+    let run = stage.begin(&[]);
+    stage.wait_for("--step=1");
+    let first = stage.cluster.executors();
+    stage.cluster.signal_executors("-TERM");
+    wait_for("its end", || !stage.cluster.executors().iter().any(|executor| first.contains(executor)));
+    let ran = stage.go_on(run);
+    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(stage.sshd.read("log"), "break.sh\nheal.sh\n");
+    assert_eq!(stage.cluster.ended_tasks().len(), 2);
+}
+
+/// Or it was not tested, if its host was broken already.
+fn ended_after() {
+    let stage = Stage::new("--step=2", &[]);
+    let run = stage.begin(&[]);
+    stage.wait_for("--step=2");
+    stage.cluster.signal_executors("-TERM");
+    let ran = stage.go_on(run);
+    assert_eq!(ran.code, Some(101), "{}{}", ran.stdout, ran.stderr);
+    let told = ran.failure("b::f@127.0.0.1:PORT");
+    let want = "botched: its task was ended by somebody else than this run, after the inducer was handed out; the host was reverted";
+    assert!(told.starts_with(want), "{told}");
+    assert_eq!(stage.sshd.read("log"), "break.sh\nheal.sh\n");
 }
 
 /// Killed when the host may be dirty: another task reverts it, and the inducer is not begun again.

@@ -281,6 +281,7 @@ fn blocks_on_a_host() {
     let check = |keys: &str, code: i32, said: &str| {
         let scratch = Scratch::new();
         let _ = std::fs::remove_file(sshd.home().join("broken"));
+        let _ = std::fs::remove_dir_all(sshd.home().join(".pisaura"));
         let key = |name: &str, value: &str| match keys.contains(&format!("{name}:")) {
             true => String::new(),
             false => format!("    {name}: {value}\n"),

@@ -351,13 +351,15 @@ fn botched_by_no_answer() {
 fn unreverted() {
     let setup =
         Setup::new().no_at("2").script("heal.sh", "echo tried >>\"$HOME/log\"; echo cannot >&2; exit 9");
-    let ran = setup.run("deadman: 2s, timeout: 500ms");
-    // One of them was the dead man's switch's, in the end.
-    let tried = setup.sshd.read("log").matches("tried").count() - 1;
-    assert!(tried >= 2, "tried {tried} times");
+    let ran = setup.run("deadman: 6s, timeout: 1500ms");
     let shown = "b::f@127.0.0.1:PORT";
     assert_eq!((ran.code, ran.line(shown).as_str()), (Some(101), "FAILED"));
     let told = wherever(&ran.failure(shown));
+    let tried = told.split("tried ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+    let tried = tried.expect("how often");
+    // Some of them were the dead man's switch's.
+    let all = setup.sshd.read("log").matches("tried").count();
+    assert!(tried >= 2 && all >= tried, "tried {tried} times, and {all} in all");
     let heal =
         told.lines().find_map(|line| line.strip_prefix("heal the host: ")).expect("a command").to_owned();
     let message = format!(
@@ -386,7 +388,7 @@ fn unreverted() {
     std::fs::write(setup.sshd.home().join("log"), "").expect("a log");
     let script = script.replace("DIR", &setup.scratch.path().display().to_string());
     std::process::Command::new("sh").arg(script).env("HOME", setup.sshd.home()).status().expect("sh runs");
-    assert_eq!(setup.sshd.read("log"), "tried\n");
+    assert!(setup.sshd.read("log").contains("tried\n"));
 }
 
 fn skipped() {
@@ -432,7 +434,7 @@ fn not_skipped_by_only_if() {
                 ("5 healthcheck after", "ok"),
             ])
         ),
-        "verify.sh\nbreak.sh\nheal.sh\n",
+        "verify.sh\nverify.sh\nbreak.sh\nheal.sh\n",
     );
 }
 

@@ -1,0 +1,55 @@
+//! Who this process is for those who meet its traces on a host, and whether one that they name is alive. Reads `/proc`.
+
+use std::fs;
+
+/// `boot:pid:start:machine`: the boot of this machine, this process, when it was started (field 22 of `/proc/PID/stat`), and the
+/// machine's name. What cannot be told is `-`.
+pub fn own_controller() -> String {
+    let process = std::process::id();
+    let start = started(process).map_or("-".to_owned(), |start| start.to_string());
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    format!("{}:{process}:{start}:{name}", boot().unwrap_or_else(|| "-".to_owned()))
+}
+
+/// Whether the process that calls itself so is alive; `None` if it is one of another machine, or nobody can tell.
+pub fn is_alive(who: &str) -> Option<bool> {
+    let mut words = who.split(':');
+    let (of_boot, process, start) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+    if boot()? != of_boot {
+        return None;
+    }
+    let start = start.parse().ok()?;
+    Some(started(process) == Some(start))
+}
+
+fn boot() -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    let namespace: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    Some(format!("{}/{namespace}", boot.trim()))
+}
+
+/// When a process was started, in the kernel's ticks.
+fn started(process: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive() {
+        let own = own_controller();
+        assert_eq!(is_alive(&format!("{own}:case")), Some(true));
+        let mut words: Vec<&str> = own.split(':').collect();
+        words[2] = "1";
+        assert_eq!(is_alive(&words.join(":")), Some(false), "another one of its number");
+        words[0] = "elsewhere";
+        assert_eq!(is_alive(&words.join(":")), None);
+        assert_eq!(is_alive("nonsense"), None);
+    }
+}

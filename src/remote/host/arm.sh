@@ -1,0 +1,39 @@
+# arm.sh: takes the host for the case, leaves there what heals it, and arms the dead man's switch. Nothing is broken yet: whoever
+# cannot go on takes it all away again, and says why.
+
+_pisaura_now
+_pisaura_s="$_pisaura_r"
+[ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
+mkdir "$_pisaura_C" "$_pisaura_C/armed" || _pisaura_refuse a1 ''
+# Whoever makes this file has the host: it is made new or not at all. It names the case, its folder, who is behind it, and since when.
+_pisaura_n=0
+until { set -C && printf '' >"$_pisaura_L"; } 2>/dev/null; do
+    # The last case of this run may be about to free it.
+    { read -r _ _ _ _ _pisaura_x <"$_pisaura_L"; } 2>/dev/null || _pisaura_x=
+    if [ "$_pisaura_x" != "$_pisaura_F" ] || [ $_pisaura_n -ge 40 ]; then
+        set +C
+        [ -e "$_pisaura_L" ] || _pisaura_refuse a1 "cannot write $_pisaura_L"
+        _pisaura_refuse a2 ''
+    fi
+    _pisaura_n=$((_pisaura_n + 1))
+    sleep 0.05 2>/dev/null || sleep 1
+done
+set +C
+printf '%s\n' "$_pisaura_M $_pisaura_W $_pisaura_s $_pisaura_F" >>"$_pisaura_L" || {
+    rm -f "$_pisaura_L"
+    _pisaura_refuse a1 ''
+}
+# Somebody may have this machine by a root that is not the one that can be used now.
+_pisaura_leases "$_pisaura_L"
+[ -z "$_pisaura_r" ] || _pisaura_refuse a2 ''
+_pisaura_make() {
+    for _pisaura_x in healed inducing induced reverting word left touched watcher ready; do
+        printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || return 1
+    done
+    printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" >"$_pisaura_C/facts" &&
+        printf '%-63s\n' armed >"$_pisaura_C/orders" &&
+        printf %s "$_pisaura_revert" >"$_pisaura_C/revert" &&
+        printf %s "$_pisaura_heal$_pisaura_common$_pisaura_reverting" >"$_pisaura_C/heal" &&
+        printf %s "$_pisaura_watch$_pisaura_common$_pisaura_watching" >"$_pisaura_C/watch"
+}
+_pisaura_make || _pisaura_refuse a1 ''

@@ -1,0 +1,24 @@
+# by_hand.sh: what `heal` in a case's folder says to a person.
+_pisaura_identify
+_pisaura_I=$_pisaura_r
+_pisaura_tell() {
+    case $1 in
+    m2) 
+        echo "not healed: this is not the machine that was broken ($_pisaura_i), but another one ($_pisaura_I)" >&2
+        exit 1
+        ;;
+    m[13])
+        echo "not healed: what was left in $_pisaura_C is gone, so nobody knows whether this is the machine that was broken" >&2
+        exit 1
+        ;;
+    waits) echo "a reverter is at work: it is waited for, for at most $_pisaura_P s" >&2 ;;
+    w) echo "the dead man's switch had healed it" >&2 ;;
+    o) echo "it was healed before" >&2 ;;
+    n) echo "$2 processes that were left running were ended" >&2 ;;
+    esac
+}
+_pisaura_command() {
+    # An empty file would be a reverter that does nothing, and well.
+    [ -s "$_pisaura_C/revert" ] || return 127
+    (cd "$HOME" 2>/dev/null || :; exec /bin/sh "$_pisaura_C/revert") </dev/null
+}

@@ -1,0 +1,38 @@
+# install.sh: puts files of ours to the absolute paths where a book wants them. What stands there is kept, to be put back at the end.
+
+# Makes folder $1 and those above it, and remembers in file $2 which were not there.
+_pisaura_make() {
+    case $1 in / | .) return 0 ;; esac
+    [ ! -d "$1" ] || return 0
+    _pisaura_make "$(dirname -- "$1")" "$2" && mkdir -- "$1" && printf '%s\n' "$1" >>"$2"
+}
+
+# File $1 of ours is put to path $2; $3 is its key.
+_pisaura_install() {
+    _pisaura_d=$_pisaura_R/put-$3
+    if [ -d "$2" ]; then
+        echo "$2 is a folder" >&2
+        return 1
+    fi
+    # A file of the host's own that is the same already is left as it is.
+    if [ ! -e "$_pisaura_d/path" ] && [ -x "$2" ] && cmp -s -- "$1" "$2"; then return 0; fi
+    mkdir -p "$_pisaura_d/owners" || return 1
+    if [ -e "$_pisaura_d/path" ] && ! cmp -s -- "$1" "$2"; then
+        for _pisaura_x in "$_pisaura_d/owners"/*; do
+            _pisaura_x=${_pisaura_x##*/}
+            if [ "$_pisaura_x" != "${_pisaura_F##*/}" ] && [ -d "$_pisaura_R/$_pisaura_x" ]; then
+                echo "$2 is in use: another book or run has put another file there (its folder is $_pisaura_R/$_pisaura_x)" >&2
+                return 1
+            fi
+        done
+    fi
+    if [ ! -e "$_pisaura_d/path" ]; then
+        _pisaura_make "$(dirname -- "$2")" "$_pisaura_R/made" || return 1
+        if [ -e "$2" ] || [ -L "$2" ]; then cp -pP -- "$2" "$_pisaura_d/was" || return 1; fi
+        printf '%s' "$2" >"$_pisaura_d/path" || return 1
+    fi
+    printf '' >"$_pisaura_d/owners/${_pisaura_F##*/}" || return 1
+    if [ -x "$2" ] && cmp -s -- "$1" "$2"; then return 0; fi
+    (umask 022 && cp -- "$1" "$2.pisaura") && chmod 0755 "$2.pisaura" && mv -f -- "$2.pisaura" "$2"
+}
+umask 077

@@ -1,0 +1,64 @@
+# leave.sh: takes everything of ours from the host. What still heals it, or will, stays, and so does all that it needs.
+cd / || exit 1
+
+# Whether a case's folder in $1 still heals the host, or will. One whose case is over may be about to be emptied: it is waited for.
+_pisaura_is_dirty() {
+    _pisaura_n=0
+    while :; do
+        _pisaura_k=0
+        for _pisaura_C in "$1"/.case-*; do
+            [ -e "$_pisaura_C" ] || continue
+            _pisaura_get healed
+            case $_pisaura_r in
+            [0-9]* | unknown) [ ! -e "$_pisaura_C/watch" ] || _pisaura_k=$((_pisaura_k + 1)) ;;
+            *) return 0 ;;
+            esac
+        done
+        [ $_pisaura_k != 0 ] && [ $_pisaura_n -lt 60 ] || return 1
+        _pisaura_n=$((_pisaura_n + 1))
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+}
+
+if [ -d "$_pisaura_F" ]; then
+    # Another executor of the same run may be about to arm: it finds the folder gone, or we find what it has left.
+    if _pisaura_is_dirty "$_pisaura_F"; then
+        echo 'left dirty'
+        _pisaura_mark x 0
+        exit 0
+    fi
+    mv -f -- "$_pisaura_F" "$_pisaura_F.gone" || exit 1
+    if _pisaura_is_dirty "$_pisaura_F.gone"; then
+        mv -f -- "$_pisaura_F.gone" "$_pisaura_F"
+        echo 'left dirty'
+        _pisaura_mark x 0
+        exit 0
+    fi
+fi
+# What was put elsewhere goes, and what had stood there comes back, unless somebody else still wants it.
+for _pisaura_d in "$_pisaura_R"/put-*; do
+    [ -e "$_pisaura_d/owners/${_pisaura_F##*/}" ] || continue
+    [ -n "$_pisaura_h" ] || { _pisaura_hold && _pisaura_h=1; } || exit 1
+    rm -f "$_pisaura_d/owners/${_pisaura_F##*/}"
+    rmdir "$_pisaura_d/owners" 2>/dev/null || continue
+    _pisaura_x=$(cat "$_pisaura_d/path")
+    if [ -e "$_pisaura_d/was" ] || [ -L "$_pisaura_d/was" ]; then
+        mv -f -- "$_pisaura_d/was" "$_pisaura_x"
+    elif [ -n "$_pisaura_x" ]; then
+        rm -f -- "$_pisaura_x"
+    fi
+    rm -rf -- "${_pisaura_d:?}"
+done
+if [ -n "$_pisaura_h" ]; then
+    if [ -e "$_pisaura_R/made" ]; then
+        sort -ru "$_pisaura_R/made" | while IFS= read -r _pisaura_x; do
+            rmdir -- "$_pisaura_x" 2>/dev/null || [ ! -d "$_pisaura_x" ] || printf '%s\n' "$_pisaura_x"
+        done >"$_pisaura_R/made.new"
+        mv -f "$_pisaura_R/made.new" "$_pisaura_R/made"
+        [ -s "$_pisaura_R/made" ] || rm -f "$_pisaura_R/made"
+    fi
+    _pisaura_release
+fi
+rm -rf -- "${_pisaura_F:?}" "${_pisaura_F:?}.gone" || exit 1
+rmdir -- "$_pisaura_R" 2>/dev/null || :
+echo left

@@ -1,0 +1,37 @@
+# look.sh: who has the host, and what has become of them. One line for the case that has it:
+# mark, who is behind it (as they said), seconds to the deadline when it was armed (0 without), whose machine it was (same, rebooted,
+# other), state (armed, off, dead, healed, gone), seconds since it was armed, folder.
+_pisaura_leases
+_pisaura_L=${_pisaura_r:-$_pisaura_L}
+{ read -r _pisaura_M _pisaura_W _pisaura_D _pisaura_s _pisaura_F <"$_pisaura_L"; } 2>/dev/null || {
+    if [ -e "$_pisaura_L" ]; then echo 'host unknown'; else echo 'host free'; fi
+    _pisaura_mark x 0
+    exit 0
+}
+_pisaura_C=$_pisaura_F/.case-$_pisaura_M
+_pisaura_x=
+{ read -r _pisaura_x; read -r _pisaura_i; } 2>/dev/null <"$_pisaura_C/facts" || :
+_pisaura_state=gone _pisaura_left=0 _pisaura_whose=same
+if [ "$_pisaura_x" = "$_pisaura_M" ]; then
+    _pisaura_compare "$_pisaura_i" "$_pisaura_I"
+    _pisaura_whose=$_pisaura_r
+    _pisaura_get healed
+    if [ "$_pisaura_r" != - ]; then
+        _pisaura_state=healed
+    else
+        _pisaura_get watcher
+        if [ "$_pisaura_r" = - ]; then
+            _pisaura_state=off
+        elif [ "$_pisaura_whose" = same ] && _pisaura_lives "$_pisaura_r" "${_pisaura_q%% *}"; then
+            _pisaura_state=armed
+        else
+            _pisaura_state=dead
+        fi
+    fi
+fi
+_pisaura_now
+case $_pisaura_r$_pisaura_s in
+*[!0-9]*) ;;
+*) _pisaura_left=$(((_pisaura_r - _pisaura_s) / 100)) ;;
+esac
+printf "host %s %s %s %s %s %s %s\n" "$_pisaura_M" "$_pisaura_W" "$_pisaura_D" "$_pisaura_whose" "$_pisaura_state" "$_pisaura_left" "$_pisaura_F"

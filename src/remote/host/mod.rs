@@ -1,0 +1,480 @@
+//! The protocol on a host: what is left there before it is broken, so that it heals whatever dies, and so that nobody says
+//! "healed" of it who cannot know. Owns the shell texts that do it, one file each beside this one; it only puts them together.
+//! Pure.
+//!
+//! # What lies on a host
+//!
+//! A **root** is a folder of ours: `~/.pisaura`; where the home folder cannot be written to, or nothing be run there, or others
+//! may write to it, `/var/tmp/.pisaura-UID.XXXXXX` or `/tmp/.pisaura-UID.XXXXXX`, found again by prefix and owner (`probe.sh`). In
+//! it:
+//!
+//! | file | what it is | made by | removed by |
+//! |---|---|---|---|
+//! | `FOLDER/` | one book's scripts on this host in one run; its name is random | `probe.sh` | `leave.sh` |
+//! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
+//! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
+//! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh` |
+//!
+//! and in a case's folder:
+//!
+//! | file | what it says | written by |
+//! |---|---|---|
+//! | `facts` | mark, identity of the machine, time since its start when it was armed | `arm.sh` |
+//! | `armed/` | the token: whoever removes it has the say | `arm.sh`; taken by `watch.sh` or `revert.sh` |
+//! | `orders` | `armed`, `reverting`, `over` or `stop`: the watcher holds the file open, and goes at the last two | `arm.sh`, `revert.sh` |
+//! | `revert` | the reverter with its variables | `arm.sh` |
+//! | `heal` | the same with the protocol around it, for a person or a later run | `arm.sh` |
+//! | `watch`, `watcher`, `ready` | the dead man's switch; its process and when that was started; that it has all it needs | `arm.sh`, `watch.sh` |
+//! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
+//! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
+//! | `left` | whether the inducer has left processes: `none`, `some` | `induce.sh` |
+//! | `word`, `out` | how the watcher's last try at the reverter ended, and what it printed | `watch.sh` |
+//! | `turn` | whose turn it is to revert over SSH or by hand: made new, or not at all | `revert.sh` |
+//! | `touched` | who has first tried to heal the host, and when | `revert.sh`, `watch.sh` |
+//! | `healed` | the tombstone: how long after the arming, and by whom | `revert.sh`, `watch.sh` |
+//!
+//! Each of these files has its full length from the first and is written over, for a failure may have filled the disk since.
+//!
+//! # Rules
+//!
+//! - **Which machine.** The mark is what allows: a reverter runs only where the case's folder with its mark lies, or where the
+//!   watcher that bears it lives. Identities (machine id, boot id, PID namespace, start of process 1) only ever refuse: both known,
+//!   and different. So one home folder of several machines, and several machines of one address, name or key, do not mix.
+//!   After a reboot with the home kept, the reverter runs once more. Where the mark is gone nothing is called healed.
+//! - **One at a time.** The lease is made, new or not at all, by the text that arms, and freed by whoever heals; it is looked at
+//!   once more just before the inducer. Whoever finds another's waits, heals what a dead one has left, or says who has it.
+//! - **One reverter at a time.** Each says who it is before it looks who else is there. A shell waits for another's reverter,
+//!   and for the watcher's, as long as a reverter may take, and ends it then. The watcher lets a shell's finish.
+//! - **A number proves nothing.** A process is signalled only if it was started when the file says and the machine was not
+//!   started anew since, or if it carries the case's mark in its environment. Where there is no `/proc` nobody is signalled.
+//! - **Never begun after it was reverted.** The inducer's shell writes `inducing` and then reads `orders`, which have to say `armed`;
+//!   who reverts writes `reverting` there and then ends who is inducing. One of both sees the other.
+//! - **Nothing is removed that still heals.** A case's folder goes only once it says `healed`, and that was written down by the run.
+//! - **Disarming** is a word written before anything is removed. A watcher whose folder is gone heals from memory only if its
+//!   open file does not have that word.
+//!
+//! # A text is whole or nothing
+//!
+//! Each text goes to `/bin/sh` by standard input, so it stands in no argument list, whatever login shell the user has. The
+//! command line that is executed ([`Text::loader`]) reads all of it, compares its length, and only then has it parsed, as one
+//! piece. A login that runs something else instead gets a text that stops in its first line ([`BEGIN`]). What it prints before
+//! our first mark is not ours; and it ends with a mark: without that, whatever the server says, it has failed.
+
+use super::quote::quote;
+use super::script::{Arming, HostScript};
+
+/// The status of a text that did not arrive whole, or not where it was meant for.
+pub(super) const NOT_OURS: i32 = 121;
+
+const BEGIN: &str = include_str!("begin.sh");
+const COMMON: &str = include_str!("common.sh");
+const PROBE: &str = include_str!("probe.sh");
+const PLACE: &str = include_str!("place.sh");
+const PUT: &str = include_str!("put.sh");
+const CHECK: &str = include_str!("check.sh");
+const INSTALL: &str = include_str!("install.sh");
+const REFUSE: &str = include_str!("refuse.sh");
+const ARM: &str = include_str!("arm.sh");
+const ARM_WATCH: &str = include_str!("arm_watch.sh");
+const INDUCE: &str = include_str!("induce.sh");
+const REVERT: &str = include_str!("revert.sh");
+const OVER_SSH: &str = include_str!("over_ssh.sh");
+const BY_HAND: &str = include_str!("by_hand.sh");
+const BY_HAND_END: &str = include_str!("by_hand_end.sh");
+const WATCH: &str = include_str!("watch.sh");
+const FREE: &str = include_str!("free.sh");
+const LOOK: &str = include_str!("look.sh");
+const LEAVE: &str = include_str!("leave.sh");
+const END: &str = include_str!("end.sh");
+
+/// Where marks go: our own commands' to standard output, which is all ours; a script's to standard error, beside its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marked {
+    Stdout,
+    Stderr,
+}
+
+/// A text for a host's shell, as it is put together.
+pub(super) struct Text {
+    token: String,
+    text: String,
+}
+
+impl Text {
+    /// Begins a text. `token` is of letters and digits, new for each: only marks hold it in one piece, for a shell that shows what
+    /// it reads must not make one.
+    pub(super) fn new(token: &str, marked: Marked) -> Self {
+        let (first, second) = token.split_at(token.len() / 2);
+        let descriptor = if marked == Marked::Stdout { 1 } else { 2 };
+        let text = format!("{SHORT}t1={first} {SHORT}t2={second} {SHORT}fd={descriptor}\n{}", strip(BEGIN));
+        Self { token: token.to_owned(), text }
+    }
+
+    /// A variable of ours: what the texts know of the case, the host and this run comes to them in no other way.
+    fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.text.push_str(&format!("{SHORT}{name}={}\n", quote(value)));
+        self
+    }
+
+    fn add(&mut self, body: &str) -> &mut Self {
+        self.text.push_str(&strip(body));
+        self
+    }
+
+    /// What holds more than our own words: it stays as it is.
+    fn add_as_it_is(&mut self, body: &str) -> &mut Self {
+        self.text.push_str(body);
+        self
+    }
+
+    /// The text with its last mark, that only the whole of it can make.
+    fn end(&mut self, status: &str) -> Whole {
+        self.text.push_str(&strip(&format!("_pisaura_mark x {status}")));
+        self.text.push_str("exit 0");
+        Whole { token: self.token.clone(), text: std::mem::take(&mut self.text) }
+    }
+}
+
+/// A text that is complete.
+pub(super) struct Whole {
+    /// What its marks begin with.
+    pub(super) token: String,
+    /// For the shell's standard input.
+    pub(super) text: String,
+}
+
+impl Whole {
+    /// The command line that reads the text whole, or runs nothing. It has no secret in it, and nothing that a login shell of any
+    /// kind would change.
+    pub(super) fn loader(&self) -> String {
+        // A shell counts bytes, or characters.
+        let (bytes, characters) = (self.text.len(), self.text.chars().count());
+        format!(
+            "exec /bin/sh -c '{SHORT}x=$(cat); case ${{#{SHORT}x}} in {bytes}|{characters}) {SHORT}l=1; eval \"{{ ${SHORT}x; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
+        )
+    }
+}
+
+/// Takes comments, indentation and the length of our names out: a host need not read them, and each case sends them anew.
+fn strip(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.fold(String::new(), |text, line| text + line + "\n").replace(LONG, SHORT)
+}
+
+/// What our names begin with in the texts, so that they are nobody else's; and on a host.
+const LONG: &str = "_pisaura_";
+const SHORT: &str = "_p_";
+
+/// What is known of the place on a host where a case's files lie.
+#[derive(Clone, Debug)]
+pub(super) struct Site<'a> {
+    /// The folder of our own there.
+    pub(super) folder: &'a str,
+    /// The machine's identity.
+    pub(super) identity: &'a str,
+    /// The case's mark.
+    pub(super) mark: &'a str,
+    /// Who heals: what this executor is called in tombstones.
+    pub(super) healer: &'a str,
+    /// Whether the host has `setsid`.
+    pub(super) setsid: bool,
+    /// The file that heals the host, if it is one of ours.
+    pub(super) healing_file: Option<FileFacts>,
+}
+
+impl Site<'_> {
+    fn case_folder(&self) -> String {
+        case_folder(self.folder, self.mark)
+    }
+
+    /// Lines that end with 127 if the file of this command is not whole: a part of a reverter would heal a part. What was brought
+    /// anew says so of itself in `PISAURA_WHOLE`.
+    fn whole(&self, script: &HostScript) -> String {
+        let Some(facts) = self.healing_file.as_ref().filter(|facts| script.own_file() == Some(&facts.name))
+        else {
+            return String::new();
+        };
+        let file = quote(&format!("{}/{}", self.folder, facts.name));
+        let (command, wanted) = match facts.checksum {
+            Some(checksum) => ("cksum", format!("{checksum} {}", facts.bytes)),
+            None => ("wc -c", format!("{} ", facts.bytes)),
+        };
+        format!(
+            "set -- $({command} <{file})\n[ \"${{1-}} ${{2-}}\" = \"${{PISAURA_WHOLE:-{wanted}}}\" ] || {{ echo 'the reverter there is gone, or not whole' >&2; exit 127; }}\nunset PISAURA_WHOLE\n"
+        )
+    }
+
+    fn set(&self, text: &mut Text, case_folder: &str) {
+        text.set("F", self.folder)
+            .set("C", case_folder)
+            .set("M", self.mark)
+            .set("I", self.identity)
+            .set("T", self.healer)
+            .set("L", &lease_path(case_folder, self.identity));
+    }
+}
+
+/// The folder of a case's own.
+pub(super) fn case_folder(folder: &str, mark: &str) -> String {
+    format!("{folder}/.case-{mark}")
+}
+
+/// The file that says who has the host: one for each machine that shares the root.
+fn lease_path(case_folder: &str, identity: &str) -> String {
+    let root = case_folder.rsplitn(3, '/').nth(2).unwrap_or_default();
+    let mut words = identity.split(' ');
+    let (machine, namespace) = (words.next().unwrap_or("-"), words.nth(1).unwrap_or("-"));
+    format!("{root}/lease-{}", crate::machine::digits_of(&format!("{machine} {namespace}")))
+}
+
+/// The file that heals the host when a shell runs it.
+pub(super) fn heal_path(folder: &str, mark: &str) -> String {
+    format!("{}/heal", case_folder(folder, mark))
+}
+
+/// The first text on a connection: proves that it is ours that runs, tells what the host is, and makes the folder of this name
+/// if `makes`.
+pub(super) fn probe(token: &str, name: &str, makes: bool) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n").set("N", name).set("A", if makes { "1" } else { "0" });
+    text.add(COMMON).add(PROBE).end("0")
+}
+
+/// A file of ours: its name in our folder, length and checksum (none where the host has no `cksum`).
+#[derive(Clone, Debug)]
+pub(super) struct FileFacts {
+    pub(super) name: String,
+    pub(super) bytes: usize,
+    pub(super) checksum: Option<u32>,
+}
+
+impl FileFacts {
+    fn words(&self) -> String {
+        let checksum = self.checksum.map_or("-".to_owned(), |sum| sum.to_string());
+        format!("{} {checksum}", self.bytes)
+    }
+}
+
+/// Puts files that were brought under the first names to the second ones.
+pub(super) fn place(token: &str, folder: &str, files: &[(String, FileFacts)]) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n").set("F", folder).add(PLACE);
+    for (brought, facts) in files {
+        let name = quote(&format!("./{}", facts.name));
+        text.add_as_it_is(&format!("{SHORT}place ./{brought} {name} {}\n", facts.words()));
+    }
+    text.end("0")
+}
+
+/// Tells which of these files are there and whole: `whole NUMBER`, a line each.
+pub(super) fn which_are_whole(token: &str, folder: &str, files: &[FileFacts]) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n").set("F", folder).add(PLACE);
+    for (number, facts) in files.iter().enumerate() {
+        let name = quote(&format!("./{}", facts.name));
+        text.add_as_it_is(&format!("{SHORT}tell_whole {name} {} {number}\n", facts.words()));
+    }
+    text.end("0")
+}
+
+/// Puts files of our folder (by name) to absolute paths.
+pub(super) fn install(token: &str, folder: &str, files: &[(String, String)]) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n").set("F", folder).add(COMMON).add(PUT).add(INSTALL).add("_pisaura_hold\n");
+    for (name, path) in files {
+        let from = quote(&format!("{folder}/{name}"));
+        text.add_as_it_is(&format!(
+            "{SHORT}install {from} {} {} || {{ {SHORT}release; exit 1; }}\n",
+            quote(path),
+            quote(name)
+        ));
+    }
+    text.add("_pisaura_release\n").end("0")
+}
+
+/// Proves of commands that they can begin on the host: they parse, their interpreters are there.
+pub(super) fn check(token: &str, folder: &str, scripts: &[&HostScript]) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n").set("F", folder).add(CHECK);
+    for script in scripts {
+        text.add_as_it_is(&format!("{}\n", script.check_text(folder)));
+    }
+    text.end("0")
+}
+
+/// A command that has nothing to do with the healing of its case.
+pub(super) fn command(token: &str, script: &HostScript, site: &Site<'_>) -> Whole {
+    let mut text = Text::new(token, Marked::Stderr);
+    text.add("_pisaura_mark p $$\n").add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
+    text.add("set +eu\n_pisaura_command\n_pisaura_s=$?\n").end("$_pisaura_s")
+}
+
+/// Arms the host, for one that has no `setsid`: [`induce`] does it in the same text elsewhere.
+pub(super) fn arm(token: &str, arming: &Arming, site: &Site<'_>) -> Whole {
+    let mut text = Text::new(token, Marked::Stderr);
+    text.add("_pisaura_mark p $$\n");
+    add_arming(&mut text, arming, site);
+    text.end("0")
+}
+
+/// Arms the host, and breaks it.
+pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
+    let mut text = Text::new(token, Marked::Stderr);
+    text.add("_pisaura_mark p $$\n");
+    match site.setsid || arming.deadline.is_none() {
+        true => add_arming(&mut text, arming, site),
+        false => {
+            site.set(&mut text, &site.case_folder());
+            text.add(COMMON).add(REFUSE);
+        }
+    }
+    text.add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
+    text.add(INDUCE).end("$_pisaura_s")
+}
+
+fn add_arming(text: &mut Text, arming: &Arming, site: &Site<'_>) {
+    let case_folder = site.case_folder();
+    site.set(text, &case_folder);
+    let seconds = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
+    text.set("S", if site.setsid { "1" } else { "0" }).set("W", &format!("{} {seconds}", arming.who));
+    text.set("common", &strip(COMMON));
+    text.add("eval \"$_pisaura_common\"\n");
+    text.set("revert", &arming.reverter.text(site.folder, site.mark, &site.whole(&arming.reverter)));
+    text.set("reverting", &format!("{}{}{}", strip(BY_HAND), strip(REVERT), strip(BY_HAND_END)));
+    text.set("heal", &heal_parameters(arming, site, &case_folder));
+    text.set("watching", &strip(WATCH));
+    text.set("watch", &watch_parameters(arming, site, &case_folder));
+    if let Some(only_if) = &arming.only_if {
+        text.add_as_it_is(&only_if.function("_p_only_if", site.folder, site.mark, ""));
+        text.add(
+            "_pisaura_s=0\n_pisaura_only_if || _pisaura_s=$?\n\
+             if [ $_pisaura_s != 0 ]; then _pisaura_mark c $_pisaura_s; exit 0; fi\n",
+        );
+    }
+    text.add(REFUSE).add(ARM);
+    if arming.deadline.is_some() {
+        text.add(ARM_WATCH);
+    }
+}
+
+fn heal_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> String {
+    let mut text = Text { token: String::new(), text: String::new() };
+    site.set(&mut text, case_folder);
+    text.set("T", "by-hand").set("P", &patience(arming)).set("G", "0").set("X", "1").set("O", site.identity);
+    text.set("D", if arming.deadline.is_some() { "1" } else { "0" });
+    text.text
+}
+
+fn watch_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> String {
+    let mut text = Text { token: String::new(), text: String::new() };
+    site.set(&mut text, case_folder);
+    let deadline = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
+    text.set("deadline", &deadline.to_string())
+        .set("P", &patience(arming))
+        .set("K", &arming.tries.to_string());
+    text.set("B", arming.reverter.own_file().unwrap_or_default());
+    text.text
+}
+
+/// How many seconds a reverter that is at work is let finish.
+fn patience(arming: &Arming) -> String {
+    (arming.patience.as_secs() + 1).to_string()
+}
+
+/// What a reverter needs to know beside where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Reverting<'a> {
+    /// The case's folder, which may lie elsewhere than what is run now.
+    pub(super) case_folder: &'a str,
+    /// The identity of the machine that was broken.
+    pub(super) identity: &'a str,
+    /// Whether the host heals by itself.
+    pub(super) watched: bool,
+    /// How many seconds a reverter of somebody else's that is at work is let finish.
+    pub(super) patience_seconds: u64,
+    /// This is not the first try.
+    pub(super) again: bool,
+    /// What it needs was brought anew, for the case's folder is gone.
+    pub(super) brought_anew: bool,
+    /// A file that heals was brought anew, and is this: what was armed takes it for whole.
+    pub(super) brought_file: Option<FileFacts>,
+    /// Runs what was left on the host, if it is there, rather than the command.
+    pub(super) as_armed: bool,
+    /// Whether the command is all that heals the host; else what it needs is not kept.
+    pub(super) is_known: bool,
+}
+
+/// Heals the host.
+pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>, site: &Site<'_>) -> Whole {
+    let flag = |flag: bool| if flag { "1" } else { "0" };
+    let mut text = Text::new(token, Marked::Stderr);
+    text.add("_pisaura_mark p $$\n");
+    site.set(&mut text, reverting.case_folder);
+    text.set("P", &reverting.patience_seconds.to_string())
+        .set("D", flag(reverting.watched))
+        .set("X", flag(reverting.again))
+        .set("G", flag(reverting.brought_anew))
+        .set("O", reverting.identity);
+    if let Some(facts) = &reverting.brought_file {
+        let sum = facts
+            .checksum
+            .map_or_else(|| format!("{} ", facts.bytes), |sum| format!("{sum} {}", facts.bytes));
+        text.add_as_it_is(&format!("export PISAURA_WHOLE={}\n", quote(&sum)));
+    }
+    text.add(COMMON).add(OVER_SSH);
+    match reverting.is_known {
+        true => text.add_as_it_is(&script.function("_p_recorded", site.folder, site.mark, &site.whole(script))),
+        false => text.add("_pisaura_recorded() { echo 'what was left on the host to heal it is gone, and its secrets are kept nowhere else' >&2; return 125; }\n"),
+    };
+    text.add(match reverting.as_armed {
+        true => {
+            "_pisaura_command() {\nif [ -s \"$_pisaura_C/revert\" ]; then _pisaura_mark h 1; /bin/sh \"$_pisaura_C/revert\" </dev/null; else _pisaura_mark h 2; _pisaura_recorded; fi\n}\n"
+        }
+        false => "_pisaura_command() { _pisaura_recorded; }\n",
+    });
+    text.add(REVERT).end("$_pisaura_s")
+}
+
+/// Tells who has the host.
+pub(super) fn look(token: &str, site: &Site<'_>) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n");
+    site.set(&mut text, &site.case_folder());
+    text.add(COMMON).add(LOOK).end("0")
+}
+
+/// Heals what a case of a dead run has left, by what lies in its folder.
+pub(super) fn heal(token: &str, heal: &str) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n")
+        .add_as_it_is(&format!("{SHORT}s=0\n/bin/sh {} </dev/null 2>&1 || {SHORT}s=$?\n", quote(heal)))
+        .end("$_pisaura_s")
+}
+
+/// Takes a lease away whose case is over or gone.
+pub(super) fn free(token: &str, site: &Site<'_>, mark: &str) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n");
+    site.set(&mut text, &site.case_folder());
+    text.set("M", mark).add(COMMON).add(FREE).end("0")
+}
+
+/// Takes everything of ours away; tells `left`, or `left dirty`.
+pub(super) fn leave(token: &str, folder: &str) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n")
+        .set("F", folder)
+        .set("h", "")
+        .add(COMMON)
+        .add(PUT)
+        .add("set +eu\n")
+        .add(LEAVE)
+        .end("0")
+}
+
+/// Ends a command whose shell is this process, and what it has begun.
+pub(super) fn end(token: &str, process: u32, mark: &str) -> Whole {
+    let mut text = Text::new(token, Marked::Stdout);
+    text.add("_pisaura_mark b 0\n").set("E", &process.to_string()).set("M", mark);
+    text.add(COMMON).add("set +eu\n").add(END).end("0")
+}

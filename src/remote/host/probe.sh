@@ -1,0 +1,76 @@
+# probe.sh: the first text on a connection. Proves that our text is what runs here, tells what the host is, and makes the
+# folder of our own. Harmless for whatever else may read it: nothing is done but by variables that only it sets.
+umask 077
+_pisaura_u=$(id -u)
+[ -n "$_pisaura_u" ]
+
+# Whether folder $1 is ours alone: no link, its user's, and nobody else may write to it. Says why not.
+_pisaura_is_ours() {
+    if [ -h "$1" ]; then
+        echo "$1 is a link" >&2
+    elif [ ! -O "$1" ]; then
+        echo "$1 is another user's" >&2
+    else
+        case $(ls -ldn "$1") in
+        d????-??-?*) return 0 ;;
+        *) echo "$1 can be written to by others: $(ls -ld "$1")" >&2 ;;
+        esac
+    fi
+    return 1
+}
+
+# Makes our folder $2 in root $1, proves that a file of ours can be run there, and tells of it.
+_pisaura_use() {
+    [ -d "$1" ] || mkdir -m 0700 "$1" 2>/dev/null || return 1
+    _pisaura_is_ours "$1" || return 1
+    chmod 0700 "$1" 2>/dev/null && mkdir -p "$1/$2" 2>/dev/null || return 1
+    if [ ! -x "$1/$2/.runs" ]; then
+        { printf '#!/bin/sh\nexit 0\n' >"$1/$2/.runs" && chmod 0700 "$1/$2/.runs"; } 2>/dev/null || return 1
+    fi
+    "$1/$2/.runs" 2>/dev/null || { echo "nothing can be run in $1" >&2; return 1; }
+    _pisaura_f=$1/$2
+}
+
+# A root of ours in folder $1: the one that is there, or a new one.
+_pisaura_seek() {
+    for _pisaura_x in "$1/.pisaura-$_pisaura_u".??????; do
+        [ -d "$_pisaura_x" ] && _pisaura_use "$_pisaura_x" "$_pisaura_N" && return 0
+    done
+    _pisaura_x=$(mktemp -d "$1/.pisaura-$_pisaura_u.XXXXXX" 2>/dev/null) || return 1
+    _pisaura_use "$_pisaura_x" "$_pisaura_N"
+}
+
+# Whether folder $1 and all above it are its user's or root's and nobody else may put another in their place.
+_pisaura_is_safe() {
+    _pisaura_p=$(cd "$1" 2>/dev/null && pwd -P) || return 1
+    set --
+    while [ -n "$_pisaura_p" ]; do
+        set -- "$@" "$_pisaura_p"
+        _pisaura_p=${_pisaura_p%/*}
+    done
+    ls -ldn -- / "$@" 2>/dev/null | while read -r _pisaura_x _ _pisaura_y _pisaura_z; do
+        case $_pisaura_y in
+        0 | "$_pisaura_u") ;;
+        *) echo "not for a folder of ours, for it is user $_pisaura_y's: $_pisaura_z" >&2 && exit 1 ;;
+        esac
+        case $_pisaura_x in
+        d????-??-* | d????????[tT]*) ;;
+        *) echo "not for a folder of ours, for others may write there ($_pisaura_x): $_pisaura_z" >&2 && exit 1 ;;
+        esac
+    done
+}
+
+_pisaura_f=
+if [ "$_pisaura_A" = 1 ]; then
+    { [ -n "${HOME:-}" ] && _pisaura_is_safe "$HOME" && _pisaura_use "$HOME/.pisaura" "$_pisaura_N"; } ||
+        _pisaura_seek /var/tmp || _pisaura_seek /tmp || {
+        echo "no folder of our own can be made in the home folder, in /var/tmp or in /tmp" >&2
+        exit 1
+    }
+    cd "$_pisaura_f" || exit 1
+    printf 'folder %s\n' "$(pwd)"
+fi
+_pisaura_identify
+printf 'identity %s\n' "$_pisaura_r"
+if command -v setsid >/dev/null 2>&1; then echo 'has setsid'; fi
+if command -v cksum >/dev/null 2>&1; then echo 'has cksum'; fi

@@ -1,0 +1,23 @@
+# put.sh: the lock under which files are put to paths outside of our folder, and taken away again; several books, and several runs,
+# may want the same one. What is known of such a path lies in put-KEY beside our folder: `path`, `was` (what stood there), `owners`
+# (the folders of ours that want it); `made` beside it names folders that were not there.
+_pisaura_R=${_pisaura_F%/*}
+
+_pisaura_hold() {
+    _pisaura_start $$
+    _pisaura_n=0
+    until { set -C && printf '%s %s\n' $$ "$_pisaura_r" >"$_pisaura_R/putting"; } 2>/dev/null; do
+        set +C
+        _pisaura_y="" _pisaura_z=""
+        { read -r _pisaura_y _pisaura_z <"$_pisaura_R/putting"; } 2>/dev/null || :
+        # Whoever had it is gone, and so left it.
+        if [ $_pisaura_n -gt 4 ] && ! _pisaura_lives "$_pisaura_y" "$_pisaura_z"; then mv -f "$_pisaura_R/putting" "$_pisaura_R/putting.$$" 2>/dev/null && rm -f "$_pisaura_R/putting.$$"; fi
+        [ $_pisaura_n -lt 200 ] || { echo "$_pisaura_R/putting is held by process $_pisaura_y" >&2; return 1; }
+        _pisaura_n=$((_pisaura_n + 1))
+        sleep 0.05 2>/dev/null || sleep 1
+        _pisaura_start $$
+    done
+    set +C
+}
+
+_pisaura_release() { rm -f "$_pisaura_R/putting"; }

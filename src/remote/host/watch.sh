@@ -1,0 +1,126 @@
+# watch.sh: the dead man's switch. Sleeps until its time is up, and heals the host unless somebody has disarmed it. It hears of
+# that by a word in a file that it holds open, so that it knows even when a failure has taken its folder away. Needs /bin/sh, sleep
+# and the like, and no clock that can be set.
+cd "$_pisaura_C" || exit 0
+exec 3<orders || exit 0
+exec </dev/null >/dev/null 2>&1
+_pisaura_signal=0
+trap '' HUP
+trap '_pisaura_signal=1' TERM INT
+
+# What is to be done: the word in the file of orders, gone or not.
+_pisaura_ordered() {
+    _pisaura_r=-
+    { read -r _pisaura_r _ <"/proc/$$/fd/3"; } 2>/dev/null || { read -r _pisaura_r _ <orders; } 2>/dev/null || :
+    # What cannot be read is no order.
+    [ "$_pisaura_r" != over ] && [ "$_pisaura_r" != stop ]
+}
+
+# Whether a shell's reverter is at work.
+_pisaura_busy() {
+    _pisaura_get reverting
+    [ $_pisaura_n -lt "$_pisaura_P" ] && _pisaura_lives "$_pisaura_r" "${_pisaura_q%% *}"
+}
+
+# What heals is kept too: the text that runs the reverter, all of it, and the reverter itself if it is a file of the book's.
+_pisaura_text=$(cat revert)
+case $_pisaura_text in '{'*'}') ;; *) exit 0 ;; esac
+if [ -n "$_pisaura_B" ]; then exec 4<"$_pisaura_F/$_pisaura_B" || exit 0; fi
+{ read -r _; read -r _; read -r _pisaura_a; } <facts
+# From here on nothing of the folder is needed, and the host may be broken.
+_pisaura_put ready yes || exit 0
+
+_pisaura_left=$_pisaura_deadline _pisaura_quick=0
+while :; do
+    sleep "$_pisaura_left" &
+    _pisaura_z=$!
+    wait $_pisaura_z
+    _pisaura_s=$?
+    _pisaura_ordered || { kill $_pisaura_z 2>/dev/null; exit 0; }
+    [ $_pisaura_s != 0 ] || break
+    # Somebody has ended the sleep, or sent us a signal: that does not make our time shorter.
+    kill $_pisaura_z 2>/dev/null
+    _pisaura_now
+    case $_pisaura_r$_pisaura_a in
+    *[!0-9]*) ;;
+    *) _pisaura_left=$((_pisaura_deadline - (_pisaura_r - _pisaura_a) / 100)) ;;
+    esac
+    [ "$_pisaura_left" -gt 0 ] || break
+    # Where there is no way to sleep any more, it is better to heal too early than never.
+    _pisaura_quick=$((_pisaura_quick + 1))
+    [ $_pisaura_quick -lt 1000 ] || break
+done
+
+# The token: whoever takes it has the say. Where the folder is gone, or a failure has taken the token, the orders have it.
+_pisaura_n=0 _pisaura_has=
+while :; do
+    while _pisaura_busy; do
+        sleep 1
+        _pisaura_n=$((_pisaura_n + 1))
+    done
+    _pisaura_ordered || exit 0
+    _pisaura_get healed
+    [ "$_pisaura_r" = - ] || exit 0
+    [ -z "$_pisaura_has" ] || break
+    rmdir armed 2>/dev/null || :
+    _pisaura_has=1
+    _pisaura_now
+    _pisaura_put word "running $_pisaura_r"
+done
+
+_pisaura_fired=unknown
+_pisaura_now
+case $_pisaura_r$_pisaura_a in
+*[!0-9]*) ;;
+*) _pisaura_fired=$((_pisaura_r - _pisaura_a)) ;;
+esac
+_pisaura_touch watcher
+_pisaura_end_marked
+# What a failure has taken away is there again from memory: the reverter where it was, if that can be; its text in any case.
+if [ ! -r revert ] && [ -n "$_pisaura_B" ]; then
+    (
+        umask 077
+        mkdir -p "$_pisaura_F" && cat <&4 >"$_pisaura_F/.in-watch" && chmod 0755 "$_pisaura_F/.in-watch" &&
+            mv -f "$_pisaura_F/.in-watch" "$_pisaura_F/$_pisaura_B"
+    ) 2>/dev/null
+fi
+# It is tried as a run would: again and again, each time within its limit, unless somebody says that it is to stop.
+_pisaura_tries=0 _pisaura_pause=1
+while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
+    _pisaura_out=/dev/null
+    { printf '' >out; } 2>/dev/null && _pisaura_out=$_pisaura_C/out
+    _pisaura_now
+    _pisaura_put word "running $_pisaura_r"
+    (cd "$HOME" 2>/dev/null || :; printf '%s\n' "$_pisaura_text" | exec /bin/sh) >"$_pisaura_out" 2>&1 3<&- 4<&- &
+    _pisaura_z=$!
+    _pisaura_n=0 _pisaura_late=
+    while kill -0 $_pisaura_z 2>/dev/null; do
+        # Whoever says so ends what is left of it, once we are gone.
+        _pisaura_ordered || { kill -TERM $_pisaura_z 2>/dev/null; exit 0; }
+        if [ $_pisaura_n -lt 10 ]; then sleep 0.1 || sleep 1; else sleep 1; fi
+        _pisaura_n=$((_pisaura_n + 1))
+        [ $_pisaura_n -lt $((_pisaura_P + 10)) ] || { _pisaura_end_marked; _pisaura_late=limit; break; }
+    done
+    wait $_pisaura_z
+    _pisaura_s=$?
+    if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
+        _pisaura_put healed "$_pisaura_fired watcher"
+        _pisaura_put word 0
+        _pisaura_put orders over
+        # What it has left running in our session might heal in a later case.
+        _pisaura_session $$
+        _pisaura_end_marked "$_pisaura_r"
+        _pisaura_free
+        exit 0
+    fi
+    _pisaura_put word "${_pisaura_late:-$_pisaura_s}"
+    _pisaura_tries=$((_pisaura_tries + 1))
+    [ $_pisaura_tries -lt "$_pisaura_K" ] || exit 0
+    # A signal wakes us, so that whoever says stop need not wait.
+    sleep $_pisaura_pause &
+    _pisaura_z=$!
+    wait $_pisaura_z
+    kill $_pisaura_z 2>/dev/null
+    [ $_pisaura_pause -ge 16 ] || _pisaura_pause=$((_pisaura_pause * 2))
+    _pisaura_ordered || exit 0
+done
