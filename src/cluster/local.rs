@@ -70,7 +70,7 @@ impl Cluster for LocalCluster {
     }
 
     /// What ended is over here, whether it was written down or not.
-    fn recorded(&mut self, _case: CaseId) {}
+    fn recorded(&mut self, _case: CaseId, _safely: bool) {}
 
     fn unrecorded(&mut self) {
         self.ledger.unrecorded.store(true, Ordering::SeqCst);

@@ -217,8 +217,8 @@ impl Cluster for MesosCluster {
         self.say(SchedulerEvent::Noted { case, result });
     }
 
-    fn recorded(&mut self, case: CaseId) {
-        self.say(SchedulerEvent::Recorded { case });
+    fn recorded(&mut self, case: CaseId, safely: bool) {
+        self.say(SchedulerEvent::Recorded { case, safely });
     }
 
     fn interrupt(&mut self) {

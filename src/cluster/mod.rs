@@ -50,8 +50,8 @@ pub trait Cluster {
     /// It is safely written down that the host of this case may be dirty; or it is not, and why.
     fn noted(&mut self, case: CaseId, result: Result<(), String>);
 
-    /// How this case ended is safely written down.
-    fn recorded(&mut self, case: CaseId);
+    /// How this case ended was written down: safely, or not at all.
+    fn recorded(&mut self, case: CaseId, safely: bool);
 
     /// That a host is healed could not be written down: the word of it that lies on the host has to stay.
     fn unrecorded(&mut self) {}

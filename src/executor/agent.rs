@@ -6,9 +6,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::machine::{
     CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, HostMark, Report, RunEvent,
 };
 use crate::mesos::messages::TaskInfo;
-use crate::mesos::translate::{self, AgentEvent, Answer, ExecutorIdentity, News};
+use crate::mesos::translate::{self, AgentEvent, Answer, ExecutorIdentity, News, Word};
 use crate::mesos::{Client, Next, Security, WireError};
 use crate::remote::Interrupt;
 
@@ -39,6 +39,8 @@ const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const LEAVE_LASTS: Duration = Duration::from_secs(10);
 /// So many calls may wait before what scripts print is not passed on any more.
 const CALLS_UNDER_WAY_MAX: usize = 200;
+/// How long the word that everything is written down is waited for at the end: it is sent before an executor is told to leave.
+const RECORDED_WITHIN: Duration = Duration::from_secs(1);
 /// How long the last calls may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -182,8 +184,6 @@ impl Agent {
             reader: None,
             number: 0,
             task: None,
-            reported: 0,
-            acknowledged: 0,
         };
         life.subscribe(&self);
         let mut broken = false;
@@ -200,14 +200,15 @@ impl Agent {
                     AgentEvent::Launch(task) => ExecutorEvent::Launched(task.task_id.value.clone(), *task),
                     AgentEvent::Kill(task) => ExecutorEvent::Kill(task),
                     AgentEvent::Acknowledged(uuid) => match self.identity.number(&uuid) {
-                        Some(number) => {
-                            life.acknowledged += 1;
-                            ExecutorEvent::Acknowledged(number)
-                        }
+                        Some(number) => ExecutorEvent::Acknowledged(number),
                         None => continue,
                     },
-                    AgentEvent::Answer(answer) => {
+                    AgentEvent::Word(Word::Answer(answer)) => {
                         life.worker.answer(answer);
+                        continue;
+                    }
+                    AgentEvent::Word(Word::Recorded(task)) => {
+                        life.worker.recorded(&task);
                         continue;
                     }
                     AgentEvent::Shutdown => ExecutorEvent::Shutdown,
@@ -265,7 +266,6 @@ impl Agent {
                             let outcome = CaseOutcome::skipped("interrupted before it began");
                             update.data = serde_json::to_vec(&outcome).unwrap_or_default();
                         }
-                        life.reported += 1;
                         life.call(self.identity.update(&update, seconds_since_1970()));
                     }
                     ExecutorAction::Begin(id, task) => {
@@ -273,9 +273,7 @@ impl Agent {
                         life.worker.begin(id, &task);
                     }
                     ExecutorAction::Interrupt => life.worker.interrupt(),
-                    ExecutorAction::Leave => {
-                        life.worker.close(life.acknowledged >= life.reported);
-                    }
+                    ExecutorAction::Leave => life.worker.close(),
                 }
             }
         }
@@ -299,9 +297,6 @@ struct Life {
     number: u64,
     /// The task that is at work.
     task: Option<String>,
-    /// How many updates were made, and how many of them the scheduler has acknowledged.
-    reported: usize,
-    acknowledged: usize,
 }
 
 impl Life {
@@ -430,8 +425,10 @@ struct Work {
 #[derive(Default)]
 struct Shared {
     state: Mutex<WorkerState>,
-    /// The scheduler has acknowledged all that was reported: it is in its journal.
-    is_recorded: AtomicBool,
+    /// Tasks of which the scheduler has not yet said that it has written down how they ended. An agent's acknowledgement does not
+    /// say so: it is the agent's own.
+    unrecorded: Mutex<Vec<String>>,
+    recorded: Condvar,
 }
 
 #[derive(Default)]
@@ -453,6 +450,10 @@ enum Heard {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, WorkerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unrecorded(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -490,6 +491,7 @@ impl Worker {
             state.interrupt = Some(interrupt.clone());
             state.task.clone_from(&task);
         }
+        self.shared.unrecorded().push(task.clone());
         if let Some(tasks) = &self.tasks {
             // If the worker is gone, its end was told.
             let _ = tasks.send(Work { task, data: Box::new(data), interrupt });
@@ -513,8 +515,12 @@ impl Worker {
         }
     }
 
-    fn close(&mut self, is_recorded: bool) {
-        self.shared.is_recorded.store(is_recorded, Ordering::SeqCst);
+    fn recorded(&self, task: &str) {
+        self.shared.unrecorded().retain(|other| other != task);
+        self.shared.recorded.notify_all();
+    }
+
+    fn close(&mut self) {
         self.tasks = None;
     }
 }
@@ -603,7 +609,12 @@ struct Asking {
 
 impl Notary for Asking {
     fn is_recorded(&self) -> bool {
-        self.shared.is_recorded.load(Ordering::SeqCst)
+        let unrecorded = self.shared.unrecorded();
+        let waited = self
+            .shared
+            .recorded
+            .wait_timeout_while(unrecorded, RECORDED_WITHIN, |unrecorded| !unrecorded.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
     }
 
     fn note(&self, _case: CaseId, heal: String, mark: HostMark, interrupt: &Interrupt) -> Result<(), String> {

@@ -128,10 +128,12 @@ pub enum SchedulerEvent {
         /// Whether it is.
         result: Result<(), String>,
     },
-    /// How the case ended is safely written down.
+    /// How the case ended was written down.
     Recorded {
         /// The case.
         case: CaseId,
+        /// Whether that will last: else what its hosts say of it has to stay there.
+        safely: bool,
     },
     /// No more cases of this book will come.
     CloseBook {
@@ -284,6 +286,15 @@ pub enum SchedulerAction {
         question: u64,
         /// Whether it may, else why not.
         result: Result<(), String>,
+    },
+    /// Tell an executor that how its task ended is safely written down.
+    Recorded {
+        /// The task's id.
+        task: String,
+        /// The executor's id.
+        executor: String,
+        /// The agent's id.
+        agent: String,
     },
     /// Tell the run.
     Tell(RunEvent),

@@ -96,6 +96,8 @@ struct Case {
     past: Vec<String>,
     /// What is to be acknowledged once the outcome is safe.
     acknowledgement: Option<SchedulerAction>,
+    /// Who is to hear then that it is.
+    recording: Option<SchedulerAction>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,10 +196,11 @@ impl Scheduler {
         match event {
             SchedulerEvent::Want(want) => self.want(now, want, &mut actions),
             SchedulerEvent::Noted { case, result } => self.noted(case, result, &mut actions),
-            SchedulerEvent::Recorded { case } => {
+            SchedulerEvent::Recorded { case, safely } => {
                 if self.cases.get(&case).is_some_and(|case| case.state == CaseState::Told) {
                     let case = self.cases.remove(&case);
-                    actions.extend(case.and_then(|case| case.acknowledgement));
+                    let news = case.map(|case| [case.acknowledgement, case.recording.filter(|_| safely)]);
+                    actions.extend(news.into_iter().flatten().flatten());
                 }
             }
             SchedulerEvent::CloseBook { book } => self.shut_down(Some(&book), &mut actions),
@@ -293,6 +296,7 @@ impl Scheduler {
             avoided: Vec::new(),
             past: Vec::new(),
             acknowledgement: None,
+            recording: None,
         };
         self.cases.insert(id, case);
         if self.interrupted {
@@ -564,6 +568,11 @@ impl Scheduler {
                     Some(outcome) => {
                         if let Some(case) = self.cases.get_mut(&case) {
                             case.acknowledgement = acknowledgement;
+                            case.recording = agent.map(|agent| SchedulerAction::Recorded {
+                                task: update.task.clone(),
+                                executor: executor.clone(),
+                                agent,
+                            });
                             case.dirty = false;
                         }
                         let outcome = self.with_attempts(case, outcome, &update.task);

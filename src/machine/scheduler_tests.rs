@@ -81,6 +81,7 @@ fn words(action: &SchedulerAction) -> String {
         SchedulerAction::Answer { task, question, result, .. } => {
             format!("answer {question} of {task}: {result:?}")
         }
+        SchedulerAction::Recorded { task, .. } => format!("recorded {task}"),
         SchedulerAction::Tell(RunEvent::Waiting { what, .. }) => format!("tell: waiting for {what}"),
         SchedulerAction::Tell(RunEvent::Framework { id, .. }) => format!("tell: framework {id}"),
         SchedulerAction::Tell(RunEvent::Began { .. }) => "tell: began".to_owned(),
@@ -191,6 +192,25 @@ fn an_offer_that_never_comes_is_not_waited_for_for_ever() {
     told.check(300, SchedulerEvent::Woke, &[&format!("tell: botched, waited 5m for {waits}"), "suppress"]);
 }
 
+/// An executor hears that its word is written down only if it is: until then what its hosts say of it stays there.
+#[test]
+fn what_is_written_down_is_told() {
+    for safely in [true, false] {
+        let mut told = Told::launched();
+        let SchedulerEvent::Update(mut ended) = update("r-c1-a1", TaskNews::Ended, "") else { return };
+        ended.outcome = Some(CaseOutcome {
+            report: Some(crate::machine::CaseReport::default()),
+            verdict: Verdict::Survived,
+            findings: Vec::new(),
+            ..CaseOutcome::skipped("")
+        });
+        told.check(3, SchedulerEvent::Update(ended), &["tell: survived, "]);
+        let said: &[&str] =
+            if safely { &["acknowledge r-c1-a1", "recorded r-c1-a1"] } else { &["acknowledge r-c1-a1"] };
+        told.check(4, SchedulerEvent::Recorded { case: 1, safely }, said);
+    }
+}
+
 #[test]
 fn a_task_lost_before_inducing_is_run_again() {
     let mut told = Told::launched();
@@ -210,7 +230,7 @@ fn a_task_lost_before_inducing_is_run_again() {
         lost("r-c1-a2"),
         &["tell: botched, attempt 1 on a1: TASK_FAILED; attempt 2 on a2: TASK_FAILED"],
     );
-    told.check(6, SchedulerEvent::Recorded { case: 1 }, &["acknowledge r-c1-a2"]);
+    told.check(6, SchedulerEvent::Recorded { case: 1, safely: true }, &["acknowledge r-c1-a2"]);
 }
 
 #[test]
@@ -421,6 +441,7 @@ struct World {
     running: BTreeMap<usize, CaseId>,
     settled: BTreeMap<CaseId, CaseOutcome>,
     recorded: BTreeSet<CaseId>,
+    safe: BTreeSet<CaseId>,
     interrupted: bool,
     closed: bool,
     faults_until: Duration,
@@ -480,6 +501,7 @@ impl World {
             running: BTreeMap::new(),
             settled: BTreeMap::new(),
             recorded: BTreeSet::new(),
+            safe: BTreeSet::new(),
             interrupted: false,
             closed: false,
             faults_until,
@@ -646,7 +668,9 @@ impl World {
                 }
                 assert!(self.settled.insert(case, outcome).is_none(), "case {case} is settled twice");
                 let pause = self.chance.millis(0, 30);
-                self.after(pause, Happening::Told(SchedulerEvent::Recorded { case }));
+                // A full disk is told to the run, which goes on.
+                let safely = !self.chance.once_in(50);
+                self.after(pause, Happening::Told(SchedulerEvent::Recorded { case, safely }));
             }
             SchedulerAction::Tell(RunEvent::MayBeDirty { case, .. }) => {
                 let pause = self.chance.millis(0, 30);
@@ -701,8 +725,11 @@ impl World {
                 }
             }
             Happening::Told(event) => {
-                if let SchedulerEvent::Recorded { case } = event {
+                if let SchedulerEvent::Recorded { case, safely } = event {
                     self.recorded.insert(case);
+                    if safely {
+                        self.safe.insert(case);
+                    }
                     let book = case / CASES_OF_A_BOOK;
                     self.running.remove(&book);
                     self.tell(event);
@@ -1000,6 +1027,13 @@ impl World {
                 self.after(
                     pause,
                     Happening::ToExecutor { executor: executor.clone(), event: ExecutorEvent::Shutdown },
+                );
+            }
+            SchedulerAction::Recorded { task, .. } => {
+                let case = task.split("-c").nth(1).and_then(|rest| rest.split('-').next()?.parse().ok());
+                assert!(
+                    case.is_some_and(|case| self.safe.contains(&case)),
+                    "{task} is said to be written down, and is not"
                 );
             }
             SchedulerAction::Answer { task, executor, question, result, .. } => {

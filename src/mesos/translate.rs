@@ -39,7 +39,16 @@ pub enum News {
     },
 }
 
-/// What a scheduler answers, in the bytes of a MESSAGE.
+/// What a scheduler says to an executor, in the bytes of a MESSAGE.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// Whether a task may induce.
+    Answer(Answer),
+    /// How this task ended is safely written down.
+    Recorded(String),
+}
+
+/// What a scheduler answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// The task's id.
@@ -274,6 +283,11 @@ pub fn scheduler_call(
     let agent_id = |value: &String| v1::AgentId { value: value.clone() };
     let task_id = |value: &String| v1::TaskId { value: value.clone() };
     let executor_id = |value: &String| v1::ExecutorId { value: value.clone() };
+    let message = |word: &Word, executor: &String, agent: &String| call::Message {
+        agent_id: agent_id(agent),
+        executor_id: executor_id(executor),
+        data: serde_json::to_vec(word).unwrap_or_default(),
+    };
     let mut said =
         Call { framework_id: Some(v1::FrameworkId { value: framework.to_owned() }), ..Call::default() };
     let kind = match action {
@@ -331,11 +345,11 @@ pub fn scheduler_call(
         }
         SchedulerAction::Answer { task, executor, agent, question, result } => {
             let answer = Answer { task: task.clone(), question: *question, result: result.clone() };
-            said.message = Some(call::Message {
-                agent_id: agent_id(agent),
-                executor_id: executor_id(executor),
-                data: serde_json::to_vec(&answer).unwrap_or_default(),
-            });
+            said.message = Some(message(&Word::Answer(answer), executor, agent));
+            call::Type::Message
+        }
+        SchedulerAction::Recorded { task, executor, agent } => {
+            said.message = Some(message(&Word::Recorded(task.clone()), executor, agent));
             call::Type::Message
         }
         SchedulerAction::Teardown => call::Type::Teardown,
@@ -414,8 +428,8 @@ pub enum AgentEvent {
     Kill(String),
     /// The agent has the update with this uuid.
     Acknowledged(Vec<u8>),
-    /// The scheduler answers.
-    Answer(Answer),
+    /// The scheduler says something.
+    Word(Word),
     /// All tasks are to be ended, and then we leave.
     Shutdown,
     /// Something that means nothing to us.
@@ -438,7 +452,7 @@ pub fn agent_event(record: &[u8]) -> Result<AgentEvent, WireError> {
         Type::Message => event
             .message
             .and_then(|message| serde_json::from_slice(&message.data).ok())
-            .map_or(AgentEvent::Other, AgentEvent::Answer),
+            .map_or(AgentEvent::Other, AgentEvent::Word),
         Type::Shutdown => AgentEvent::Shutdown,
         Type::Error => {
             let message = event.error.unwrap_or_default().message;

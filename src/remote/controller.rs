@@ -31,10 +31,12 @@ fn boot() -> Option<String> {
     Some(format!("{}/{namespace}", boot.trim()))
 }
 
-/// When a process was started, in the kernel's ticks.
+/// When a process was started, in the kernel's ticks; `None` if it has ended, even if nobody has waited for it yet.
 fn started(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+    let mut words = stat.rsplit_once(") ")?.1.split(' ');
+    let state = words.next()?;
+    (state != "Z" && state != "X").then(|| words.nth(18)?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -51,5 +53,23 @@ mod tests {
         words[0] = "elsewhere";
         assert_eq!(is_alive(&words.join(":")), None);
         assert_eq!(is_alive("nonsense"), None);
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_waited_for_is_dead() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
+        let start = started(child.id()).expect("it is alive");
+        let who = format!("{}:{}:{start}:x", boot().expect("a boot"), child.id());
+        assert_eq!(is_alive(&who), Some(true));
+        child.kill().expect("a signal");
+        // Looked at without waiting, which would take it away.
+        for _ in 0..1000 {
+            if is_alive(&who) == Some(false) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(is_alive(&who), Some(false));
+        child.wait().expect("an end");
     }
 }

@@ -285,7 +285,7 @@ impl Engine {
                     if outcome.verdict != Verdict::Unreverted {
                         self.dirty.remove(&case);
                     }
-                    self.cluster.recorded(case);
+                    self.cluster.recorded(case, false);
                 }
                 Ok(Message::Event(RunEvent::BookClosed)) => self.books_closed += 1,
                 Ok(_) => {}
@@ -495,8 +495,8 @@ impl Engine {
         self.end.verdicts.push(outcome.verdict);
         let event = RunEvent::Settled { case: id, outcome };
         // A trouble with the journal was told by the reporters; the case has ended all the same.
-        let _ = self.reporters.hear(&event);
-        self.cluster.recorded(id);
+        let heard = self.reporters.hear(&event);
+        self.cluster.recorded(id, heard.is_ok() && !self.end.unrecorded);
         if let RunEvent::Settled { outcome, .. } = event {
             // Nobody waits any more if standard output was closed under us.
             let _ = waiting.send(outcome);

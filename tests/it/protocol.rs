@@ -2,6 +2,7 @@
 //! tested.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::what_the_inducer_leaves_running_is_ended", leftovers),
         test("protocol::what_a_reverter_leaves_running_does_not_heal_later", late_reverter),
         test("protocol::a_number_from_the_past_is_nobody", stale_numbers),
+        test("protocol::a_process_that_nobody_has_waited_for_is_dead", not_waited_for),
         test("protocol::a_machine_that_was_started_anew", rebooted),
         test("protocol::a_folder_of_another_machine", foreign_folder),
         test("protocol::two_names_of_one_machine", two_names),
@@ -175,7 +177,7 @@ impl Case {
     }
 
     /// The folder of the one case on the host.
-    fn case_folder(&self) -> std::path::PathBuf {
+    fn case_folder(&self) -> PathBuf {
         let entries = fs::read_dir(self.sshd.our_folder()).expect("a folder").flatten();
         let is_case = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".case-");
         entries.into_iter().find(is_case).expect("a case").path()
@@ -189,7 +191,7 @@ impl Case {
     }
 }
 
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+fn walk(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .flat_map(|entry| {
@@ -661,6 +663,25 @@ fn stale_numbers() {
     case.check_left_clean();
 }
 
+/// As in a container whose first process waits for nobody.
+fn not_waited_for() {
+    let mut child = Command::new("sleep").arg("60").spawn().expect("a process");
+    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host/common.sh");
+    let told = || {
+        let text = format!(
+            ". '{}'; _pisaura_start {id}; a=$_pisaura_r; _pisaura_session {id}; echo \"$a $_pisaura_r\"",
+            common.display(),
+            id = child.id()
+        );
+        let output = Command::new("sh").args(["-c", &text]).output().expect("sh runs");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert!(!told().contains('-'), "{}", told());
+    stop(child.id(), "KILL");
+    wait_for("its end", || told() == "- -");
+    child.wait().expect("an end");
+}
+
 fn edit_identity(case: &Case, edit: impl Fn(Vec<String>) -> Vec<String>) {
     let path = case.case_folder().join("facts");
     let text = fs::read_to_string(&path).expect("a file");
@@ -688,7 +709,7 @@ fn rebooted() {
 fn foreign_folder() {
     for word in [0, 2, 3] {
         let case = Case::new("");
-        case.waits_at("--step=2").book("timeout: 1s, grace: 30s, deadman: 'off'", "");
+        case.waits_at("--step=2").book("timeout: 1s, grace: 5s, deadman: 'off'", "");
         case.scratch.write(
             "fatebooks/b/check.sh",
             format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; exit 1; }}\n", case.path("at")),
@@ -819,8 +840,7 @@ fn not_brought_again() {
     case.book("timeout: 2s", "");
     let run = case.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     wait_for("the reverter", || case.log().contains("heal"));
-    let inode =
-        |path: std::path::PathBuf| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
+    let inode = |path: PathBuf| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
     let before = inode(case.sshd.our_folder().join("heal.sh"));
     wait_for("its second try", || case.log().matches("heal").count() > 1);
     assert_eq!(inode(case.sshd.our_folder().join("heal.sh")), before);
@@ -974,7 +994,7 @@ fn sleeps_on() {
 struct Mount(String);
 
 impl Mount {
-    fn new(folder: &std::path::Path, options: &str) -> Self {
+    fn new(folder: &Path, options: &str) -> Self {
         let folder = folder.display().to_string();
         let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none", &folder]).status();
         assert!(status.expect("mount runs").success());
@@ -1128,7 +1148,7 @@ fn text_as_it_is() {
 /// The host's shell texts, as each shell reads them, and as shellcheck does.
 fn shell_texts() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/remote/host");
-    let texts: Vec<_> = walk(std::path::Path::new(folder))
+    let texts: Vec<_> = walk(Path::new(folder))
         .into_iter()
         .filter(|path| path.extension().is_some_and(|e| e == "sh"))
         .collect();

@@ -320,5 +320,5 @@ fn blocks_on_a_host() {
     );
     check("    only_if:\n      - |\n        exit 2\n", 3, "only_if gave no answer");
     check("    only_if: ['kill -SEGV $$ x']\n", 3, "only_if gave no answer");
-    check("    only_if: ['if true']\n", 3, "only_if gave no answer");
+    check("    only_if: ['if true']\n", 3, "the only_if cannot be run: ");
 }

@@ -10,11 +10,13 @@ _pisaura_now() {
     esac
 }
 
-# When process $1 was started (field 22 of /proc/PID/stat); "-" where that is not told.
+# When process $1 was started (field 22 of /proc/PID/stat); "-" where that is not told, and for one that has ended already and that
+# nobody has waited for yet.
 _pisaura_start() {
     _pisaura_r=-
     { read -r _pisaura_x <"/proc/$1/stat"; } 2>/dev/null || return 0
     set -- ${_pisaura_x##*) }
+    case ${1-} in [ZX]) return 0 ;; esac
     [ $# -lt 20 ] || { shift 19; _pisaura_r=$1; }
 }
 
@@ -89,12 +91,13 @@ _pisaura_marked() {
     _pisaura_r=$_pisaura_q
 }
 
-# The session of process $1 (field 6 of /proc/PID/stat).
+# The session of process $1 (field 6 of /proc/PID/stat), if it has not ended.
 _pisaura_session() {
     _pisaura_r=-
     { read -r _pisaura_x <"/proc/$1/stat"; } 2>/dev/null || return 0
     # shellcheck disable=SC2086
     set -- ${_pisaura_x##*) }
+    case ${1-} in [ZX]) return 0 ;; esac
     [ $# -lt 20 ] || _pisaura_r=$4
 }
 
