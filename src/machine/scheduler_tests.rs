@@ -202,7 +202,6 @@ fn what_is_written_down_is_told() {
             report: Some(crate::machine::CaseReport::default()),
             verdict: Verdict::Survived,
             findings: Vec::new(),
-            ..CaseOutcome::skipped("")
         });
         told.check(3, SchedulerEvent::Update(ended), &["tell: survived, "]);
         let said: &[&str] =
