@@ -165,6 +165,7 @@ impl Assignment {
             patience: fate.timeout,
             // What heals a demo host is gone with its run.
             tries: if access.lasting { TRIES } else { 1 },
+            cuts_off: fate.cuts_off,
             who: format!("{}:{who}", access.controller),
         };
         let healing = Healing { watched, patience: fate.timeout, as_armed: false, is_known: true };
@@ -180,6 +181,7 @@ impl Assignment {
                 grace: fate.grace,
                 revert_within: fate.revert_within(),
                 watched,
+                cuts_off: fate.cuts_off,
             },
             access,
             parcels,

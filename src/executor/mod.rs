@@ -206,6 +206,9 @@ impl Performer<'_> {
         // The machine answers each event with what is to be done; only the last of it brings the next event.
         while let Some(event) = self.act(&machine, std::mem::take(&mut actions)) {
             let now = self.began.elapsed();
+            if let Some(record) = self.host.take_induced() {
+                let _ = machine.step(now, CaseEvent::HostSays(record));
+            }
             if self.interrupt.is_raised() {
                 actions = machine.step(now, CaseEvent::Interrupt);
             }

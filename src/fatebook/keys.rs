@@ -131,6 +131,12 @@ pub(super) const FAILURE: &[KeyRule] = &[
         "",
         "run on the host after the inducer; not 0 means that the failure did not take hold",
     ),
+    key(
+        "cuts_off",
+        Shape::Truth,
+        "false",
+        "the inducer may cut the host off from us: a lost connection is no error then, if the host has written down that it was begun",
+    ),
     key("expect", Shape::OneOf(EXPECTATIONS), "healthy", "what the healthcheck must say during the failure"),
     TIMEOUT,
     GRACE,

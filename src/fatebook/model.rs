@@ -87,6 +87,8 @@ pub struct Fate {
     pub only_if: Option<Command>,
     /// Asks the host whether the failure took hold.
     pub verify: Option<Command>,
+    /// Whether the inducer may cut the host off from us.
+    pub cuts_off: bool,
     /// What the second healthcheck must say.
     pub expect: Expectation,
     /// Time limit of each step.

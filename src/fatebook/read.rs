@@ -10,7 +10,7 @@ use super::model::{
     Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource, SshOptions,
     parse_duration, show_duration,
 };
-use super::node::{Node, Value, as_bool};
+use super::node::{Node, Value};
 use super::problem::{Place, Problem};
 use super::text::{Text, is_variable_name};
 use super::values::Fields;
@@ -468,10 +468,11 @@ impl<'a> Reader<'a> {
         });
         let skip = fields.get("skip").and_then(|node| {
             let reason = self.text(Some(node), "skip")?;
-            if reason.trim().is_empty() || as_bool(&reason).is_some() {
+            if is_yes_or_no(reason.trim()) {
                 self.problem(node.place, "`skip` is the reason not to run it, a text: say why");
             }
-            Some(reason.split_whitespace().collect::<Vec<_>>().join(" "))
+            // As of a variable that is set by whoever wants it skipped: `${REASON:-}`.
+            Some(reason.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|reason| !reason.is_empty())
         });
         let pass_step = self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step);
         if let (Some(node), Some(command)) = (fields.get("healthcheck"), &healthcheck) {
@@ -495,6 +496,7 @@ impl<'a> Reader<'a> {
                 Some(verify) => Some(verify?),
                 None => None,
             },
+            cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
             expect,
             timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
@@ -506,6 +508,16 @@ impl<'a> Reader<'a> {
             skip,
             line: fields.place.line,
         };
+        if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
+            if fate.deadman == Deadman::Off {
+                let message = "a host that is cut off can only heal by itself, and `deadman` is \"off\"";
+                self.problem(node.place, message.to_owned());
+            }
+            if fate.verify.is_some() {
+                let message = "`verify` is asked over SSH, and with `cuts_off` there may be no way to the host any more: leave one of them out";
+                self.problem(node.place, message.to_owned());
+            }
+        }
         if let Deadman::After(time) = fate.deadman
             && time < fate.longest_life()
         {
@@ -522,4 +534,11 @@ impl<'a> Reader<'a> {
         }
         Some(fate)
     }
+}
+
+/// Whether a text is one of those that some format or other reads as a truth value, or as none: such a word is no reason.
+fn is_yes_or_no(text: &str) -> bool {
+    const WORDS: [&str; 13] =
+        ["true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "~", "null", "none"];
+    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{Expectation, show_duration};
 
-use super::verdict::{Exit, Finding, HealedBy, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
+use super::verdict::{Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
 
 /// What the machine needs to know of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct CasePlan {
     pub revert_within: Duration,
     /// Whether the host heals by itself when that time is up: then it is looked at once more.
     pub watched: bool,
+    /// Whether the inducer may cut the host off from us.
+    #[serde(default)]
+    pub cuts_off: bool,
 }
 
 /// What happened.
@@ -36,6 +39,8 @@ pub enum CaseEvent {
     Begin,
     /// The step that was asked for has ended.
     Ended(StepEnd),
+    /// What the host that is being healed has written down of its inducer. Comes before the end of the reverter, if it comes.
+    HostSays(Induced),
     /// An earlier attempt at the case may have left the host broken: only its reverter is to be run.
     Heal,
     /// It is safely written down that the host may be dirty.
@@ -109,6 +114,10 @@ pub struct CaseMachine {
     /// When the inducer was handed out, and when the healthcheck during the failure gave its last answer.
     induced_at: Option<Duration>,
     answered_at: Option<Duration>,
+    /// The connection was lost within the inducer, as it may be.
+    cut_off: bool,
+    /// What the host has written down of the inducer.
+    record: Induced,
     interrupted: bool,
     findings: Vec<Finding>,
     /// How long the service took to say yes, after the failure and after the revert.
@@ -141,6 +150,8 @@ impl CaseMachine {
             is_stale: false,
             induced_at: None,
             answered_at: None,
+            cut_off: false,
+            record: Induced::Unknown,
             interrupted: false,
             findings: Vec::new(),
             recovered_after: [None, None],
@@ -184,6 +195,10 @@ impl CaseMachine {
                 self.settle()
             }
             (State::Settled, _) => Vec::new(),
+            (_, CaseEvent::HostSays(record)) => {
+                self.record = record;
+                Vec::new()
+            }
             (_, CaseEvent::Interrupt) => {
                 self.interrupted = true;
                 match self.state {
@@ -255,12 +270,14 @@ impl CaseMachine {
             StepEnd::Declined(_) | StepEnd::Busy { .. } => return self.not_now(now, &end),
             _ => {}
         }
+        self.cut_off |= self.cuts_off(&end);
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
             let is_last = !self.step.is_healthcheck()
                 || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.plan.grace));
             // That a failure is none for its host is nothing amiss.
-            let is_amiss = end != StepEnd::Interrupted && !end.is_success() && !self.is_none_here(&end);
+            let is_fine = end.is_success() || self.is_none_here(&end) || self.cuts_off(&end);
+            let is_amiss = end != StepEnd::Interrupted && !is_fine;
             if is_amiss && is_last {
                 self.judge(now, &end);
             }
@@ -291,7 +308,7 @@ impl CaseMachine {
                 self.judge(now, &end);
                 self.settle()
             }
-            (Step::Induce, end) if end.is_success() => {
+            (Step::Induce, end) if end.is_success() || self.cuts_off(&end) => {
                 let next = if self.plan.verify { Step::Verify } else { Step::During };
                 self.begin(now, next)
             }
@@ -301,6 +318,13 @@ impl CaseMachine {
                 self.begin(now, Step::Revert)
             }
         }
+    }
+
+    /// Whether this is the inducer cutting the host off, as it may.
+    fn cuts_off(&self, end: &StepEnd) -> bool {
+        self.plan.cuts_off
+            && self.step == Step::Induce
+            && matches!(end, StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Connection)
     }
 
     /// Whether `only_if` has said no.
@@ -414,6 +438,7 @@ impl CaseMachine {
     fn revert_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
         if end.is_success() {
             self.clean = true;
+            self.judge_record();
             if let StepEnd::Healed(by) = end {
                 self.judge_healer(*by);
             }
@@ -455,6 +480,26 @@ impl CaseMachine {
             self.note_interrupt("after the inducer");
         }
         self.settle()
+    }
+
+    /// A connection that was lost says nothing of the inducer; the host does.
+    fn judge_record(&mut self) {
+        if !self.cut_off {
+            return;
+        }
+        match self.record {
+            Induced::Begun | Induced::Ended(0) => {}
+            Induced::Ended(status) => self.find(
+                Verdict::Botched,
+                &TroubleKind::Inducer.to_string(),
+                format!("the inducer failed: {}, as the host wrote down: the connection was lost meanwhile", Exit::Status(status)),
+            ),
+            Induced::Unknown => self.find(
+                Verdict::Botched,
+                &TroubleKind::Verify.to_string(),
+                "nothing was tested: the connection was lost, and the host has not written down that the inducer was begun".to_owned(),
+            ),
+        }
     }
 
     /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested.
@@ -570,6 +615,13 @@ impl CaseMachine {
                 format!("the {step} gave no answer: {told}{asked}")
             }
             (step, StepEnd::Exited(_)) => format!("the {step} failed: {told}"),
+            (Step::Induce, StepEnd::Failed(trouble))
+                if trouble.kind == TroubleKind::Connection && !self.plan.cuts_off =>
+            {
+                format!(
+                    "inducer: {told}. If it is meant to cut the host off, the book says so: `cuts_off: true`"
+                )
+            }
             (step, _) => format!("{step}: {told}{asked}"),
         };
         self.find(Verdict::Botched, &kind.to_string(), message);

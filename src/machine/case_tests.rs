@@ -16,6 +16,7 @@ fn plan() -> CasePlan {
         grace: Duration::ZERO,
         revert_within: 2 * SECOND,
         watched: false,
+        cuts_off: false,
     }
 }
 
@@ -282,6 +283,8 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         let grace = if verify { at_once } else { patient };
         plans.push(CasePlan { only_if: true, verify, grace, ..plan() });
     }
+    // Nobody says here that the inducer was begun, so nothing that is cut off survives.
+    plans.push(CasePlan { cuts_off: true, ..plan() });
     let mut count = 0;
     for plan in plans {
         let mut machine = CaseMachine::new(plan);
@@ -289,6 +292,43 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         count += explore(&machine, &actions, Duration::ZERO, &Path::default());
     }
     assert!(count > 100_000, "only {count} paths");
+}
+
+/// A connection that is lost within an inducer that may cut it says nothing; what the host has written down does.
+#[test]
+fn a_host_that_was_cut_off_says_whether_it_was_broken() {
+    let lost = || failed(TroubleKind::Connection);
+    for (cuts_off, end, record, told) in [
+        (true, lost(), Some(Induced::Begun), "survived: "),
+        (true, lost(), Some(Induced::Ended(0)), "survived: "),
+        (true, lost(), Some(Induced::Ended(3)), "botched: InducerFailed"),
+        (true, lost(), Some(Induced::Unknown), "botched: NotInduced"),
+        (true, lost(), None, "botched: NotInduced"),
+        (true, StepEnd::TimedOut, Some(Induced::Begun), "botched: TimeLimit"),
+        (true, failed(TroubleKind::Upload), Some(Induced::Begun), "botched: UploadFailed"),
+        (false, lost(), Some(Induced::Begun), "botched: ConnectionFailed"),
+    ] {
+        let mut machine = CaseMachine::new(CasePlan { cuts_off, ..plan() });
+        let mut actions = machine.step(Duration::ZERO, CaseEvent::Begin);
+        for seconds in 1.. {
+            let event = match actions.last() {
+                Some(CaseAction::Perform { step: Step::Induce, .. }) => CaseEvent::Ended(end.clone()),
+                Some(CaseAction::Perform { step, .. }) => {
+                    if let (Step::Revert, Some(record)) = (step, record) {
+                        assert!(machine.step(seconds * SECOND, CaseEvent::HostSays(record)).is_empty());
+                    }
+                    CaseEvent::Ended(exited(0))
+                }
+                Some(CaseAction::NoteDirty) => CaseEvent::Noted,
+                Some(CaseAction::Settle) => break,
+                other => panic!("{other:?} leads nowhere"),
+            };
+            actions = machine.step(seconds * SECOND, event);
+        }
+        let (verdict, findings, _) = machine.result();
+        let kind = findings.first().map_or("", |finding| finding.kind.as_str());
+        assert_eq!(format!("{verdict}: {kind}"), told, "{end:?} {record:?}");
+    }
 }
 
 /// Tells a whole life: what the machine wants, and what it is told, step by step.

@@ -27,5 +27,5 @@ pub use offers::{
 pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
 pub use scheduler::Scheduler;
 pub use verdict::{
-    Exit, Finding, HealedBy, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
+    Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
 };

@@ -194,6 +194,17 @@ impl fmt::Display for TroubleKind {
     }
 }
 
+/// What a host has written down of an inducer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Induced {
+    /// Not that it was begun; or what it has written down is gone.
+    Unknown,
+    /// That it was begun.
+    Begun,
+    /// How it ended.
+    Ended(i32),
+}
+
 /// Who healed a host in a reverter's place, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealedBy {

@@ -109,6 +109,9 @@ pub struct Arming {
     pub patience: Duration,
     /// How often the dead man's switch tries the reverter.
     pub tries: u32,
+    /// Whether the inducer may cut the host off from us, or have it start anew: then what heals it is on the disk before.
+    #[serde(default)]
+    pub cuts_off: bool,
     /// Who is behind it, for whoever finds the host taken: words without blanks.
     pub who: String,
 }

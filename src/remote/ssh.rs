@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::fatebook::Redactor;
 use crate::machine::{
-    Exit, HealedBy, HostMark, Lease, LeaseAdvice, StepEnd, Trouble, TroubleKind, digits_of,
+    Exit, HealedBy, HostMark, Induced, Lease, LeaseAdvice, StepEnd, Trouble, TroubleKind, digits_of,
 };
 
 use super::connection::{Connection, Route};
@@ -49,6 +49,10 @@ pub struct SshHost {
     checked: HashSet<String>,
     /// Who has the host was looked at on this connection.
     looked: bool,
+    /// Nothing answers any more on the connection.
+    is_silent: bool,
+    /// What the host that is being healed has written down of its inducer.
+    induced: Option<Induced>,
     /// Since when the present lease of somebody else was seen.
     seen: Option<(String, Instant)>,
     /// The present case.
@@ -103,6 +107,8 @@ impl SshHost {
             brought: HashMap::new(),
             checked: HashSet::new(),
             looked: false,
+            is_silent: false,
+            induced: None,
             seen: None,
             case: HostMark::default(),
             has_armed: false,
@@ -153,6 +159,11 @@ impl SshHost {
     /// Whether any case has armed the host.
     pub fn has_armed(&self) -> bool {
         self.has_armed
+    }
+
+    /// What the host has written down of its inducer, if the last command has read it.
+    pub fn take_induced(&mut self) -> Option<Induced> {
+        self.induced.take()
     }
 
     /// What a person should know of the last command.
@@ -455,7 +466,7 @@ impl SshHost {
     }
 
     /// Ends the process group that the command's shell leads, and all that it has begun, from a channel beside it.
-    fn end_process(&self, process: Option<u32>) {
+    fn end_process(&mut self, process: Option<u32>) {
         let (Some(process), Ok(token)) = (process, self.token()) else { return };
         let text = host::end(&token, process, &self.case.mark);
         if let Err(trouble) = self.ask(&text, "cannot end a process", Limit::within(ASIDE, None)) {
@@ -465,6 +476,7 @@ impl SshHost {
                 error = trouble.message,
                 "a process may be left behind"
             );
+            self.is_silent = matches!(trouble.kind, TroubleKind::Connection | TroubleKind::Timeout);
         }
     }
 
@@ -516,7 +528,14 @@ impl SshHost {
             }
         }
         let text = host::induce(&self.token()?, script, arming, &site);
+        self.is_silent = false;
         let (ran, marks) = self.run_text(&text, limit, watcher)?;
+        if arming.cuts_off && ran.end == StepEnd::TimedOut && self.is_silent {
+            return Err(Trouble {
+                kind: TroubleKind::Connection,
+                message: format!("{}: nothing answers any more on the connection", self.target.shown),
+            });
+        }
         Ok(self.was_induced(ran, marks))
     }
 
@@ -667,6 +686,10 @@ impl SshHost {
             if let Some(hundredths) = marks.get(letter).filter(|_| ran.end.is_success()) {
                 ran.end = StepEnd::Healed(HealedBy { switch, after: after(hundredths) });
             }
+        }
+        if let Some(status) = marks.get('i') {
+            let ended = i32::try_from(status).ok().filter(|status| *status >= 0);
+            self.induced = Some(ended.map_or(Induced::Begun, Induced::Ended));
         }
         if let Some(count) = marks.get('n') {
             let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };

@@ -16,9 +16,11 @@ use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
 use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, NOT_FOR_THIS_HOST, RunEvent, Verdict};
 use crate::remote::Interrupt;
-use crate::report::{CaseInfo, Debts, JOURNAL, Reporters, Shout};
+use crate::report::{CaseInfo, Debts, JOURNAL, Look, Reporters, Shout, Terminal};
 
 mod access;
+#[cfg(test)]
+mod break_down_tests;
 mod cases;
 mod guards;
 mod healing;
@@ -267,6 +269,7 @@ impl Engine {
 
     /// What decides has broken down. Nothing new begins, what runs is reverted, and whoever is dirty then is told.
     fn break_down(&mut self, messages: &Receiver<Message>) -> RunEnd {
+        let began = Instant::now();
         self.interrupt.raise();
         self.cluster.interrupt();
         // Whoever waits to be told that it was written down is told that it was not; where it was, that changes nothing.
@@ -288,10 +291,21 @@ impl Engine {
                     self.cluster.recorded(case, false);
                 }
                 Ok(Message::Event(RunEvent::BookClosed)) => self.books_closed += 1,
+                Ok(Message::Signal(_)) if began.elapsed() >= SECOND_SIGNAL_AFTER => {
+                    let end = self.broken_down();
+                    // The terminal that breaks down is not asked once more.
+                    Terminal::new(Look::fitting(true)).shout(&end.shouts);
+                    self.access.close();
+                    std::process::exit(i32::from(end.exit_code()));
+                }
                 Ok(_) => {}
                 Err(_) => break,
             }
         }
+        self.broken_down()
+    }
+
+    fn broken_down(&mut self) -> RunEnd {
         let mut end = std::mem::take(&mut self.end);
         end.broke_down = true;
         for (case, heal) in self.dirty.drain() {
@@ -318,6 +332,8 @@ impl Engine {
             Message::Event(RunEvent::BookClosed) => self.books_closed += 1,
             _ => {}
         }
+        #[cfg(test)]
+        break_down_tests::heard();
         match message {
             Message::Event(RunEvent::Settled { case, outcome }) => self.settle(case, outcome),
             Message::Event(event) => {

@@ -20,7 +20,9 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
+/// With UPDATE=1 in the environment the messages are written as they are now: to be read in the difference.
 fn each_gets_its_message() {
+    let updates = std::env::var_os("UPDATE").is_some();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad_books");
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("a folder") {
@@ -28,7 +30,6 @@ fn each_gets_its_message() {
         if !path.extension().is_some_and(|ending| ending == "yaml" || ending == "json") {
             continue;
         }
-        let wanted = fs::read_to_string(path.with_extension("txt")).expect("its message");
         let mut books = find_books(&path).expect("a book");
         let book = books.remove(0);
         // As it is shown where the file is named without a folder.
@@ -39,6 +40,10 @@ fn each_gets_its_message() {
             }
             Ok(_) => "nothing is wrong with it".to_owned(),
         };
+        if updates {
+            fs::write(path.with_extension("txt"), format!("{got}\n")).expect("its message");
+        }
+        let wanted = fs::read_to_string(path.with_extension("txt")).expect("its message");
         assert_eq!(got, wanted.trim_end(), "{}", path.display());
         count += 1;
     }

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         test("format::grace", grace),
         test("format::deadman", deadman),
         test("format::pass_step", pass_step),
+        test("format::a_reason_that_is_empty_is_none", empty_skip),
         test("format::verify", verify),
         test("format::only_if", only_if),
         test("format::expect", expect),
@@ -325,6 +326,14 @@ fn deadman() {
         [book(""), book("deadman: 'off'"), book("deadman: 61s")],
         [(80, false), (80, true), (61, false)]
     );
+}
+
+/// As of a variable that whoever wants it skipped sets.
+fn empty_skip() {
+    let (scratch, sshd) = setup();
+    for skip in ["skip: ''", "skip:", "skip: '${PISAURA_NO_SUCH_REASON:-}'"] {
+        passes(&run(&scratch, &sshd, "", &format!("healthcheck: ['true'], {skip}")));
+    }
 }
 
 fn pass_step() {

@@ -50,6 +50,7 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::a_watcher_heals_from_memory", from_memory),
         test("protocol::what_is_not_whole_is_not_run", emptied),
         test("protocol::an_inducer_that_hides", hidden_inducer),
+        test("protocol::a_failure_that_cuts_the_host_off", cuts_off),
         test("protocol::a_failed_try_of_somebody_else", failed_try_of_another),
         test("protocol::a_switch_under_attack", switch_under_attack),
         test("protocol::text_arrives_as_it_is_written", text_as_it_is),
@@ -1065,6 +1066,59 @@ fn emptied() {
 }
 
 /// An inducer that hides from our mark and outlives its connection is ended before the host is reverted.
+/// Failures that take away the way to their host: the healthcheck is asked all the same, and the host heals by itself.
+fn cuts_off() {
+    const WALL: &str = "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/broken\"\n: >\"$HOME/wall\"\n";
+    const HEAL: &str = "#!/bin/sh\necho heal >>\"$HOME/log\"\nrm -f \"$HOME/wall\" \"$HOME/broken\"\n";
+    // Ends the server's process of its own connection.
+    const HANG_UP: &str = "p=$$; until case $(ps -o comm= -p $p) in sshd*) true;; *) false;; esac; do p=$(ps -o ppid= -p $p | tr -d ' '); done; kill -KILL $p; sleep 1\n";
+    const CUT: &str = "cuts_off: true, timeout: 2s, deadman: 12s";
+    #[track_caller]
+    fn check(inducer: &str, keys: &str, healthcheck: &str, code: i32, said: &str) {
+        let case = Case::new("");
+        let relay = Relay::to(case.sshd.port);
+        relay.walled_by(case.sshd.home().join("wall"));
+        case.book(keys, "").through(relay.port, &known(relay.port, &[&case.sshd]));
+        case.scratch.write("fatebooks/b/break.sh", inducer);
+        case.scratch.write("fatebooks/b/heal.sh", HEAL);
+        case.scratch.write(
+            "fatebooks/b/check.sh",
+            format!("#!/bin/sh\nhome='{}'\n{healthcheck}", case.sshd.home().display()),
+        );
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(code), "{keys}{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(said), "{keys}{}", ran.stdout);
+        assert!(!case.is_broken());
+        assert_eq!(case.log(), "break\nheal\n", "{keys}{}{}", ran.stdout, ran.stderr);
+        case.check_left_clean();
+    }
+    let hung_up = format!("{BREAK}{HANG_UP}");
+    check(WALL, CUT, "exit 0\n", 0, "... ok");
+    check(WALL, CUT, "[ $1 != --step=2 ]\n", 1, "succumbed");
+    check(
+        &format!("{WALL}exit 3\n"),
+        CUT,
+        "exit 0\n",
+        3,
+        "the inducer failed: exit status 3, as the host wrote down",
+    );
+    check(&hung_up, CUT, "exit 0\n", 0, "... ok");
+    // What is not known of the host was not tested.
+    let forget =
+        "[ $1 != --step=2 ] || for f in \"$home\"/.pisaura/*/.case-*/induced; do echo - >\"$f\"; done\n";
+    check(&hung_up, CUT, forget, 3, "the host has not written down that the inducer was begun");
+    // One that hangs while the connection is well is out of time.
+    check(
+        &format!("{BREAK}sleep 60\n"),
+        CUT,
+        "exit 0\n",
+        3,
+        "inducer: took longer than its time limit of 2s",
+    );
+    let not_said = "If it is meant to cut the host off, the book says so: `cuts_off: true`";
+    check(&hung_up, "timeout: 2s, deadman: 12s", "exit 0\n", 3, not_said);
+}
+
 fn hidden_inducer() {
     let case = Case::new("");
     case.scratch.write(

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,6 +18,8 @@ struct Inner {
     target: AtomicU16,
     /// After so many bytes to the server the next connection is cut, once; 0 for never.
     cut_after: AtomicU64,
+    /// While this file is there, nothing passes.
+    wall: Mutex<Option<PathBuf>>,
     ends: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -29,6 +32,7 @@ impl Relay {
         let inner = Arc::new(Inner {
             target: AtomicU16::new(target),
             cut_after: AtomicU64::new(0),
+            wall: Mutex::default(),
             ends: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -45,8 +49,9 @@ impl Relay {
                 let twin = |stream: &TcpStream| stream.try_clone().expect("a second handle");
                 relaying.open.lock().expect("a lock").extend([twin(&client), twin(&server)]);
                 let (from, to) = (twin(&client), twin(&server));
-                std::thread::spawn(move || pass_on(from, to, limit));
-                std::thread::spawn(move || pass_on(server, client, 0));
+                let (there, back) = (Arc::clone(&relaying), Arc::clone(&relaying));
+                std::thread::spawn(move || pass_on(from, to, limit, &there));
+                std::thread::spawn(move || pass_on(server, client, 0, &back));
             }
         });
         Self { port, inner, thread: Some(thread) }
@@ -63,6 +68,11 @@ impl Relay {
         self.inner.cut_after.store(bytes, Ordering::SeqCst);
     }
 
+    /// While this file is there, nothing passes, as through a firewall that drops.
+    pub fn walled_by(&self, file: PathBuf) {
+        *self.inner.wall.lock().expect("a lock") = Some(file);
+    }
+
     /// Cuts all connections.
     pub fn cut(&self) {
         for stream in self.inner.open.lock().expect("a lock").drain(..) {
@@ -71,12 +81,16 @@ impl Relay {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, limit: u64) {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, limit: u64, inner: &Inner) {
     let mut buffer = [0; 4096];
     let mut passed = 0;
     while let Ok(count) = from.read(&mut buffer) {
         let left = if limit == 0 { count } else { count.min((limit - passed) as usize) };
         passed += left as u64;
+        let wall = inner.wall.lock().expect("a lock").clone();
+        while wall.as_ref().is_some_and(|wall| wall.exists()) && !inner.ends.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         if count == 0 || to.write_all(&buffer[..left]).is_err() || (limit != 0 && passed == limit) {
             break;
         }

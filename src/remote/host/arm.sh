@@ -37,3 +37,5 @@ _pisaura_make() {
         printf %s "$_pisaura_watch$_pisaura_common$_pisaura_watching" >"$_pisaura_C/watch"
 }
 _pisaura_make || _pisaura_refuse a1 ''
+# A machine that is ended hard keeps only what is on its disk.
+[ "$_pisaura_Y" = 0 ] || sync 2>/dev/null || :

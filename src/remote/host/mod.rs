@@ -336,6 +336,7 @@ fn add_arming(text: &mut Text, arming: &Arming, site: &Site<'_>) {
     let case_folder = site.case_folder();
     site.set(text, &case_folder);
     let seconds = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
+    text.set("Y", if arming.cuts_off { "1" } else { "0" });
     text.set("S", if site.setsid { "1" } else { "0" }).set("W", &format!("{} {seconds}", arming.who));
     text.set("common", &strip(COMMON));
     text.add("eval \"$_pisaura_common\"\n");

@@ -161,6 +161,8 @@ _pisaura_end_inducer() {
 
 _pisaura_v=
 _pisaura_find
+_pisaura_get induced
+_pisaura_tell i "$_pisaura_r"
 _pisaura_s=
 if _pisaura_is_healed; then
     _pisaura_s=0
@@ -205,8 +207,6 @@ if [ -z "$_pisaura_s" ]; then
     fi
 fi
 if [ -z "$_pisaura_s" ]; then
-    _pisaura_get induced
-    _pisaura_tell i "$_pisaura_r"
     _pisaura_touch "$_pisaura_T"
     # By the time at which it begins: what it heals at once, and then takes long for, is healed.
     _pisaura_elapsed
