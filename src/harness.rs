@@ -352,9 +352,12 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "pisaura: {text}");
 }
 
+/// What is said where nothing is dirty that can be read, and something cannot be read.
+const UNREADABLE: &str = "whether other hosts are dirty is not known: see the warnings above\n";
+
 /// The whole of `pisaura revert`: reverts what older runs have left dirty, or only lists it, or strikes one case off. The exit
 /// code is 0 if nothing is
-/// dirty any more, 3 if the journal cannot be read, 4 if hosts may still be broken.
+/// dirty any more, 3 if the journal, or what is remembered beside it, cannot be read, 4 if hosts may still be broken.
 pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -> ExitCode {
     let waits = || say("waiting for another run, which is at it");
     let debts = match Debts::open(&output.join(JOURNAL), None, only_list, waits) {
@@ -390,11 +393,15 @@ pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -
         text.push('\n');
     }
     if only_list {
-        let dirty = !text.is_empty();
-        if !dirty {
-            text.push_str("no host is dirty\n");
+        let code = match (text.is_empty(), debts.damaged.is_empty()) {
+            (false, _) => 4,
+            (true, false) => 3,
+            (true, true) => 0,
+        };
+        if text.is_empty() {
+            text.push_str(if code == 0 { "no host is dirty\n" } else { UNREADABLE });
         }
-        return print(&text, if dirty { 4 } else { 0 });
+        return print(&text, code);
     }
     let healed = match settle_debts(&debts) {
         Ok(healed) => healed,
@@ -403,6 +410,7 @@ pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -
     Terminal::new(Look::fitting(true)).shout(&healed.shouts);
     match (healed.shouts.len(), healed.reverted) {
         (0, _) if healed.unrecorded => ExitCode::from(3),
+        (0, count) if !debts.damaged.is_empty() => print(&format!("{count} reverted; {UNREADABLE}"), 3),
         (0, 0) => print("no host was dirty\n", 0),
         (0, count) => print(&format!("{count} reverted\n"), 0),
         _ => ExitCode::from(4),

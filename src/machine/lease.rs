@@ -118,7 +118,19 @@ impl Lease {
         match (self.state, alive) {
             (LeaseState::Healed, _) => LeaseAdvice::Free,
             (_, Some(true)) => {
-                LeaseAdvice::Wait(ALIVE, format!("the host is in use by {who}, which is alive"))
+                // A case with a switch has healed its host by then, or given it up.
+                let (limit, since) = match self.deadline {
+                    Duration::ZERO => (ALIVE, seen),
+                    deadline => (deadline + 2 * MARGIN, self.since.max(seen)),
+                };
+                match limit.checked_sub(since) {
+                    Some(left) if !left.is_zero() => {
+                        LeaseAdvice::Wait(left, format!("the host is in use by {who}, which is alive"))
+                    }
+                    _ => LeaseAdvice::Refuse(format!(
+                        "the host may be broken: {who}, which is alive, has had it for longer than its case may take. {by_hand}"
+                    )),
+                }
             }
             _ if self.whose == Whose::Other => LeaseAdvice::Refuse(format!(
                 "the folder of our own there belongs to another machine with the same home folder, which {who} has"
@@ -195,7 +207,10 @@ mod tests {
                                 assert!(alive == Some(false) || since + seen > 90, "{told}");
                             }
                             if alive == Some(true) && state != "healed" {
-                                assert!(matches!(advice, LeaseAdvice::Wait(..)), "{told}");
+                                // Not for ever: a case has healed its host by then, or given it up.
+                                let waits = matches!(advice, LeaseAdvice::Wait(..));
+                                assert_eq!(waits, since + seen < 150, "{told}");
+                                assert!(waits || matches!(advice, LeaseAdvice::Refuse(_)), "{told}");
                             }
                         }
                     }

@@ -23,6 +23,8 @@ use super::{Job, Limit, Parcel, Ran, Remote, Watcher, random_hex};
 const ADDRESSES_MAX: usize = 16;
 /// How long a lease without a word in it is looked at before it is taken away: whoever made it has died in that moment.
 const WORDLESS_FOR: Duration = Duration::from_secs(5);
+/// How soon a host is looked at again whose dead man's switch is all that is known of the case that has it.
+const WATCHED_FOR: Duration = Duration::from_secs(5);
 
 /// A host, and the connection to it if there is one.
 pub struct SshHost {
@@ -254,6 +256,13 @@ impl SshHost {
             if line == "free" {
                 self.seen = None;
                 return Ok(());
+            }
+            if let Some(process) = line.strip_prefix("watched ") {
+                let message = format!(
+                    "{}: a case has the host whose word of it a failure has taken away: its dead man's switch, process {process} there, is still to heal it",
+                    self.target.shown
+                );
+                return Err(StepEnd::Busy { message, within: WATCHED_FOR });
             }
             let lease = Lease::parse(line);
             let key = lease.as_ref().map_or_else(String::new, |lease| lease.mark.clone());
@@ -754,11 +763,13 @@ impl Remote for SshHost {
             return self.run(script, limit, watcher);
         };
         let mut result = self.heal(script, &healing, true, limit, watcher);
-        // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with.
-        let is_gone = match &result {
-            Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
-            Err(trouble) => trouble.kind == TroubleKind::Upload,
-        };
+        // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with; and what
+        // an older run has armed is never written over: nobody knows here whether it is whole.
+        let is_gone = !healing.as_armed
+            && match &result {
+                Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
+                Err(trouble) => trouble.kind == TroubleKind::Upload,
+            };
         if is_gone {
             let own: Vec<Parcel> = parcels
                 .iter()
@@ -778,17 +789,23 @@ impl Remote for SshHost {
                 }
             }
         }
-        if let Ok(ran) = &result
+        let failed = match &result {
+            Ok(ran) if matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0) => {
+                Some(ran.end.to_string())
+            }
+            Err(trouble) if trouble.kind == TroubleKind::Upload => Some(trouble.message.clone()),
+            _ => None,
+        };
+        if let Some(failed) = failed
             && healing.as_armed
             && healing.is_known
-            && matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0)
         {
             match self.heal_with_mended(script, &healing, parcels, limit, watcher) {
                 Ok(Some(mended)) => {
                     if mended.end.is_success() {
                         self.notes.push(format!(
-                            "{}: what was armed there did not heal it ({}); the book's reverter, as it is now, did",
-                            self.target.shown, ran.end
+                            "{}: what was armed there did not heal it ({failed}); the book's reverter, as it is now, did",
+                            self.target.shown
                         ));
                         result = Ok(mended);
                     }

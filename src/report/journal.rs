@@ -278,8 +278,9 @@ impl Journal {
             }
         }
         let text = read(&self.path)?;
-        let anew =
-            self.within.is_none() && alone && ended_well(&text) && leftovers(&text, &|_| false).is_empty();
+        // What cannot be read may name a host that is broken: it stays.
+        let is_settled = ended_well(&text) && leftovers(&text, &|_| false).is_empty();
+        let anew = self.within.is_none() && alone && is_settled && damaged_lines(&text).is_empty();
         if anew {
             file.set_len(0)?;
         } else {

@@ -62,9 +62,15 @@ impl Killed {
             .join("\n");
         scratch.write("fatebooks/b/fatebook.yaml", sshd.book(top, &failures));
         let killed = Self { scratch, sshd };
-        let run =
-            killed.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-        wait_for("the stop", || killed.scratch.join("at").exists());
+        let said = |name: &str| std::fs::File::create(killed.scratch.join(name)).expect("a file");
+        let mut command = killed.command(&["run"]);
+        let mut run = command.stdout(said("stdout")).stderr(said("stderr")).spawn().expect("it runs");
+        wait_for("the stop", || {
+            let ended = run.try_wait().expect("a process");
+            let told = || killed.scratch.read("stdout") + &killed.scratch.read("stderr");
+            assert!(ended.is_none(), "it ended before it came to the stop: {}", told());
+            killed.scratch.join("at").exists()
+        });
         (killed, run)
     }
 

@@ -30,7 +30,7 @@ _pisaura_make() {
     for _pisaura_x in healed inducing induced reverting word left touched watcher ready; do
         printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || return 1
     done
-    printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" >"$_pisaura_C/facts" &&
+    printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" "${HOME:-/}" >"$_pisaura_C/facts" &&
         printf '%-63s\n' armed >"$_pisaura_C/orders" &&
         printf %s "$_pisaura_revert" >"$_pisaura_C/revert" &&
         printf %s "$_pisaura_heal$_pisaura_common$_pisaura_reverting" >"$_pisaura_C/heal" &&

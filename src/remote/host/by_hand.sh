@@ -1,4 +1,12 @@
 # by_hand.sh: what `heal` in a case's folder says to a person.
+# Another user's shell would heal another home, or nothing.
+[ ! -e "$_pisaura_C" ] || [ -O "$_pisaura_C" ] || {
+    echo "not healed: it is for the user to run this whose folder it is: $(ls -ld "$_pisaura_C" 2>&1)" >&2
+    exit 1
+}
+_pisaura_x=
+{ read -r _ && read -r _ && read -r _ && IFS= read -r _pisaura_x; } 2>/dev/null <"$_pisaura_C/facts" || :
+[ -z "$_pisaura_x" ] || export HOME="$_pisaura_x"
 _pisaura_identify
 _pisaura_I=$_pisaura_r
 _pisaura_tell() {

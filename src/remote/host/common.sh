@@ -10,14 +10,23 @@ _pisaura_now() {
     esac
 }
 
-# When process $1 was started (field 22 of /proc/PID/stat); "-" where that is not told, and for one that has ended already and that
-# nobody has waited for yet.
-_pisaura_start() {
-    _pisaura_r=-
+# What is known of process $1 (fields 3, 4, 6 and 22 of /proc/PID/stat): its state, parent, session, and when it was started, in
+# $_pisaura_r; all "-" where that is not told.
+_pisaura_look_at() {
+    _pisaura_state=- _pisaura_parent=- _pisaura_session=- _pisaura_r=-
     { read -r _pisaura_x <"/proc/$1/stat"; } 2>/dev/null || return 0
+    # shellcheck disable=SC2086
     set -- ${_pisaura_x##*) }
-    case ${1-} in [ZX]) return 0 ;; esac
-    [ $# -lt 20 ] || { shift 19; _pisaura_r=$1; }
+    [ $# -ge 20 ] || return 0
+    _pisaura_state=$1 _pisaura_parent=$2 _pisaura_session=$4
+    shift 19
+    _pisaura_r=$1
+}
+
+# When process $1 was started; "-" where that is not told, and for one that has ended already and that nobody has waited for yet.
+_pisaura_start() {
+    _pisaura_look_at "$1"
+    case $_pisaura_state in [ZX]) _pisaura_r=- ;; esac
 }
 
 # Whether process $1 is the one that was started at $2, and is alive. A number alone proves nothing: it may be another's by now.
@@ -32,6 +41,13 @@ _pisaura_put() {
     { printf '%-63s\n' "$2" 1<>"$_pisaura_C/$1"; } 2>/dev/null
 }
 
+# The same, and whether it is there now: a disk may take a word and lose it, or not take it at all.
+_pisaura_put_down() {
+    _pisaura_put "$1" "$2" || return 1
+    _pisaura_get "$1"
+    [ "$_pisaura_r" = "${2%% *}" ]
+}
+
 # Reads the first two words of file $1 of the case's folder into $_pisaura_r and $_pisaura_q; "-" if there is nothing.
 _pisaura_get() {
     _pisaura_r=- _pisaura_q=-
@@ -39,7 +55,7 @@ _pisaura_get() {
     _pisaura_r=${_pisaura_r:--} _pisaura_q=${_pisaura_q:--}
 }
 
-# What this machine is: machine id, boot id, PID namespace, start of process 1; "-" for what it does not tell.
+# What this machine is: machine id, boot id, PID namespace, start of process 1, its name; "-" for what it does not tell.
 _pisaura_identify() {
     _pisaura_x=-
     { read -r _pisaura_x </etc/machine-id; } 2>/dev/null || _pisaura_x=-
@@ -51,22 +67,27 @@ _pisaura_identify() {
     _pisaura_x=${_pisaura_x%]}
     _pisaura_i="$_pisaura_i ${_pisaura_x:--}"
     _pisaura_start 1
-    _pisaura_r="$_pisaura_i $_pisaura_r"
+    _pisaura_i="$_pisaura_i $_pisaura_r"
+    { read -r _pisaura_x </proc/sys/kernel/hostname; } 2>/dev/null || _pisaura_x=-
+    case $_pisaura_x in *' '* | '') _pisaura_x=- ;; esac
+    _pisaura_r="$_pisaura_i $_pisaura_x"
 }
 
-# Whether identity $1 is this machine's ($2): same, rebooted, other. What is not told says nothing.
+# Whether identity $1 is this machine's ($2): same, rebooted, other. What is not told says nothing; but that a machine of another
+# boot is the same one has to be told: machines of one image share their ids, and some have none.
 _pisaura_compare() {
     # shellcheck disable=SC2086
     set -- $1 $2
     _pisaura_r=same
-    [ $# = 8 ] || return 0
-    if [ "$1" != "$5" ] && [ "$1" != - ] && [ "$5" != - ]; then
+    [ $# = 10 ] || return 0
+    if [ "$1" != "$6" ] && [ "$1" != - ] && [ "$6" != - ]; then
         _pisaura_r=other
-    elif [ "$2" != "$6" ] && [ "$2" != - ] && [ "$6" != - ]; then
-        _pisaura_r=rebooted
-    elif [ "$3" != "$7" ] && [ "$3" != - ] && [ "$7" != - ]; then
+    elif [ "$2" != "$7" ] && [ "$2" != - ] && [ "$7" != - ]; then
         _pisaura_r=other
-    elif [ "$4" != "$8" ] && [ "$4" != - ] && [ "$8" != - ]; then
+        if [ "$1" = "$6" ] && [ "$1" != - ] && [ "$5" = "${10}" ] && [ "$5" != - ]; then _pisaura_r=rebooted; fi
+    elif [ "$3" != "$8" ] && [ "$3" != - ] && [ "$8" != - ]; then
+        _pisaura_r=other
+    elif [ "$4" != "$9" ] && [ "$4" != - ] && [ "$9" != - ]; then
         _pisaura_r=other
     fi
 }
@@ -91,14 +112,54 @@ _pisaura_marked() {
     _pisaura_r=$_pisaura_q
 }
 
-# The session of process $1 (field 6 of /proc/PID/stat), if it has not ended.
+# The session of process $1, if it has not ended.
 _pisaura_session() {
-    _pisaura_r=-
-    { read -r _pisaura_x <"/proc/$1/stat"; } 2>/dev/null || return 0
-    # shellcheck disable=SC2086
-    set -- ${_pisaura_x##*) }
-    case ${1-} in [ZX]) return 0 ;; esac
-    [ $# -lt 20 ] || _pisaura_r=$4
+    _pisaura_look_at "$1"
+    _pisaura_r=$_pisaura_session
+    case $_pisaura_state in [ZX]) _pisaura_r=- ;; esac
+}
+
+# Ends an inducer that is still at work, whose shell may have lost its connection: that shell, what is of its session, and what it
+# has begun, for some servers give no command a session of its own. $1 is same if the machine was not started anew since. Fails if
+# something of it stays.
+_pisaura_end_inducer() {
+    _pisaura_get inducing
+    [ "$_pisaura_r" != - ] && [ "$1" = same ] || return 0
+    _pisaura_p=$_pisaura_r
+    case $_pisaura_p in *[!0-9]* | "" | "$$") return 0 ;; esac
+    # A number whose process is another one by now is nobody's. One that has ended, and is not waited for, still is its session's.
+    _pisaura_look_at "$_pisaura_p"
+    if [ "$_pisaura_r" != - ] && [ "$_pisaura_r" != "${_pisaura_q%% *}" ]; then return 0; fi
+    # Numbers with their starts: one that was given anew meanwhile is nobody's.
+    _pisaura_k=0 _pisaura_e=" $_pisaura_p:${_pisaura_q%% *} "
+    while :; do
+        # As often as it grows: a child's number may be smaller than its parent's.
+        _pisaura_h=
+        while [ "$_pisaura_h" != "$_pisaura_e" ]; do
+            _pisaura_h=$_pisaura_e
+            for _pisaura_c in /proc/[0-9]*; do
+                _pisaura_c=${_pisaura_c#/proc/}
+                case $_pisaura_e in *" $_pisaura_c:"*) continue ;; esac
+                [ "$_pisaura_c" != $$ ] || continue
+                _pisaura_look_at "$_pisaura_c"
+                case $_pisaura_e in
+                *" $_pisaura_parent:"*) ;;
+                *) [ "$_pisaura_session" = "$_pisaura_p" ] || continue ;;
+                esac
+                _pisaura_e="$_pisaura_e$_pisaura_c:$_pisaura_r "
+            done
+        done
+        _pisaura_h=
+        for _pisaura_c in $_pisaura_e; do
+            if _pisaura_lives "${_pisaura_c%:*}" "${_pisaura_c#*:}"; then _pisaura_h="$_pisaura_h ${_pisaura_c%:*}"; fi
+        done
+        [ -n "$_pisaura_h" ] || return 0
+        # shellcheck disable=SC2086
+        if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
+        [ $_pisaura_k -lt 30 ] || return 1
+        sleep 0.1 2>/dev/null || sleep 1
+        _pisaura_k=$((_pisaura_k + 1))
+    done
 }
 
 # Ends the processes that carry the case's mark, and answers with how many there were: 0 if nothing was left. Asked to end
@@ -120,27 +181,31 @@ _pisaura_end_marked() {
     _pisaura_r=$_pisaura_k
 }
 
-# The files that may say who has this machine: one in each root that there may be. In $_pisaura_r, or "" if there is none.
+# The files that may say who has this machine: one in each root that there may be, if it is this user's: what others leave in a
+# folder that all may write to is neither believed nor run. In $_pisaura_r, or "" if there is none but $1.
 _pisaura_leases() {
     _pisaura_r=
     for _pisaura_x in "$_pisaura_L" "${HOME:-}/.pisaura/${_pisaura_L##*/}" /var/tmp/.pisaura-*/"${_pisaura_L##*/}" /tmp/.pisaura-*/"${_pisaura_L##*/}"; do
-        if [ -e "$_pisaura_x" ] && [ "$_pisaura_x" != "${1-}" ]; then
-            _pisaura_r=$_pisaura_x
-            return 0
-        fi
+        [ -O "$_pisaura_x" ] && [ -O "${_pisaura_x%/*}" ] || continue
+        [ -z "${1-}" ] || ! [ "$_pisaura_x" -ef "$1" ] || continue
+        _pisaura_r=$_pisaura_x
+        return 0
     done
 }
 
-# Frees the host, if it is this case's. Taken away in one step, so that whoever frees it twice does not take another's.
+# Frees the host, if it is this case's. Taken away in one step, into the case's folder, so that whoever frees it twice does not take
+# another's.
 _pisaura_free() {
     _pisaura_x=
     { read -r _pisaura_x _pisaura_y <"$_pisaura_L"; } 2>/dev/null || :
     [ -n "$_pisaura_x" ] && [ "$_pisaura_x" = "$_pisaura_M" ] || return 0
-    mv -f "$_pisaura_L" "$_pisaura_L.$_pisaura_M" 2>/dev/null || return 0
+    _pisaura_z=$_pisaura_L.$_pisaura_M
+    mv -f "$_pisaura_L" "$_pisaura_C/lease" 2>/dev/null && _pisaura_z=$_pisaura_C/lease ||
+        mv -f "$_pisaura_L" "$_pisaura_z" 2>/dev/null || return 0
     _pisaura_x=
-    { read -r _pisaura_x _pisaura_y <"$_pisaura_L.$_pisaura_M"; } 2>/dev/null || :
-    [ "$_pisaura_x" = "$_pisaura_M" ] || ln "$_pisaura_L.$_pisaura_M" "$_pisaura_L" 2>/dev/null || :
-    rm -f "$_pisaura_L.$_pisaura_M"
+    { read -r _pisaura_x _pisaura_y <"$_pisaura_z"; } 2>/dev/null || :
+    [ "$_pisaura_x" = "$_pisaura_M" ] || ln "$_pisaura_z" "$_pisaura_L" 2>/dev/null || :
+    [ "$_pisaura_z" = "$_pisaura_C/lease" ] || rm -f "$_pisaura_z"
 }
 
 # Who has tried to heal the host first, and when, counted from $_pisaura_a: said once, before they do.

@@ -14,6 +14,7 @@ _pisaura_s=$?
 _pisaura_put induced "$_pisaura_s"
 _pisaura_put inducing -
 # What it leaves running is ended before the reverter begins. Looked for now, when nobody waits for it.
+_pisaura_put left looking
 (
     _pisaura_marked
     [ -z "$_pisaura_r" ] || _pisaura_r=some

@@ -4,7 +4,18 @@
 _pisaura_leases
 _pisaura_L=${_pisaura_r:-$_pisaura_L}
 { read -r _pisaura_M _pisaura_W _pisaura_D _pisaura_s _pisaura_F <"$_pisaura_L"; } 2>/dev/null || {
-    if [ -e "$_pisaura_L" ]; then echo 'host unknown'; else echo 'host free'; fi
+    if [ -e "$_pisaura_L" ]; then echo 'host unknown'; else
+        # A failure may have taken the word away; what lives and is to heal the host has it all the same.
+        _pisaura_y=$(printf '%s\n' "${_pisaura_L%/*}/" | grep -ls -f - /proc/[0-9]*/cmdline) || :
+        _pisaura_state=free
+        for _pisaura_x in $_pisaura_y; do
+            _pisaura_x=${_pisaura_x%/cmdline}
+            [ -e "$_pisaura_x/fd/3" ] && grep -qs '/\.case-[0-9a-f]*/watch' "$_pisaura_x/cmdline" || continue
+            [ "$_pisaura_x/ns/mnt" -ef /proc/self/ns/mnt ] || continue
+            _pisaura_state="watched ${_pisaura_x#/proc/}"
+        done
+        echo "host $_pisaura_state"
+    fi
     _pisaura_mark x 0
     exit 0
 }

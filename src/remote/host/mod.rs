@@ -423,9 +423,11 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
         text.add_as_it_is(&format!("export PISAURA_WHOLE={}\n", quote(&sum)));
     }
     text.add(COMMON).add(OVER_SSH);
-    match reverting.is_known {
+    // What an older run has armed is not known here to be whole.
+    let is_provable = !reverting.as_armed || script.own_file().is_none() || site.healing_file.is_some();
+    match reverting.is_known && is_provable {
         true => text.add_as_it_is(&script.function("_p_recorded", site.folder, site.mark, &site.whole(script))),
-        false => text.add("_pisaura_recorded() { echo 'what was left on the host to heal it is gone, and its secrets are kept nowhere else' >&2; return 125; }\n"),
+        false => text.add("_pisaura_recorded() { echo 'what was left on the host to heal it is gone, and nothing else is known to be the same' >&2; return 125; }\n"),
     };
     text.add(match reverting.as_armed {
         true => {

@@ -19,7 +19,8 @@ _pisaura_find() {
         _pisaura_x=${_pisaura_x#/proc/}
         _pisaura_v=${_pisaura_x%/cmdline}
         [ "$_pisaura_v" != $$ ] || continue
-        # One that is seen from outside of its container is no process of this machine.
+        # It holds its orders open, as no child of its does. One that is seen from outside of its container is no process of this machine.
+        [ -e "/proc/$_pisaura_v/fd/3" ] || continue
         [ ! -e /proc/self/ns/mnt ] || [ "/proc/$_pisaura_v/ns/mnt" -ef /proc/self/ns/mnt ] || continue
         _pisaura_start "$_pisaura_v"
         _pisaura_v="$_pisaura_v $_pisaura_r"
@@ -66,22 +67,23 @@ _pisaura_is_healed() {
     esac
 }
 
-# Waits while $1 says so: as long as a reverter may take that was begun at $_pisaura_g.
+# Waits while $1 says so: as long as a reverter may take that was begun at $_pisaura_g. Where that is not known, from now on.
 _pisaura_wait() {
     _pisaura_n=0
     while "$1"; do
         _pisaura_now
         case $_pisaura_r$_pisaura_g in
-        *[!0-9]*) [ $_pisaura_n -lt "$_pisaura_P" ] || return 0 ;;
+        *[!0-9]*) [ $_pisaura_n -lt $((_pisaura_P * 5)) ] || return 0 ;;
         *) [ $((_pisaura_r - _pisaura_g)) -lt $((_pisaura_P * 100)) ] || return 0 ;;
         esac
         [ $_pisaura_n != 0 ] || _pisaura_tell waits
-        sleep 0.2 2>/dev/null || sleep 1
+        sleep 0.2 2>/dev/null || { sleep 1; _pisaura_n=$((_pisaura_n + 4)); }
         _pisaura_n=$((_pisaura_n + 1))
     done
 }
 
-# Whether the watcher's reverter is at work, and since when: in $_pisaura_g. Between its tries there is nothing to wait for.
+# Whether the watcher's reverter is at work, and since when: in $_pisaura_g. Between its tries there is nothing to wait for: it lets
+# us finish, and goes on where we fail.
 _pisaura_is_watching() {
     [ ! -d "$_pisaura_C/armed" ] && _pisaura_watcher || return 1
     _pisaura_get healed
@@ -91,24 +93,46 @@ _pisaura_is_watching() {
     [ "$_pisaura_r" = running ] || [ "$_pisaura_r" = - ]
 }
 
+# Sends the watcher away, which hangs in its reverter: we go on once it is gone.
+_pisaura_stop_watcher() {
+    _pisaura_X=1
+    _pisaura_watcher || return 0
+    _pisaura_z=$_pisaura_r
+    _pisaura_put orders stop || :
+    { printf '%-63s\n' stop 1<>"/proc/$_pisaura_z/fd/3"; } 2>/dev/null || :
+    kill -TERM "$_pisaura_z" 2>/dev/null || :
+    _pisaura_n=0
+    while [ $_pisaura_n -lt 5 ] && _pisaura_watcher; do
+        sleep 0.2 2>/dev/null || sleep 1
+        _pisaura_n=$((_pisaura_n + 1))
+    done
+    if _pisaura_watcher; then kill -KILL "$_pisaura_r" 2>/dev/null || :; fi
+}
+
 # Takes the turn: a file that is made new, or not at all. Whoever has it is let finish, and is ended if it does not.
 _pisaura_take_turn() {
     [ -d "$_pisaura_C" ] || return 0
+    # Where there is no room for a word, whoever has the turn has said so here.
+    _pisaura_get reverting
+    _pisaura_before="$_pisaura_r $_pisaura_q"
     _pisaura_now
     _pisaura_g=$_pisaura_r
     _pisaura_start $$
     _pisaura_s="$$ $_pisaura_r $_pisaura_g"
     _pisaura_put reverting "$_pisaura_s" || :
-    until { set -C && printf '%s\n' "$_pisaura_s" >"$_pisaura_C/turn"; } 2>/dev/null; do
+    _pisaura_k=0
+    until { set -C && printf "" >"$_pisaura_C/turn"; } 2>/dev/null; do
         set +C
-        # Where there is no room for a file there is nobody's either.
-        [ -e "$_pisaura_C/turn" ] || break
+        # Where no file can be made there is nobody's either.
+        [ -e "$_pisaura_C/turn" ] && [ $_pisaura_k -lt 5 ] || return 0
         _pisaura_wait _pisaura_has_turn
         if _pisaura_has_turn; then _pisaura_end_group "$_pisaura_r"; fi
         _pisaura_X=1
-        rm -f "$_pisaura_C/turn"
+        rm -f "$_pisaura_C/turn" || return 0
+        _pisaura_k=$((_pisaura_k + 1))
     done
     set +C
+    { printf '%s\n' "$_pisaura_s" >>"$_pisaura_C/turn"; } 2>/dev/null || :
     _pisaura_put reverting "$_pisaura_s" || :
 }
 
@@ -116,6 +140,7 @@ _pisaura_take_turn() {
 _pisaura_has_turn() {
     [ "$_pisaura_b" = same ] || return 1
     _pisaura_get turn
+    if [ "$_pisaura_r" = - ]; then _pisaura_r=${_pisaura_before%% *} _pisaura_q=${_pisaura_before#* }; fi
     _pisaura_g=${_pisaura_q#* }
     _pisaura_g=${_pisaura_g%% *}
     _pisaura_z=$_pisaura_r
@@ -133,32 +158,6 @@ _pisaura_end_group() {
     kill -KILL "-$1" 2>/dev/null || :
 }
 
-# Ends an inducer that is still at work, whose shell may have lost its connection: its group, and what else is of its session. Fails
-# if something of it stays.
-_pisaura_end_inducer() {
-    _pisaura_get induced
-    [ "$_pisaura_r" = begun ] && [ "$_pisaura_b" = same ] || { _pisaura_get inducing; [ "$_pisaura_r" != - ] && [ "$_pisaura_b" = same ]; } || return 0
-    _pisaura_get inducing
-    _pisaura_p=$_pisaura_r
-    case $_pisaura_p in *[!0-9]* | '') return 0 ;; esac
-    # A number whose process is another one by now is nobody's.
-    if [ -e "/proc/$_pisaura_p" ] && ! _pisaura_lives "$_pisaura_p" "${_pisaura_q%% *}"; then return 0; fi
-    _pisaura_k=0
-    while :; do
-        _pisaura_e=
-        for _pisaura_c in /proc/[0-9]*; do
-            _pisaura_session "${_pisaura_c#/proc/}"
-            [ "$_pisaura_r" != "$_pisaura_p" ] || _pisaura_e="$_pisaura_e ${_pisaura_c#/proc/}"
-        done
-        [ -n "$_pisaura_e" ] || return 0
-        # shellcheck disable=SC2086
-        if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_e 2>/dev/null || :; else kill -KILL $_pisaura_e 2>/dev/null || :; fi
-        [ $_pisaura_k -lt 30 ] || return 1
-        sleep 0.1 2>/dev/null || sleep 1
-        _pisaura_k=$((_pisaura_k + 1))
-    done
-}
-
 _pisaura_v=
 _pisaura_find
 _pisaura_get induced
@@ -171,36 +170,34 @@ else
     _pisaura_s=
     # Said before it is looked who induces, as an inducer says so before it looks whether it still may.
     [ ! -d "$_pisaura_C" ] || _pisaura_put orders reverting || :
-    if [ "$_pisaura_D" = 1 ] && _pisaura_is_watching; then
+    # Where the folder is gone nobody can say that it begins: the watcher goes, and we do it.
+    if [ "$_pisaura_D" = 1 ] && [ ! -d "$_pisaura_C" ] && _pisaura_watcher; then _pisaura_stop_watcher; fi
+    # Each says that it begins before it looks whether the other does; where both do, both step back, and look again.
+    _pisaura_k=0
+    while [ "$_pisaura_D" = 1 ] && [ $_pisaura_k -lt 3 ] && _pisaura_is_watching; do
         _pisaura_put reverting - || :
         _pisaura_wait _pisaura_is_watching
+        if _pisaura_is_watching; then _pisaura_stop_watcher; fi
         _pisaura_start $$
         _pisaura_put reverting "$$ $_pisaura_r -" || :
-    fi
-    if [ "$_pisaura_D" = 1 ] && [ -d "$_pisaura_C" ] && [ ! -d "$_pisaura_C/armed" ] && _pisaura_watcher; then
-        # It hangs, or has said no: it stops, and we go on once it is gone.
-        _pisaura_X=1
-        _pisaura_z=$_pisaura_r
-        _pisaura_put orders stop || :
-        kill -TERM "$_pisaura_z" 2>/dev/null || :
-        _pisaura_n=0
-        while [ $_pisaura_n -lt 20 ] && _pisaura_watcher; do
-            sleep 0.2 2>/dev/null || sleep 1
-            _pisaura_n=$((_pisaura_n + 1))
-        done
-        if _pisaura_watcher; then kill -KILL "$_pisaura_r" 2>/dev/null || :; fi
-    fi
+        _pisaura_k=$((_pisaura_k + 1))
+    done
     if _pisaura_is_healed; then
         _pisaura_s=0
     fi
 fi
 if [ -z "$_pisaura_s" ]; then
     # What the inducer, or a reverter before this one, has left running would go on breaking the host, or heal it in a later case.
-    _pisaura_end_inducer || {
+    _pisaura_end_inducer "$_pisaura_b" || {
         echo 'the inducer is still at work, and cannot be ended' >&2
         _pisaura_s=124
     }
-    _pisaura_get left
+    # It may be about to be told.
+    _pisaura_n=0
+    while _pisaura_get left && [ "$_pisaura_r" = looking ] && [ $_pisaura_n -lt 40 ]; do
+        sleep 0.005 2>/dev/null || break
+        _pisaura_n=$((_pisaura_n + 1))
+    done
     if [ "$_pisaura_r" != none ] || [ "$_pisaura_X" = 1 ]; then
         _pisaura_end_marked
         [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
@@ -232,20 +229,31 @@ if [ $_pisaura_s != 0 ]; then
     rm -f "$_pisaura_C/turn"
 fi
 if [ $_pisaura_s = 0 ]; then
-    # The word first, which a watcher hears that sees nothing else any more; then the token; then it is sent away.
-    _pisaura_put orders over
+    # The word first, which a watcher hears that sees nothing else any more; then the token; then it is sent away, and ended if the
+    # word did not get to it: it would heal in the middle of another case.
+    _pisaura_keep=0
+    _pisaura_put_down orders over || _pisaura_keep=1
     if _pisaura_watcher; then
-        { printf '%-63s\n' over 1<>"/proc/$_pisaura_r/fd/3"; } 2>/dev/null
+        _pisaura_z=$_pisaura_r
+        { printf '%-63s\n' over 1<>"/proc/$_pisaura_z/fd/3"; } 2>/dev/null
+        _pisaura_x=-
+        { read -r _pisaura_x _ <"/proc/$_pisaura_z/fd/3"; } 2>/dev/null
+        [ "$_pisaura_x" != over ] || _pisaura_keep=0
         rmdir "$_pisaura_C/armed" 2>/dev/null
-        kill -TERM "$_pisaura_r" 2>/dev/null
+        if [ $_pisaura_keep = 0 ]; then kill -TERM "$_pisaura_z" 2>/dev/null; else kill -KILL "$_pisaura_z" 2>/dev/null; fi
+        _pisaura_keep=0
     fi
+    # What says that the case is over stays until that is written down elsewhere; where it could not be said here, all of it stays.
+    _pisaura_get healed
+    case $_pisaura_r in [0-9]* | unknown) ;; *) _pisaura_keep=1 ;; esac
     # What the reverter has left running in our session goes: it might heal in a later case. A service that it has started has a
-    # session of its own. What says that the case is over stays until that is written down elsewhere.
+    # session of its own.
     (
         _pisaura_session $$
         _pisaura_end_marked "$_pisaura_r"
+        [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free
-        cd "$_pisaura_C" && rm -rf armed revert heal out ready word left inducing induced watcher reverting turn touched && rm -f watch
+        cd "$_pisaura_C" && rm -rf armed revert heal out ready word left inducing induced watcher reverting turn touched lease watch
     ) </dev/null >/dev/null 2>&1 &
 fi

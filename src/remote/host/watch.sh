@@ -8,18 +8,36 @@ _pisaura_signal=0
 trap '' HUP
 trap '_pisaura_signal=1' TERM INT
 
-# What is to be done: the word in the file of orders, gone or not.
+# Whether it still is to heal, by the word in the file of orders, gone or not. What cannot be read is no order. Where there is no
+# /proc, the open file can be read but once.
+_pisaura_last=-
 _pisaura_ordered() {
     _pisaura_r=-
-    { read -r _pisaura_r _ <"/proc/$$/fd/3"; } 2>/dev/null || { read -r _pisaura_r _ <orders; } 2>/dev/null || :
-    # What cannot be read is no order.
+    { read -r _pisaura_r _ <"/proc/$$/fd/3"; } 2>/dev/null || { read -r _pisaura_r _ <orders; } 2>/dev/null || {
+        [ "$_pisaura_last" != - ] || read -r _pisaura_last _ <&3
+        _pisaura_r=$_pisaura_last
+    }
     [ "$_pisaura_r" != over ] && [ "$_pisaura_r" != stop ]
 }
 
-# Whether a shell's reverter is at work.
+# Whether a shell's reverter is at work. It is let finish.
 _pisaura_busy() {
     _pisaura_get reverting
     [ $_pisaura_n -lt "$_pisaura_P" ] && _pisaura_lives "$_pisaura_r" "${_pisaura_q%% *}"
+}
+
+# Does $1 within 5 seconds, or goes on without: the home's file system may not answer any more, which is no reason not to heal.
+_pisaura_briefly() {
+    [ -z "$_pisaura_frozen" ] || return 0
+    "$@" &
+    _pisaura_z=$!
+    _pisaura_n=0
+    while kill -0 $_pisaura_z 2>/dev/null; do
+        [ $_pisaura_n -lt 50 ] || { _pisaura_frozen=1; return 0; }
+        sleep 0.1 || { sleep 1; _pisaura_n=$((_pisaura_n + 9)); }
+        _pisaura_n=$((_pisaura_n + 1))
+    done
+    wait $_pisaura_z
 }
 
 # What heals is kept too: the text that runs the reverter, all of it, and the reverter itself if it is a file of the book's.
@@ -52,20 +70,34 @@ while :; do
 done
 
 # The token: whoever takes it has the say. Where the folder is gone, or a failure has taken the token, the orders have it.
+_pisaura_take() {
+    rmdir armed 2>/dev/null
+    _pisaura_now
+    _pisaura_put word "running $_pisaura_r"
+    # An inducer that has not begun yet does not begin any more.
+    _pisaura_get orders
+    [ "$_pisaura_r" != armed ] || _pisaura_put orders reverting
+    _pisaura_touch watcher
+}
+_pisaura_answers() {
+    _pisaura_get orders
+    _pisaura_put word -
+}
+_pisaura_frozen=
+_pisaura_briefly _pisaura_answers
 _pisaura_n=0 _pisaura_has=
-while :; do
+while [ -z "$_pisaura_frozen" ]; do
     while _pisaura_busy; do
         sleep 1
         _pisaura_n=$((_pisaura_n + 1))
     done
     _pisaura_ordered || exit 0
+    # Whoever has healed it meanwhile has given the order before we wrote over it.
     _pisaura_get healed
-    [ "$_pisaura_r" = - ] || exit 0
+    [ "$_pisaura_r" = - ] || { _pisaura_put orders over; exit 0; }
     [ -z "$_pisaura_has" ] || break
-    rmdir armed 2>/dev/null || :
+    _pisaura_briefly _pisaura_take
     _pisaura_has=1
-    _pisaura_now
-    _pisaura_put word "running $_pisaura_r"
 done
 
 _pisaura_fired=unknown
@@ -74,29 +106,56 @@ case $_pisaura_r$_pisaura_a in
 *[!0-9]*) ;;
 *) _pisaura_fired=$((_pisaura_r - _pisaura_a)) ;;
 esac
-_pisaura_touch watcher
+# An inducer that is still at work would break the host again once it is healed.
+_pisaura_still=
+[ -n "$_pisaura_frozen" ] || _pisaura_end_inducer same || _pisaura_still=1
 _pisaura_end_marked
-# What a failure has taken away is there again from memory: the reverter where it was, if that can be; its text in any case.
-if [ ! -r revert ] && [ -n "$_pisaura_B" ]; then
+# What a failure has taken away, or changed, is there again from memory.
+_pisaura_restore() {
+    [ -x "$_pisaura_F/$_pisaura_B" ] && cmp -s "/proc/$1/fd/4" "$_pisaura_F/$_pisaura_B" && return 0
     (
         umask 077
-        mkdir -p "$_pisaura_F" && cat <&4 >"$_pisaura_F/.in-watch" && chmod 0755 "$_pisaura_F/.in-watch" &&
-            mv -f "$_pisaura_F/.in-watch" "$_pisaura_F/$_pisaura_B"
+        cd / && mkdir -p "$_pisaura_F" && { cat "/proc/$1/fd/4" 2>/dev/null || cat <&4; } >"$_pisaura_F/.in-watch" &&
+            chmod 0755 "$_pisaura_F/.in-watch" && mv -f "$_pisaura_F/.in-watch" "$_pisaura_F/$_pisaura_B"
     ) 2>/dev/null
-fi
+}
+[ -z "$_pisaura_B" ] || _pisaura_briefly _pisaura_restore $$
+_pisaura_tell_healed() {
+    _pisaura_put healed "$_pisaura_fired watcher"
+    _pisaura_put word 0
+    _pisaura_put orders over
+}
+# One try at the reverter. What it prints goes to a file, but for every second try: a full disk is no reason to fail.
+_pisaura_try() {
+    if [ -z "$_pisaura_frozen" ]; then
+        if [ $((_pisaura_tries % 2)) = 0 ] && { printf '' >out; } 2>/dev/null; then exec >>out; fi
+        cd "$HOME" 2>/dev/null || cd /
+    else
+        cd /
+    fi
+    exec 3<&- 4<&- 2>&1
+    printf '%s\n' "$_pisaura_text" | exec /bin/sh
+}
 # It is tried as a run would: again and again, each time within its limit, unless somebody says that it is to stop.
 _pisaura_tries=0 _pisaura_pause=1
 while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
-    _pisaura_out=/dev/null
-    { printf '' >out; } 2>/dev/null && _pisaura_out=$_pisaura_C/out
-    _pisaura_now
-    _pisaura_put word "running $_pisaura_r"
-    (cd "$HOME" 2>/dev/null || :; printf '%s\n' "$_pisaura_text" | exec /bin/sh) >"$_pisaura_out" 2>&1 3<&- 4<&- &
+    # Each says that it begins before it looks whether another does.
+    _pisaura_n=0
+    while :; do
+        _pisaura_now
+        [ -n "$_pisaura_frozen" ] || _pisaura_put word "running $_pisaura_r"
+        [ -z "$_pisaura_frozen" ] && _pisaura_busy || break
+        _pisaura_put word "waits -"
+        sleep 1
+        _pisaura_n=$((_pisaura_n + 1))
+        _pisaura_ordered || exit 0
+    done
+    (_pisaura_try) &
     _pisaura_z=$!
     _pisaura_n=0 _pisaura_late=
     while kill -0 $_pisaura_z 2>/dev/null; do
         # Whoever says so ends what is left of it, once we are gone.
-        _pisaura_ordered || { kill -TERM $_pisaura_z 2>/dev/null; exit 0; }
+        [ -n "$_pisaura_frozen" ] || _pisaura_ordered || { kill -TERM $_pisaura_z 2>/dev/null; exit 0; }
         if [ $_pisaura_n -lt 10 ]; then sleep 0.1 || sleep 1; else sleep 1; fi
         _pisaura_n=$((_pisaura_n + 1))
         [ $_pisaura_n -lt $((_pisaura_P + 10)) ] || { _pisaura_end_marked; _pisaura_late=limit; break; }
@@ -104,16 +163,23 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     wait $_pisaura_z
     _pisaura_s=$?
     if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
-        _pisaura_put healed "$_pisaura_fired watcher"
-        _pisaura_put word 0
-        _pisaura_put orders over
+        # One that could not be ended, and goes on breaking the host, is no healed host.
+        if [ -n "$_pisaura_still" ]; then
+            _pisaura_end_inducer same && _pisaura_still=
+            _pisaura_s=124
+        fi
+    fi
+    if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
+        _pisaura_frozen=
+        _pisaura_briefly _pisaura_tell_healed
+        [ -z "$_pisaura_frozen" ] || exit 0
         # What it has left running in our session might heal in a later case.
         _pisaura_session $$
         _pisaura_end_marked "$_pisaura_r"
         _pisaura_free
         exit 0
     fi
-    _pisaura_put word "${_pisaura_late:-$_pisaura_s}"
+    [ -n "$_pisaura_frozen" ] || _pisaura_put word "${_pisaura_late:-$_pisaura_s}"
     _pisaura_tries=$((_pisaura_tries + 1))
     [ $_pisaura_tries -lt "$_pisaura_K" ] || exit 0
     # A signal wakes us, so that whoever says stop need not wait.
@@ -122,5 +188,8 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     wait $_pisaura_z
     kill $_pisaura_z 2>/dev/null
     [ $_pisaura_pause -ge 16 ] || _pisaura_pause=$((_pisaura_pause * 2))
+    [ -z "$_pisaura_frozen" ] || continue
     _pisaura_ordered || exit 0
+    _pisaura_get healed
+    [ "$_pisaura_r" = - ] || exit 0
 done
