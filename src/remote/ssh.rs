@@ -763,13 +763,13 @@ impl Remote for SshHost {
             return self.run(script, limit, watcher);
         };
         let mut result = self.heal(script, &healing, true, limit, watcher);
-        // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with; and what
-        // an older run has armed is never written over: nobody knows here whether it is whole.
-        let is_gone = !healing.as_armed
-            && match &result {
-                Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
-                Err(trouble) => trouble.kind == TroubleKind::Upload,
-            };
+        // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with. What
+        // an older run has armed is known to be whole or not by its own text alone, and is never written over where it is.
+        let is_gone = match &result {
+            Ok(ran) if healing.as_armed => says_that_it_is_gone(ran),
+            Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
+            Err(trouble) => trouble.kind == TroubleKind::Upload && !healing.as_armed,
+        };
         if is_gone {
             let own: Vec<Parcel> = parcels
                 .iter()
@@ -777,7 +777,15 @@ impl Remote for SshHost {
                 .cloned()
                 .collect();
             match self.bring_what_heals(&own, limit) {
-                Ok(true) => result = self.heal_from_here(script, &healing, limit, watcher),
+                Ok(true) => {
+                    result = self.heal_from_here(script, &healing, limit, watcher);
+                    if healing.as_armed && result.as_ref().is_ok_and(|ran| ran.end.is_success()) {
+                        self.notes.push(format!(
+                            "{}: the reverter that was armed there was gone; the book's, as it is now, did it in its place",
+                            self.target.shown
+                        ));
+                    }
+                }
                 Ok(false) => {}
                 Err(trouble) => {
                     let told = match &result {
@@ -1003,4 +1011,10 @@ fn cannot_read(parcel: &Parcel, error: &std::io::Error) -> Trouble {
         kind: TroubleKind::Upload,
         message: format!("cannot read {}: {error}", parcel.source.display()),
     }
+}
+
+/// Whether what was armed says of its own file that it is not what it was.
+fn says_that_it_is_gone(ran: &Ran) -> bool {
+    ran.end == StepEnd::Exited(Exit::Status(127))
+        && ran.stderr.last_lines(20).0.iter().any(|line| line.trim() == host::NOT_WHOLE)
 }

@@ -174,7 +174,7 @@ fn not_wanted() {
 }
 
 fn stubborn() {
-    let killed = Killed::new("", "timeout: 1s", "f--step=2");
+    let killed = Killed::new("", "timeout: 1s, deadman: 'off'", "f--step=2");
     killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nexit 9\n");
     killed.take_the_reverter_away();
     let ran = killed.pisaura(&["run"]);

@@ -50,6 +50,29 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::a_watcher_heals_from_memory", from_memory),
         test("protocol::what_is_not_whole_is_not_run", emptied),
         test("protocol::an_inducer_that_hides", hidden_inducer),
+        test("protocol::an_inducer_that_hides_from_the_switch", hidden_from_switch),
+        test("protocol::what_was_armed_is_not_written_over", not_written_over),
+        test("protocol::a_switch_goes_on_where_a_revert_fails", switch_goes_on),
+        test("protocol::identities", identities),
+        test("protocol::who_is_refused_signals_nobody_else", refused),
+        needing(
+            "protocol::it_is_for_its_user_to_heal",
+            is_root(),
+            "needs to be root, for another user",
+            its_user,
+        ),
+        needing(
+            "protocol::what_others_leave_is_not_believed",
+            is_root(),
+            "needs to be root, for another user",
+            others_lease,
+        ),
+        needing(
+            "protocol::a_full_disk_stops_no_reverter",
+            is_root(),
+            "needs to be root, to mount",
+            full_disk,
+        ),
         test("protocol::a_failure_that_cuts_the_host_off", cuts_off),
         test("protocol::a_failed_try_of_somebody_else", failed_try_of_another),
         test("protocol::a_switch_under_attack", switch_under_attack),
@@ -1138,6 +1161,205 @@ fn hidden_inducer() {
     assert!(!case.is_broken() && case.log() == "break\nheal\n", "{}", case.log());
 }
 
+/// The same, ended by the switch, for its run is dead.
+fn hidden_from_switch() {
+    let case = Case::new("");
+    case.scratch.write(
+        "fatebooks/b/break.sh",
+        format!(
+            "{BREAK}: >\"$HOME/at\"\nexec env -i sh -c 'cd \"{0}\"; sleep 9; : >broken; echo late >>log'\n",
+            case.sshd.home().display()
+        ),
+    );
+    case.book("timeout: 1s, deadman: 5s", "");
+    let mut run =
+        case.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    wait_for("the inducer", || case.sshd.home().join("at").exists());
+    run.kill().expect("a signal");
+    run.wait().expect("an end");
+    wait_for("that the host heals", || !case.is_broken());
+    wait_for("that nothing runs", || case.sshd.processes().is_empty());
+    assert_eq!(case.log(), "break\nheal\n");
+    assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n");
+}
+
+/// A tool may be missing just now: what a later run has is tried beside what was armed, and never in its place.
+fn not_written_over() {
+    let case = Case::new("");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 'off'", "");
+    let armed =
+        "#!/bin/sh\necho armed >>\"$HOME/log\"\n[ -e \"$HOME/tool\" ] || exit 127\nrm -f \"$HOME/broken\"\n";
+    case.scratch.write("fatebooks/b/heal.sh", armed);
+    case.begin_and_kill();
+    case.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\necho today >>\"$HOME/log\"\nexit 3\n");
+    let ran = case.pisaura(&["revert"]);
+    assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
+    assert!(case.log().starts_with("break\narmed\n") && case.log().contains("today\n"), "{}", case.log());
+    let folder = case.case_folder();
+    let kept = fs::read_to_string(folder.parent().expect("a folder").join("heal.sh"));
+    assert_eq!(kept.expect("a file"), armed);
+    fs::write(case.sshd.home().join("tool"), "").expect("a file");
+    let ran = case.pisaura(&["revert"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "1 reverted\n"), "{}", ran.stderr);
+    assert!(!case.is_broken());
+}
+
+/// A revert over SSH that fails, and whose run dies, does not take the switch away.
+fn switch_goes_on() {
+    let case = Case::new("");
+    case.waits_at("--step=2").book("timeout: 1s, deadman: 5s", "");
+    let heal =
+        "#!/bin/sh\necho heal >>\"$HOME/log\"\n[ -e \"$HOME/tool\" ] || exit 7\nrm -f \"$HOME/broken\"\n";
+    case.scratch.write("fatebooks/b/heal.sh", heal);
+    case.begin_and_kill();
+    let tries = || case.log().matches("heal").count();
+    wait_for("the switch's first try", || tries() > 0);
+    let mut revert =
+        case.command(&["revert"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let before = tries();
+    wait_for("a try over SSH", || tries() > before + 1);
+    revert.kill().expect("a signal");
+    revert.wait().expect("an end");
+    fs::write(case.sshd.home().join("tool"), "").expect("a file");
+    wait_for("that the host heals", || !case.is_broken());
+}
+
+/// What common.sh answers to this text.
+fn common(text: &str) -> String {
+    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host/common.sh");
+    let text = format!(". '{}'\n{text}", common.display());
+    let output = Command::new("sh").args(["-c", &text]).output().expect("sh runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn identities() {
+    let check = |one: &str, other: &str, said: &str| {
+        let told = common(&format!("_pisaura_compare '{one}' '{other}'; echo $_pisaura_r"));
+        assert_eq!(told, said, "{one} / {other}");
+    };
+    let here = "m b 1 2 h";
+    check(here, here, "same");
+    check(here, "- - - - -", "same");
+    check("", here, "same");
+    check(here, "n b 1 2 h", "other");
+    check(here, "m b 3 2 h", "other");
+    check(here, "m b 1 4 h", "other");
+    // A failure may change what a machine is called.
+    check(here, "m b 1 2 i", "same");
+    check(here, "m c 1 9 h", "rebooted");
+    check(here, "m c 7 9 h", "rebooted");
+    // Machines of one image, and such as have no id.
+    check(here, "m c 1 2 i", "other");
+    check("- b 1 2 h", "- c 1 2 h", "other");
+    check("m b 1 2 -", "m c 1 2 -", "other");
+}
+
+/// A process whose number is another one's start is nobody's business.
+fn refused() {
+    let scratch = Scratch::new();
+    let mut bystander = Command::new("sleep").arg("60").spawn().expect("a process");
+    let mut watcher = Command::new("sleep").arg("60").spawn().expect("a process");
+    for name in ["orders", "watcher"] {
+        scratch.write(name, format!("{:<63}\n", "-"));
+    }
+    let refuse = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host/refuse.sh");
+    let folder = scratch.path().join("case");
+    fs::create_dir(&folder).expect("a folder");
+    for name in ["orders", "watcher"] {
+        fs::rename(scratch.join(name), folder.join(name)).expect("a file");
+    }
+    common(&format!(
+        "_pisaura_mark() {{ :; }}; . '{}'; _pisaura_C='{}' _pisaura_L=/none _pisaura_M=m\n\
+         _pisaura_start {watcher}; _pisaura_put watcher \"{watcher} $_pisaura_r\"\n_pisaura_refuse a1 ''",
+        refuse.display(),
+        folder.display(),
+        watcher = watcher.id()
+    ));
+    watcher.wait().expect("it is ended");
+    assert!(bystander.try_wait().expect("a process").is_none() && !folder.exists());
+    bystander.kill().expect("a signal");
+    bystander.wait().expect("an end");
+}
+
+/// Whoever else runs it would heal another home, or nothing.
+fn its_user() {
+    let case = Case::new("");
+    case.waits_at("--step=2").book("deadman: 'off'", "").begin_and_kill();
+    let folder = case.case_folder();
+    let by_hand = || {
+        let output = Command::new("sh").arg(folder.join("heal")).env("HOME", "/").output().expect("sh runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let owner = |id: &str| {
+        assert!(Command::new("chown").arg("-R").arg(id).arg(&folder).status().expect("chown runs").success());
+    };
+    owner("65534");
+    assert!(by_hand().starts_with("not healed: it is for the user to run this whose folder it is"));
+    assert!(case.is_broken());
+    // In the home that was broken, whatever this shell's is.
+    owner("0");
+    assert_eq!(by_hand(), "healed\n");
+    assert!(!case.is_broken() && case.log() == "break\nheal\n", "{}", case.log());
+}
+
+/// A word that somebody else has left in a folder for all neither stops anybody, nor is what it names run.
+fn others_lease() {
+    let case = Case::new("");
+    case.waits_at("--step=2").book("deadman: 'off'", "").begin_and_kill();
+    let root = case.sshd.home().join(".pisaura");
+    let lease =
+        walk(&root).into_iter().find(|path| path.display().to_string().contains("/lease-")).expect("a lease");
+    assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n");
+    let evil = tempfile::Builder::new().prefix(".pisaura-").tempdir_in("/var/tmp").expect("a folder");
+    let mark = "0123456789abcdef";
+    let at = evil.path().join(format!("f/.case-{mark}"));
+    fs::create_dir_all(&at).expect("a folder");
+    fs::write(at.join("heal"), format!("echo ran >>'{}/log'; echo healed\n", case.sshd.home().display()))
+        .expect("a file");
+    let word = format!("{mark} -:1:1:x:y 1 1 {}\n", evil.path().join("f").display());
+    fs::write(evil.path().join(lease.file_name().expect("a name")), word).expect("a file");
+    assert!(
+        Command::new("chown").args(["-R", "65534"]).arg(evil.path()).status().expect("chown runs").success()
+    );
+    let ran = case.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(case.log(), "break\nheal\nbreak\nheal\n");
+}
+
+/// No room for a byte, but for new files: over SSH, by hand and by the switch.
+fn full_disk() {
+    const FILL: &str = "#!/bin/sh\n: >\"$HOME/broken\"\ncat /dev/zero >\"$HOME/fill\" 2>/dev/null\nexit 0\n";
+    // It says something before it heals, and an error of that ends it.
+    const EMPTY: &str = "#!/bin/sh\nset -e\necho healing\nrm -f \"$HOME/fill\" \"$HOME/broken\"\n";
+    for way in ["run", "hand", "switch"] {
+        let case = Case::new("");
+        let _mount = Mount::new(&case.sshd.home(), "size=600k,mode=0700");
+        case.scratch.write("fatebooks/b/break.sh", FILL);
+        case.scratch.write("fatebooks/b/heal.sh", EMPTY);
+        case.waits_at(if way == "run" { "never" } else { "--step=2" });
+        case.book("timeout: 2s, deadman: 8s", "");
+        match way {
+            "run" => {
+                let ran = case.pisaura(&["run"]);
+                assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+            }
+            "hand" => {
+                case.begin_and_kill();
+                let mut heal = Command::new("timeout");
+                heal.args(["20", "sh"]).arg(case.case_folder().join("heal")).env("HOME", case.sshd.home());
+                let output = heal.output().expect("it runs");
+                assert!(String::from_utf8_lossy(&output.stdout).ends_with("healed\n"), "{output:?}");
+            }
+            _ => {
+                case.begin_and_kill();
+                wait_for("that the host heals", || !case.is_broken());
+            }
+        }
+        assert!(!case.is_broken() && !case.sshd.home().join("fill").exists(), "{way}");
+        wait_for("that nothing runs", || case.sshd.processes().is_empty());
+    }
+}
+
 /// Somebody else's try that failed may have healed the host all the same.
 fn failed_try_of_another() {
     let case = Case::new("");
@@ -1159,7 +1381,7 @@ fn failed_try_of_another() {
 
 /// A failure that takes empty folders, or the programs, away: the switch heals, or says nothing of it.
 fn switch_under_attack() {
-    let check = |breaks: &str| {
+    let check = |breaks: &str, stays: bool| {
         let case = Case::new("");
         case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}{breaks}\n"));
         case.scratch.write(
@@ -1170,10 +1392,14 @@ fn switch_under_attack() {
         case.begin_and_kill();
         wait_for("that the host heals", || !case.is_broken());
         assert_eq!(case.log(), "break\nheal\n", "{breaks}");
-        assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n", "{breaks}");
+        // Where the folder is elsewhere by now, nobody can know that over SSH.
+        assert!(!stays || case.pisaura(&["revert"]).stdout == "1 reverted\n", "{breaks}");
     };
-    check("find \"$HOME/.pisaura\" -type d -empty -delete");
-    check(": >\"$(echo \"$HOME\"/.pisaura/*/.case-*/revert)\"");
+    check("find \"$HOME/.pisaura\" -type d -empty -delete", true);
+    check(": >\"$(echo \"$HOME\"/.pisaura/*/.case-*/revert)\"", true);
+    check("mv \"$HOME/.pisaura\" \"$HOME/.away\"", false);
+    check("rm -f \"$HOME\"/.pisaura/*/heal.sh", true);
+    check("sleep 0.5; for f in \"$HOME\"/.pisaura/*/heal.sh; do echo exit 0 >\"$f\"; done", true);
 }
 
 /// Text of several lines in a reverter and a variable arrives as it is written, wherever it is kept on the way.

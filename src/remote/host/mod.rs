@@ -66,6 +66,9 @@ use super::script::{Arming, HostScript};
 /// The status of a text that did not arrive whole, or not where it was meant for.
 pub(super) const NOT_OURS: i32 = 121;
 
+/// What an armed reverter says of its own file that is not what it was.
+pub(super) const NOT_WHOLE: &str = "the reverter there is gone, or not whole";
+
 const BEGIN: &str = include_str!("begin.sh");
 const COMMON: &str = include_str!("common.sh");
 const PROBE: &str = include_str!("probe.sh");
@@ -200,7 +203,7 @@ impl Site<'_> {
             None => ("wc -c", format!("{} ", facts.bytes)),
         };
         format!(
-            "set -- $({command} <{file})\n[ \"${{1-}} ${{2-}}\" = \"${{PISAURA_WHOLE:-{wanted}}}\" ] || {{ echo 'the reverter there is gone, or not whole' >&2; exit 127; }}\nunset PISAURA_WHOLE\n"
+            "set -- $({command} <{file})\n[ \"${{1-}} ${{2-}}\" = \"${{PISAURA_WHOLE:-{wanted}}}\" ] || {{ echo '{NOT_WHOLE}' >&2; exit 127; }}\nunset PISAURA_WHOLE\n"
         )
     }
 

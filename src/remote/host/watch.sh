@@ -48,6 +48,14 @@ if [ -n "$_pisaura_B" ]; then exec 4<"$_pisaura_F/$_pisaura_B" || exit 0; fi
 # From here on nothing of the folder is needed, and the host may be broken.
 _pisaura_put ready yes || exit 0
 
+# A copy without a name cannot be written over either. It may come too late for that, so it is not waited for.
+_pisaura_kept=4
+if [ -n "$_pisaura_B" ] && cat "$_pisaura_F/$_pisaura_B" >kept && [ -r kept ]; then
+    exec 5<kept
+    rm -f kept
+    _pisaura_kept=5
+fi
+
 _pisaura_left=$_pisaura_deadline _pisaura_quick=0
 while :; do
     sleep "$_pisaura_left" &
@@ -110,16 +118,15 @@ esac
 _pisaura_still=
 [ -n "$_pisaura_frozen" ] || _pisaura_end_inducer same || _pisaura_still=1
 _pisaura_end_marked
-# What a failure has taken away, or changed, is there again from memory.
+# What a failure has taken away, or changed, is there again from memory; its own text tells whether it is whole.
 _pisaura_restore() {
-    [ -x "$_pisaura_F/$_pisaura_B" ] && cmp -s "/proc/$1/fd/4" "$_pisaura_F/$_pisaura_B" && return 0
+    [ -x "$_pisaura_F/$_pisaura_B" ] && cmp -s "/proc/$1/fd/$2" "$_pisaura_F/$_pisaura_B" && return 0
     (
         umask 077
-        cd / && mkdir -p "$_pisaura_F" && { cat "/proc/$1/fd/4" 2>/dev/null || cat <&4; } >"$_pisaura_F/.in-watch" &&
+        cd / && mkdir -p "$_pisaura_F" && { cat "/proc/$1/fd/$2" 2>/dev/null || cat <&"$2"; } >"$_pisaura_F/.in-watch" &&
             chmod 0755 "$_pisaura_F/.in-watch" && mv -f "$_pisaura_F/.in-watch" "$_pisaura_F/$_pisaura_B"
     ) 2>/dev/null
 }
-[ -z "$_pisaura_B" ] || _pisaura_briefly _pisaura_restore $$
 _pisaura_tell_healed() {
     _pisaura_put healed "$_pisaura_fired watcher"
     _pisaura_put word 0
@@ -133,7 +140,7 @@ _pisaura_try() {
     else
         cd /
     fi
-    exec 3<&- 4<&- 2>&1
+    exec 3<&- 4<&- 5<&- 2>&1
     printf '%s\n' "$_pisaura_text" | exec /bin/sh
 }
 # It is tried as a run would: again and again, each time within its limit, unless somebody says that it is to stop.
@@ -150,6 +157,11 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
         _pisaura_n=$((_pisaura_n + 1))
         _pisaura_ordered || exit 0
     done
+    if [ -n "$_pisaura_B" ]; then
+        _pisaura_briefly _pisaura_restore $$ $_pisaura_kept
+        # The other copy next time: one of them may have been changed before it was kept.
+        [ $_pisaura_kept = 4 ] && [ -e "/proc/$$/fd/5" ] && _pisaura_kept=5 || _pisaura_kept=4
+    fi
     (_pisaura_try) &
     _pisaura_z=$!
     _pisaura_n=0 _pisaura_late=
