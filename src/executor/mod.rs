@@ -16,7 +16,7 @@ use crate::machine::{
 };
 use crate::remote::ssh::SshHost;
 use crate::remote::{
-    HostScript, Interrupt, Job, Limit, Parcel, Ran, Remote, child, is_alive, time_since_boot,
+    HostScript, Interrupt, Job, Left, Limit, Parcel, Ran, Remote, child, is_alive, time_since_boot,
 };
 
 mod agent;
@@ -104,8 +104,11 @@ impl BookExecutor {
                     continue;
                 }
                 match host.clean_up(Limit::within(CLEAN_UP_LIMIT, None)) {
-                    Ok(true) => (self.observer)(RunEvent::HostLeft { folder: host.folder_name().to_owned() }),
-                    Ok(false) => {
+                    Ok(Left::Shared) => {}
+                    Ok(Left::Clean) => {
+                        (self.observer)(RunEvent::HostLeft { folder: host.folder_name().to_owned() });
+                    }
+                    Ok(Left::Dirty) => {
                         (self.observer)(RunEvent::Warning {
                             message: format!(
                                 "{shown}: what heals a case is left there, so it may still be broken: `sh ~/.pisaura/{}/.case-*/heal` there heals it",

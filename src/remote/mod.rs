@@ -114,6 +114,17 @@ pub struct Job<'a> {
     pub scripts: Vec<&'a HostScript>,
 }
 
+/// What is left of ours on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Clean,
+    /// What another executor of the same run has there.
+    Shared,
+    /// Something that heals it, or will: nothing was taken.
+    Dirty,
+}
+
 /// What can be done on a host.
 pub trait Remote {
     /// Connects if need be, sees that nobody else has the host, brings the files there with mode 0755 (those that are there
@@ -135,9 +146,8 @@ pub trait Remote {
     /// The command by which a person runs, from here, what was left there to heal the host.
     fn heal_command(&self) -> Option<String>;
 
-    /// Takes everything of ours from the host. Nothing is taken, and `false` the answer, if something is left there that heals
-    /// it, or will.
-    fn clean_up(&mut self, limit: Limit<'_>) -> Result<bool, Trouble>;
+    /// Takes everything of ours from the host.
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<Left, Trouble>;
 
     /// Forgets the connection, so that the next command opens a new one.
     fn disconnect(&mut self);

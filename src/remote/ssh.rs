@@ -17,7 +17,7 @@ use super::login::{Login, Target};
 use super::own::{Brought, Desk, cksum};
 use super::quote::quote;
 use super::script::{Arming, Healing, HostScript, Marks, Role};
-use super::{Job, Limit, Parcel, Ran, Remote, Watcher, random_hex};
+use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex};
 
 /// How many addresses of one name are asked whether they are the machine that was broken.
 const ADDRESSES_MAX: usize = 16;
@@ -51,6 +51,10 @@ pub struct SshHost {
     checked: HashSet<String>,
     /// Who has the host was looked at on this connection.
     looked: bool,
+    /// The marks of the cases that were begun here.
+    cases: Vec<String>,
+    /// Whatever lies in the folder is an older run's.
+    takes_over: bool,
     /// Nothing answers any more on the connection.
     is_silent: bool,
     /// What the host that is being healed has written down of its inducer.
@@ -109,6 +113,8 @@ impl SshHost {
             brought: HashMap::new(),
             checked: HashSet::new(),
             looked: false,
+            cases: Vec::new(),
+            takes_over: false,
             is_silent: false,
             induced: None,
             seen: None,
@@ -142,6 +148,7 @@ impl SshHost {
                 HostMark { mark: random_hex()?, ..HostMark::default() }
             }
         };
+        self.cases.push(self.case.mark.clone());
         Ok(())
     }
 
@@ -849,19 +856,22 @@ impl Remote for SshHost {
         ))
     }
 
-    fn clean_up(&mut self, limit: Limit<'_>) -> Result<bool, Trouble> {
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<Left, Trouble> {
         let known = Some(self.case.folder.clone()).filter(|folder| !folder.is_empty());
         let Some(folder) = self.folder.clone().or(known) else {
-            return Ok(true);
+            return Ok(Left::Clean);
         };
         self.connect(false, limit)?;
-        let answer =
-            self.ask(&host::leave(&self.token()?, &folder), &format!("cannot remove {folder}"), limit)?;
-        if answer.lines().any(|line| line == "left dirty") {
-            return Ok(false);
+        let cases = Some(self.cases.as_slice()).filter(|_| !self.takes_over);
+        let text = host::leave(&self.token()?, &folder, cases);
+        let answer = self.ask(&text, &format!("cannot remove {folder}"), limit)?;
+        match answer.lines().next_back() {
+            Some("left dirty") => return Ok(Left::Dirty),
+            Some("left shared") => return Ok(Left::Shared),
+            _ => {}
         }
         self.forget_folder();
-        Ok(true)
+        Ok(Left::Clean)
     }
 
     fn disconnect(&mut self) {
@@ -880,6 +890,7 @@ impl SshHost {
     /// the host, whatever is known of it here, that is healed. Answers with what a person should know.
     pub fn take_over(&mut self, limit: Limit<'_>) -> Result<Vec<String>, Trouble> {
         self.connect(true, limit)?;
+        self.takes_over = true;
         match self.look(limit) {
             Ok(()) => {}
             Err(StepEnd::Failed(trouble)) => return Err(trouble),

@@ -54,6 +54,7 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::what_was_armed_is_not_written_over", not_written_over),
         test("protocol::a_switch_goes_on_where_a_revert_fails", switch_goes_on),
         test("protocol::identities", identities),
+        test("protocol::a_text_that_does_not_arrive_breaks_nothing", text_is_cut),
         test("protocol::who_is_refused_signals_nobody_else", refused),
         needing(
             "protocol::it_is_for_its_user_to_heal",
@@ -194,6 +195,10 @@ impl Case {
 
     fn log(&self) -> String {
         self.sshd.read("log")
+    }
+
+    fn log_or_none(&self) -> String {
+        fs::read_to_string(self.sshd.home().join("log")).unwrap_or_default()
     }
 
     fn is_broken(&self) -> bool {
@@ -1230,6 +1235,27 @@ fn common(text: &str) -> String {
     let text = format!(". '{}'\n{text}", common.display());
     let output = Command::new("sh").args(["-c", &text]).output().expect("sh runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Cut at many points, the text that arms and breaks the host is there as a whole or not at all; in both cases the host is healed,
+/// and known to be.
+fn text_is_cut() {
+    let case = Case::new("");
+    let relay = Relay::to(case.sshd.port);
+    case.book("timeout: 3s", "");
+    case.through(relay.port, &known(relay.port, &[&case.sshd]));
+    // Each run is one connection, and what goes over it is of the same length each time, but for some bytes.
+    for bytes in (9_000..36_000).step_by(1_500) {
+        let _ = fs::remove_file(case.sshd.home().join("log"));
+        relay.cut_next_after(bytes);
+        let ran = case.pisaura(&["run", "--no-heal"]);
+        let told = format!("{bytes}: {}{}", ran.stdout, ran.stderr);
+        assert!(matches!(ran.code, Some(0 | 3)), "{told}");
+        let log = case.log_or_none();
+        assert!(log.is_empty() || log.ends_with("heal\n"), "{told}{log}");
+        assert!(!case.is_broken() && log.matches("break").count() < 2, "{told}{log}");
+        case.check_left_clean();
+    }
 }
 
 fn identities() {

@@ -4,7 +4,16 @@
 _pisaura_now
 _pisaura_s="$_pisaura_r"
 [ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
-mkdir "$_pisaura_C" "$_pisaura_C/armed" || _pisaura_refuse a1 ''
+mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
+    # Whoever has reverted a case that was not armed has put its folder in our way, or is about to.
+    _pisaura_n=0
+    while [ -d "$_pisaura_C" ] && [ $_pisaura_n -lt 10 ]; do
+        [ ! -e "$_pisaura_C/facts" ] || { _pisaura_mark a4; exit 0; }
+        _pisaura_n=$((_pisaura_n + 1))
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+    _pisaura_refuse a1 ''
+}
 # Whoever makes this file has the host: it is made new or not at all. It names the case, its folder, who is behind it, and since when.
 _pisaura_n=0
 until { set -C && printf '' >"$_pisaura_L"; } 2>/dev/null; do

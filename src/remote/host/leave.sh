@@ -10,7 +10,11 @@ _pisaura_is_dirty() {
             [ -e "$_pisaura_C" ] || continue
             _pisaura_get healed
             case $_pisaura_r in
-            [0-9]* | unknown) [ ! -e "$_pisaura_C/watch" ] || _pisaura_k=$((_pisaura_k + 1)) ;;
+            [0-9]* | unknown)
+                [ ! -e "$_pisaura_C/watch" ] || _pisaura_k=$((_pisaura_k + 1))
+                # Another executor's word that the host is healed may not be written down anywhere else yet.
+                case $_pisaura_own in '*' | *" ${_pisaura_C##*/.case-} "*) ;; *) _pisaura_shared=1 ;; esac
+                ;;
             *) return 0 ;;
             esac
         done
@@ -20,6 +24,7 @@ _pisaura_is_dirty() {
     done
 }
 
+_pisaura_shared=
 if [ -d "$_pisaura_F" ]; then
     # Another executor of the same run may be about to arm: it finds the folder gone, or we find what it has left.
     if _pisaura_is_dirty "$_pisaura_F"; then
@@ -34,6 +39,14 @@ if [ -d "$_pisaura_F" ]; then
         _pisaura_mark x 0
         exit 0
     fi
+fi
+if [ -n "$_pisaura_shared" ]; then
+    # Nothing but our own words goes: the folder is for the last one to remove.
+    [ ! -d "$_pisaura_F.gone" ] || mv -f -- "$_pisaura_F.gone" "$_pisaura_F"
+    for _pisaura_x in $_pisaura_own; do rm -rf -- "$_pisaura_F/.case-$_pisaura_x"; done
+    echo 'left shared'
+    _pisaura_mark x 0
+    exit 0
 fi
 # What was put elsewhere goes, and what had stood there comes back, unless somebody else still wants it.
 for _pisaura_d in "$_pisaura_R"/put-*; do

@@ -465,10 +465,13 @@ pub(super) fn free(token: &str, site: &Site<'_>, mark: &str) -> Whole {
     text.set("M", mark).add(COMMON).add(FREE).end("0")
 }
 
-/// Takes everything of ours away; tells `left`, or `left dirty`.
-pub(super) fn leave(token: &str, folder: &str) -> Whole {
+/// Takes everything of ours away, if only these cases were there, or whatever was; tells `left`, `left dirty` or
+/// `left shared`.
+pub(super) fn leave(token: &str, folder: &str, cases: Option<&[String]>) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
+    let own = cases.map_or("*".to_owned(), |cases| format!(" {} ", cases.join(" ")));
     text.add("_pisaura_mark b 0\n")
+        .set("own", &own)
         .set("F", folder)
         .set("h", "")
         .add(COMMON)

@@ -28,8 +28,25 @@ _pisaura_find() {
         [ "$_pisaura_G" = 1 ] || { _pisaura_tell m3; exit 0; }
         return 0
     done
+    # Nothing was ever armed here, where all that is known of the machine is the same, and this run's own folder is: a text that did
+    # not arrive has armed nothing. One that is only late finds a folder in its way, and begins nothing any more.
+    _pisaura_v=
+    if _pisaura_is_it && mkdir "$_pisaura_C" 2>/dev/null; then
+        for _pisaura_x in healed reverting induced inducing touched; do printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x"; done
+        printf '%-63s\n' over >"$_pisaura_C/orders"
+        printf '%s\n' "$_pisaura_M" "$_pisaura_I" - "${HOME:-/}" >"$_pisaura_C/facts"
+        return 0
+    fi
     _pisaura_tell m1
     exit 0
+}
+
+# Whether this is the machine that was prepared, by this run's folder and by an identity that is known and the same.
+_pisaura_is_it() {
+    [ -d "$_pisaura_F" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] && [ "${_pisaura_O:-}" = "$_pisaura_I" ] || return 1
+    # shellcheck disable=SC2086
+    set -- $_pisaura_O
+    [ $# = 5 ] && [ "$2" != - ] && [ "$4" != - ]
 }
 
 # The time since the host was armed; "-" if it is not known.
