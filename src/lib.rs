@@ -52,7 +52,7 @@
 //!   reverter, or to a shout at the end of the run that names the host and the command that heals it. An inducer is never
 //!   begun twice.
 //! - **Healed is said only of the machine that was broken**, of which its own reverter has succeeded, whole, after the inducer:
-//!   where the case's mark is. Ids only ever refuse.
+//!   where the case's mark is. Ids refuse; they allow only where nothing was armed, together with this run's own folder.
 //! - **What heals is what was armed**, and lies on the host, whole, before anything is broken there.
 //! - **A green case is true**: the failure was there until the healthcheck had answered, within its time.
 //! - **One case and one reverter at a time on a machine**, by a lease on the machine itself.

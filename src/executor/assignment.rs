@@ -165,6 +165,8 @@ impl Assignment {
             patience: fate.timeout,
             // What heals a demo host is gone with its run.
             tries: if access.lasting { TRIES } else { 1 },
+            // A demo host's is as long-lived as its run.
+            may_die: fate.switch_may_die || !access.lasting,
             cuts_off: fate.cuts_off,
             who: format!("{}:{who}", access.controller),
         };

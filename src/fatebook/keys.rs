@@ -10,7 +10,7 @@ pub(super) enum Shape {
     Port,
     Truth,
     Duration,
-    DurationOrOff,
+    Deadman,
     Texts,
     Hosts,
     Command,
@@ -47,6 +47,7 @@ const fn also(alias: &'static str, rule: KeyRule) -> KeyRule {
 
 pub(super) const LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 pub(super) const HOST_KEY_CHECKS: &[&str] = &["strict", "accept-new", "off"];
+pub(super) const MAY_DIE_WITH: &[&str] = &["session"];
 pub(super) const EXPECTATIONS: &[&str] = &["healthy", "unhealthy"];
 
 const ENV: KeyRule = key("env", Shape::Variables, "", "variables that all scripts get");
@@ -59,9 +60,9 @@ const GRACE: KeyRule = key(
 );
 const DEADMAN: KeyRule = key(
     "deadman",
-    Shape::DurationOrOff,
+    Shape::Deadman,
     "",
-    "time after which the host heals by itself; the sum of the case's time limits and a margin, unless said; \"off\" to do without",
+    "time after which the host heals by itself; the sum of the case's time limits and a margin, unless said; \"off\" to do without; or a map",
 );
 const TAGS: KeyRule = key("tags", Shape::Texts, "", "labels to select cases by");
 const PASS_STEP: KeyRule =
@@ -90,6 +91,17 @@ pub(super) const BOOK: &[KeyRule] = &[
     PASS_STEP,
     key("resources", Shape::Texts, "", "more files to ship to where the case runs"),
     key("secrets", Shape::Texts, "", "names of variables whose values are shown nowhere"),
+];
+
+/// The keys of a `deadman` that is a map.
+pub(super) const DEADMAN_KEYS: &[KeyRule] = &[
+    key("after", Shape::Duration, "", "time after which the host heals by itself"),
+    key(
+        "may_die_with",
+        Shape::OneOf(MAY_DIE_WITH),
+        "",
+        "accept a switch that ends with the login that has armed it, where the host offers nothing better",
+    ),
 ];
 
 /// The keys of `ssh`.

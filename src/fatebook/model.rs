@@ -97,6 +97,8 @@ pub struct Fate {
     pub grace: Duration,
     /// When the host heals by itself, counted from just before the inducer.
     pub deadman: Deadman,
+    /// Whether the host's dead man's switch may end with the login that has armed it.
+    pub switch_may_die: bool,
     /// Whether the healthcheck gets `--step=N`.
     pub pass_step: bool,
     /// The hosts to try it on. Empty only if a variable in `hosts` is unset.

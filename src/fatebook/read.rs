@@ -56,6 +56,7 @@ struct Defaults {
     timeout: Duration,
     grace: Duration,
     deadman: Deadman,
+    switch_may_die: bool,
     deadman_place: Option<Place>,
     tags: Vec<String>,
     pass_step: bool,
@@ -111,11 +112,13 @@ impl<'a> Reader<'a> {
         let loglevel = self.one_of(fields.get("loglevel"), "loglevel", keys::LEVELS);
         let failfast = self.truth(fields.get("failfast"), "failfast").unwrap_or(false);
         let resources = self.resources(fields.get("resources"));
+        let deadman = self.deadman(fields.get("deadman"));
         let defaults = Defaults {
             env: self.env(fields.get("env")),
             timeout: self.timeout(fields.get("timeout")).unwrap_or(Duration::from_secs(60)),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or_default(),
-            deadman: self.deadman(fields.get("deadman")).unwrap_or(Deadman::Default),
+            deadman: deadman.map_or(Deadman::Default, |(deadman, _)| deadman),
+            switch_may_die: deadman.is_some_and(|(_, may_die)| may_die),
             deadman_place: fields.get("deadman").map(|node| node.place),
             tags: self.texts(fields.get("tags"), "tags"),
             pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(true),
@@ -158,11 +161,18 @@ impl<'a> Reader<'a> {
         Some(time)
     }
 
-    fn deadman(&mut self, node: Option<&Node>) -> Option<Deadman> {
+    /// When the host heals by itself, and whether that may end with the login that has armed it.
+    fn deadman(&mut self, node: Option<&Node>) -> Option<(Deadman, bool)> {
         let given = node?;
+        if matches!(given.value, Value::Map(_)) {
+            let fields = self.fields(given, keys::DEADMAN_KEYS, "`deadman`")?;
+            let after = self.duration(fields.get("after"), "after");
+            let may_die = self.one_of(fields.get("may_die_with"), "may_die_with", keys::MAY_DIE_WITH);
+            return Some((after.map_or(Deadman::Default, Deadman::After), may_die.is_some()));
+        }
         let off = matches!(&given.value, Value::Scalar(scalar) if scalar.text.as_literal() == Some("off"));
         if off {
-            return Some(Deadman::Off);
+            return Some((Deadman::Off, false));
         }
         let wanted = "`deadman` is a time such as 5m, or \"off\"";
         let written = self.plain(given, wanted)?;
@@ -170,7 +180,7 @@ impl<'a> Reader<'a> {
         if time.is_none() {
             self.problem(given.place, format!("{wanted}, not `{written}`"));
         }
-        time.map(Deadman::After)
+        time.map(|time| (Deadman::After(time), false))
     }
 
     fn names(&mut self, fields: &Fields<'_>) -> Vec<String> {
@@ -483,6 +493,7 @@ impl<'a> Reader<'a> {
             Some(node) => self.texts(Some(node), "tags"),
             None => defaults.tags.clone(),
         };
+        let deadman = self.deadman(fields.get("deadman"));
         let fate = Fate {
             name,
             inducer: inducer?,
@@ -500,7 +511,8 @@ impl<'a> Reader<'a> {
             expect,
             timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
-            deadman: self.deadman(fields.get("deadman")).unwrap_or(defaults.deadman),
+            deadman: deadman.map_or(defaults.deadman, |(deadman, _)| deadman),
+            switch_may_die: deadman.map_or(defaults.switch_may_die, |(_, may_die)| may_die),
             pass_step,
             hosts: own_hosts.unwrap_or_else(|| hosts.to_vec()),
             env,

@@ -70,9 +70,11 @@ fn shape_of(shape: Shape) -> Value {
             { "type": "number", "minimum": 0 },
             { "type": "string", "pattern": "^([0-9.]+(ms|s|m|min|h))+$" },
         ]})),
-        Shape::DurationOrOff => {
-            or_variable(json!({ "anyOf": [shape_of(Shape::Duration), { "const": "off" }] }))
-        }
+        Shape::Deadman => or_variable(json!({ "anyOf": [
+            shape_of(Shape::Duration),
+            { "const": "off" },
+            map_of(keys::DEADMAN_KEYS),
+        ]})),
         Shape::Texts => json!({ "type": "array", "items": scalar }),
         Shape::Hosts => json!({ "anyOf": [
             { "type": "string" },

@@ -109,6 +109,9 @@ pub struct Arming {
     pub patience: Duration,
     /// How often the dead man's switch tries the reverter.
     pub tries: u32,
+    /// Whether the dead man's switch may end with the login that has armed it.
+    #[serde(default)]
+    pub may_die: bool,
     /// Whether the inducer may cut the host off from us, or have it start anew: then what heals it is on the disk before.
     #[serde(default)]
     pub cuts_off: bool,

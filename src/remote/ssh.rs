@@ -75,6 +75,7 @@ struct Ground {
     identity: String,
     setsid: bool,
     cksum: bool,
+    reach: String,
 }
 
 /// What a file held when it was brought.
@@ -214,6 +215,7 @@ impl SshHost {
                 Some(("identity", identity)) => ground.identity = identity.to_owned(),
                 Some(("has", "setsid")) => ground.setsid = true,
                 Some(("has", "cksum")) => ground.cksum = true,
+                Some(("reach", way)) => ground.reach = way.to_owned(),
                 _ => {}
             }
         }
@@ -235,6 +237,7 @@ impl SshHost {
             mark: &self.case.mark,
             healer: &self.healer,
             setsid: ground.setsid,
+            reach: &ground.reach,
             healing_file: None,
         }
     }
@@ -532,6 +535,7 @@ impl SshHost {
             mark: &case,
             healer: &healer,
             setsid: ground.setsid,
+            reach: &ground.reach,
             healing_file,
         };
         if !ground.setsid && arming.deadline.is_some() {

@@ -62,7 +62,8 @@ fn a_panic_at_each_event() {
         let said = format!("at event {panics_at}: {end:?}, {log:?}");
         // Whatever was broken is healed, and nothing begins after that.
         assert!(!folder.path().join("broken").exists(), "{said}");
-        assert_eq!(log, "break\nheal\n".repeat(log.matches("break").count()), "{said}");
+        // A host whose inducer was ended before it began is healed for nothing.
+        assert!(!log.replace("break\nheal\n", "").contains("break"), "{said}");
         if !end.broke_down {
             assert_eq!(
                 (end.exit_code(), answered, log.as_str()),

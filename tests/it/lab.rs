@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::common::{Ran, Scratch, on_master, run_if, wait_for};
+use crate::common::{Ran, Scratch, on_master, program, run_if, wait_for};
 use crate::mesos::{Cluster, can_run};
 
 /// The test of a system's healthcheck, in a lab that is broken on purpose.
@@ -51,6 +51,7 @@ pub fn tests() -> Vec<Trial> {
     add("lab::etcd::on_mesos".to_owned(), true, Box::new(on_mesos));
     add("lab::leaves_nothing".to_owned(), false, Box::new(leaves_nothing));
     add("lab::interrupted".to_owned(), false, Box::new(interrupted));
+    add("lab::a_switch_out_of_the_logins_reach".to_owned(), false, Box::new(out_of_reach));
     add("lab::at_once".to_owned(), false, Box::new(at_once));
     trials.push(Trial::test("lab::kafka::health", || run_if(true, "", kafka).map(drop)));
     trials.push(Trial::test("lab::each_book_is_whole", || run_if(true, "", books).map(drop)));
@@ -585,6 +586,53 @@ fn interrupted() {
             });
         }
     }
+}
+
+/// Whatever ends what a login has begun, by a real systemd: the switch is out of its reach, or nothing is broken.
+fn out_of_reach() {
+    let lab = Lab::up("nginx");
+    let host = lab.hosts()[0].clone();
+    lab.on(&host, "useradd -m -u 71234 -s /bin/sh plain && usermod -p '*' plain");
+    let at = lab.scratch.join("at");
+    let book = |user: &str, keys: &str| {
+        format!(
+            "service: s\nhosts: ['{user}@{host}']\nssh: {{identity_file: '{}', known_hosts: '{}'}}\nfailures:\n  - name: f\n    inducer: ['touch /tmp/broken']\n    reverter: ['rm -f /tmp/broken']\n    healthcheck: ['[ \"$1\" != --step=2 ] || [ -n \"$PISAURA_TEST_PASSES\" ] || {{ : >\"{}\"; sleep 30; }}']\n    timeout: 2s\n    {keys}\n",
+            lab.variables["PISAURA_SSH_IDENTITY"],
+            lab.variables["PISAURA_SSH_KNOWN_HOSTS"],
+            at.display()
+        )
+    };
+    let run = |user: &str, keys: &str| {
+        lab.scratch.write("books/b/fatebook.yaml", book(user, keys));
+        let mut command = lab.scratch.command(&program());
+        command.args(["run", "--fatebooks", "books"]);
+        command
+    };
+    // The run dies, and then the server with all that its logins have begun.
+    let mut killed =
+        run("root", "deadman: 8s").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    wait_for("the healthcheck", || at.exists());
+    killed.kill().expect("a signal");
+    killed.wait().expect("an end");
+    lab.on(
+        &host,
+        "test -e /tmp/broken && ! grep -q ssh /proc/$(pgrep -f '/.case-[0-9a-f]*/watch' | head -1)/cgroup",
+    );
+    let _ = lab.ssh(&format!("root@{host}"), "systemctl kill --signal=KILL ssh").output();
+    wait_for("that the host heals", || {
+        let output = lab.ssh(&format!("root@{host}"), "test ! -e /tmp/broken").output();
+        output.is_ok_and(|output| output.status.success())
+    });
+    assert_eq!(Ran::of(lab.scratch.command(&program()).arg("revert"), &lab.scratch).stdout, "1 reverted\n");
+    // Nobody takes an ordinary user's out of it here.
+    let ran = Ran::of(run("plain", "deadman: 8s").env("PISAURA_TEST_PASSES", "1"), &lab.scratch);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("the dead man's switch would end with this login (/"), "{}", ran.stdout);
+    lab.on(&host, "test ! -e /tmp/broken");
+    let accepted = "deadman: {after: 8s, may_die_with: session}";
+    let ran = Ran::of(run("plain", accepted).env("PISAURA_TEST_PASSES", "1"), &lab.scratch);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(lab.on(&host, "ls -A ~plain | grep pisaura; ls -d /sys/fs/cgroup/pisaura /sys/fs/cgroup/*/pisaura 2>/dev/null; true"), "");
 }
 
 /// Of several that want the same place one gets it.

@@ -73,5 +73,5 @@ if [ -n "$_pisaura_h" ]; then
     _pisaura_release
 fi
 rm -rf -- "${_pisaura_F:?}" "${_pisaura_F:?}.gone" || exit 1
-rmdir -- "$_pisaura_R" 2>/dev/null || :
+rmdir -- "$_pisaura_R" /sys/fs/cgroup/pisaura /sys/fs/cgroup/unified/pisaura /sys/fs/cgroup/systemd/pisaura 2>/dev/null || :
 echo left

@@ -13,22 +13,22 @@
 //! | `FOLDER/` | one book's scripts on this host in one run; its name is random | `probe.sh` | `leave.sh` |
 //! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
 //! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
-//! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh` |
+//! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
 //!
 //! and in a case's folder:
 //!
 //! | file | what it says | written by |
 //! |---|---|---|
-//! | `facts` | mark, identity of the machine, time since its start when it was armed | `arm.sh` |
+//! | `facts` | mark, identity of the machine, time since its start when it was armed, home folder | `arm.sh` |
 //! | `armed/` | the token: whoever removes it has the say | `arm.sh`; taken by `watch.sh` or `revert.sh` |
-//! | `orders` | `armed`, `reverting`, `over` or `stop`: the watcher holds the file open, and goes at the last two | `arm.sh`, `revert.sh` |
+//! | `orders` | `armed`, `reverting`, `over` or `stop`: the watcher holds the file open, and goes at the last two | `arm.sh`, `revert.sh`, `watch.sh` |
 //! | `revert` | the reverter with its variables | `arm.sh` |
 //! | `heal` | the same with the protocol around it, for a person or a later run | `arm.sh` |
 //! | `watch`, `watcher`, `ready` | the dead man's switch; its process and when that was started; that it has all it needs | `arm.sh`, `watch.sh` |
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
 //! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
-//! | `left` | whether the inducer has left processes: `none`, `some` | `induce.sh` |
-//! | `word`, `out` | how the watcher's last try at the reverter ended, and what it printed | `watch.sh` |
+//! | `left` | whether the inducer has left processes: `looking`, `none`, `some` | `induce.sh` |
+//! | `word`, `out` | how the watcher's last try at the reverter ended, and what every second one printed | `watch.sh` |
 //! | `turn` | whose turn it is to revert over SSH or by hand: made new, or not at all | `revert.sh` |
 //! | `touched` | who has first tried to heal the host, and when | `revert.sh`, `watch.sh` |
 //! | `healed` | the tombstone: how long after the arming, and by whom | `revert.sh`, `watch.sh` |
@@ -38,17 +38,25 @@
 //! # Rules
 //!
 //! - **Which machine.** The mark is what allows: a reverter runs only where the case's folder with its mark lies, or where the
-//!   watcher that bears it lives. Identities (machine id, boot id, PID namespace, start of process 1) only ever refuse: both known,
+//!   watcher that bears it lives. Identities (machine id, boot id, PID namespace, start of process 1, name) refuse: both known,
 //!   and different. So one home folder of several machines, and several machines of one address, name or key, do not mix.
-//!   After a reboot with the home kept, the reverter runs once more. Where the mark is gone nothing is called healed.
+//!   After a reboot with the home kept, the reverter runs once more; that a machine of another boot is the same one has to be told
+//!   by its id and its name. Where the mark is gone nothing is called healed, but for one case: a text that arms and did not arrive
+//!   has left no mark. Then this run's own folder, and an identity that is known and equal as a whole, allow; the case's folder is
+//!   made, as a tombstone, before the reverter runs, so that a text that is only late begins nothing.
 //! - **One at a time.** The lease is made, new or not at all, by the text that arms, and freed by whoever heals; it is looked at
 //!   once more just before the inducer. Whoever finds another's waits, heals what a dead one has left, or says who has it.
 //! - **One reverter at a time.** Each says who it is before it looks who else is there. A shell waits for another's reverter,
-//!   and for the watcher's, as long as a reverter may take, and ends it then. The watcher lets a shell's finish.
+//!   and for the watcher's, as long as a reverter may take, and ends it then. The watcher lets a shell's finish, and goes on where
+//!   that fails.
 //! - **A number proves nothing.** A process is signalled only if it was started when the file says and the machine was not
 //!   started anew since, or if it carries the case's mark in its environment. Where there is no `/proc` nobody is signalled.
 //! - **Never begun after it was reverted.** The inducer's shell writes `inducing` and then reads `orders`, which have to say `armed`;
 //!   who reverts writes `reverting` there and then ends who is inducing. One of both sees the other.
+//! - **Whose.** Only the user whose folder it is heals with it, in the home that was broken. What others leave in folders for all
+//!   (`/tmp`, `/var/tmp`) is neither believed nor run.
+//! - **A disk that does not take a word** stops nobody: each word that matters is read back, and the watcher is ended where `over`
+//!   did not get to it; a reverter never has to be able to print.
 //! - **Nothing is removed that still heals.** A case's folder goes only once it says `healed`, and that was written down by the run.
 //! - **Disarming** is a word written before anything is removed. A watcher whose folder is gone heals from memory only if its
 //!   open file does not have that word.
@@ -181,6 +189,8 @@ pub(super) struct Site<'a> {
     pub(super) healer: &'a str,
     /// Whether the host has `setsid`.
     pub(super) setsid: bool,
+    /// How the dead man's switch gets out of the login's reach, as `probe.sh` tells.
+    pub(super) reach: &'a str,
     /// The file that heals the host, if it is one of ours.
     pub(super) healing_file: Option<FileFacts>,
 }
@@ -339,6 +349,7 @@ fn add_arming(text: &mut Text, arming: &Arming, site: &Site<'_>) {
     let case_folder = site.case_folder();
     site.set(text, &case_folder);
     let seconds = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
+    text.set("V", if arming.may_die { "none" } else { site.reach });
     text.set("Y", if arming.cuts_off { "1" } else { "0" });
     text.set("S", if site.setsid { "1" } else { "0" }).set("W", &format!("{} {seconds}", arming.who));
     text.set("common", &strip(COMMON));

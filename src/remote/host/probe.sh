@@ -60,6 +60,30 @@ _pisaura_is_safe() {
     done
 }
 
+# What may end a process that this login leaves running, and how it gets out of that's reach: none (nothing), session (only who ends
+# sessions by hand), move (out of the unit's control group), at, linger (the user's own manager, which stays), or within.
+_pisaura_reach() {
+    _pisaura_r=none _pisaura_p=
+    [ -d /run/systemd/system ] || return 0
+    while IFS=: read -r _pisaura_x _pisaura_y _pisaura_z; do
+        case $_pisaura_x:$_pisaura_y in 0: | *:name=systemd) [ "$_pisaura_z" = / ] || _pisaura_p=$_pisaura_z ;; esac
+    done </proc/self/cgroup
+    [ -n "$_pisaura_p" ] || return 0
+    _pisaura_r=session
+    case $_pisaura_p in
+    */session-*.scope) case $(loginctl show-session -p KillUserProcesses 2>/dev/null) in *=no) return 0 ;; esac ;;
+    esac
+    _pisaura_r=move
+    for _pisaura_x in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+        [ ! -w "$_pisaura_x/cgroup.procs" ] || [ "$_pisaura_u" != 0 ] || return 0
+    done
+    _pisaura_r="at"
+    ! command -v at >/dev/null 2>&1 || ! at -l >/dev/null 2>&1 || return 0
+    _pisaura_r=linger
+    [ ! -e "/var/lib/systemd/linger/$(id -un)" ] || ! command -v systemd-run >/dev/null 2>&1 || return 0
+    _pisaura_r=within
+}
+
 _pisaura_f=
 if [ "$_pisaura_A" = 1 ]; then
     { [ -n "${HOME:-}" ] && _pisaura_is_safe "$HOME" && _pisaura_use "$HOME/.pisaura" "$_pisaura_N"; } ||
@@ -69,6 +93,8 @@ if [ "$_pisaura_A" = 1 ]; then
     }
     cd "$_pisaura_f" || exit 1
     printf 'folder %s\n' "$(pwd)"
+    _pisaura_reach
+    printf 'reach %s\n' "$_pisaura_r"
 fi
 _pisaura_identify
 printf 'identity %s\n' "$_pisaura_r"

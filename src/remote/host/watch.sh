@@ -4,6 +4,8 @@
 cd "$_pisaura_C" || exit 0
 exec 3<orders || exit 0
 exec </dev/null >/dev/null 2>&1
+_pisaura_start $$
+_pisaura_put watcher "$$ $_pisaura_r" || exit 0
 _pisaura_signal=0
 trap '' HUP
 trap '_pisaura_signal=1' TERM INT
