@@ -137,6 +137,9 @@ pub fn main() -> ExitCode {
         .about(ABOUT)
         .after_help(AFTER_HELP);
     let arguments: Vec<_> = std::env::args_os().collect();
+    if crate::remote::is_supervisor(&arguments) {
+        return crate::remote::supervise();
+    }
     if crate::executor::is_executor(&arguments) {
         return crate::executor::serve();
     }

@@ -35,7 +35,7 @@
 //! | whether a machine is the one that was broken | `remote::host`, `remote::ssh`; on the wire `remote::connection` |
 //! | who has a host, and what that means | `machine::lease` |
 //! | what is remembered of hosts that may be broken | `report::journal`, `report::memory` |
-//! | how a healthcheck is run and ended | `remote::child` |
+//! | how a healthcheck is run and ended | `remote::child`; if this process dies, `remote::supervisor` |
 //! | what a scheduler hears and wants | `machine::offers` |
 //! | which offer is taken, when a task is tried again, what is acknowledged | `machine::scheduler` |
 //! | what is said to a master, and what agents fetch | `cluster::mesos`, `cluster::files` |

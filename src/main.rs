@@ -53,6 +53,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if pisaura::remote::is_supervisor(&std::env::args_os().collect::<Vec<_>>()) {
+        return pisaura::remote::supervise();
+    }
     let matches = pisaura::run::without_empty_variables(Pisaura::command()).get_matches();
     let pisaura = match Pisaura::from_arg_matches(&matches) {
         Ok(pisaura) => pisaura,

@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::fatebook::Redactor;
 use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
 
+use super::supervisor::supervised;
 use super::{Limit, Ran, Watcher};
 
 /// How long the end of a process's output may come after its own end: a child that it left may hold the pipe for ever.
@@ -52,6 +53,8 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
             return Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }));
         }
     };
+    // Should we die, it ends with us.
+    let _supervised = supervised(pid);
     let mut output = Output {
         stdout: child.stdout.take(),
         stderr: child.stderr.take(),

@@ -41,7 +41,7 @@ fn boot() -> Option<String> {
 }
 
 /// When a process was started, in the kernel's ticks; `None` if it has ended, even if nobody has waited for it yet.
-fn started(process: u32) -> Option<u64> {
+pub(super) fn started(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut words = stat.rsplit_once(") ")?.1.split(' ');
     let state = words.next()?;

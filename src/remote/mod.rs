@@ -23,6 +23,7 @@ mod own;
 mod quote;
 mod script;
 pub mod ssh;
+mod supervisor;
 
 pub use controller::{is_alive, own_controller};
 pub use fetch::fetch;
@@ -30,6 +31,7 @@ pub use interrupt::Interrupt;
 pub use login::{Login, Target, own_user};
 pub use quote::quote;
 pub use script::{Arming, Healing, HostCommand, HostScript, Place, Role};
+pub use supervisor::{is_supervisor, supervise};
 
 /// Until when something may go on, and what may end it before.
 #[derive(Clone, Copy, Debug)]

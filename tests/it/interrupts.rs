@@ -9,6 +9,7 @@ use crate::common::{Scratch, Sshd, harness, program, test, wait_for, wait_for_li
 
 pub fn tests() -> Vec<Trial> {
     vec![
+        test("interrupts::a_healthcheck_ends_with_its_run", healthcheck_ends_with_us),
         test("interrupts::before_the_inducer", before),
         test("interrupts::in_the_inducer", in_the_inducer),
         test("interrupts::in_the_healthcheck_during", during),
@@ -320,5 +321,42 @@ fn demo_hosts() {
                 .collect();
             assert!(left.is_empty(), "{left:?}");
         }
+    }
+}
+
+/// A healthcheck ends with the run that has begun it, however that ends.
+fn healthcheck_ends_with_us() {
+    for way in ["KILL", "INT INT"] {
+        let (scratch, sshd) = (Scratch::new(), Sshd::start());
+        let mark = format!("{}", scratch.join("beat").display());
+        // It would go on for ever, and so would what it has begun.
+        scratch.write(
+            "fatebooks/b/check.sh",
+            format!("#!/bin/sh\ntrap '' INT\n(while :; do echo >>'{mark}'; sleep 0.1; done) &\nwait\n"),
+        );
+        scratch.write(
+            "fatebooks/b/fatebook.yaml",
+            sshd.book("", "  - {name: f, inducer: ['true'], reverter: ['true'], healthcheck: [check.sh]}"),
+        );
+        let mut run = scratch
+            .command(&program())
+            .arg("run")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        wait_for("the healthcheck", || scratch.join("beat").exists());
+        for signal in way.split(' ') {
+            let sent = Command::new("kill").args([&format!("-{signal}"), &run.id().to_string()]).status();
+            assert!(sent.is_ok());
+            // Two signals at once are one.
+            std::thread::sleep(std::time::Duration::from_millis(600));
+        }
+        run.wait().expect("an end");
+        let running = || {
+            let output = Command::new("pgrep").args(["-f", &scratch.join("").display().to_string()]).output();
+            String::from_utf8_lossy(&output.expect("pgrep runs").stdout).into_owned()
+        };
+        wait_for(way, || running().is_empty());
     }
 }

@@ -354,11 +354,12 @@ fn add_arming(text: &mut Text, arming: &Arming, site: &Site<'_>) {
     text.set("S", if site.setsid { "1" } else { "0" }).set("W", &format!("{} {seconds}", arming.who));
     text.set("common", &strip(COMMON));
     text.add("eval \"$_pisaura_common\"\n");
-    text.set("revert", &arming.reverter.text(site.folder, site.mark, &site.whole(&arming.reverter)));
+    let revert = arming.reverter.text(site.folder, site.mark, &site.whole(&arming.reverter));
+    text.set("revert", &revert);
     text.set("reverting", &format!("{}{}{}", strip(BY_HAND), strip(REVERT), strip(BY_HAND_END)));
     text.set("heal", &heal_parameters(arming, site, &case_folder));
     text.set("watching", &strip(WATCH));
-    text.set("watch", &watch_parameters(arming, site, &case_folder));
+    text.set("watch", &watch_parameters(arming, site, &case_folder, revert.trim_end()));
     if let Some(only_if) = &arming.only_if {
         text.add_as_it_is(&only_if.function("_p_only_if", site.folder, site.mark, ""));
         text.add(
@@ -380,14 +381,14 @@ fn heal_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> Strin
     text.text
 }
 
-fn watch_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> String {
+fn watch_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str, revert: &str) -> String {
     let mut text = Text { token: String::new(), text: String::new() };
     site.set(&mut text, case_folder);
     let deadline = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
     text.set("deadline", &deadline.to_string())
         .set("P", &patience(arming))
         .set("K", &arming.tries.to_string());
-    text.set("B", arming.reverter.own_file().unwrap_or_default());
+    text.set("B", arming.reverter.own_file().unwrap_or_default()).set("text", revert);
     text.text
 }
 

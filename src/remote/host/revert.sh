@@ -256,7 +256,6 @@ if [ $_pisaura_s = 0 ]; then
         _pisaura_x=-
         { read -r _pisaura_x _ <"/proc/$_pisaura_z/fd/3"; } 2>/dev/null
         [ "$_pisaura_x" != over ] || _pisaura_keep=0
-        rmdir "$_pisaura_C/armed" 2>/dev/null
         if [ $_pisaura_keep = 0 ]; then kill -TERM "$_pisaura_z" 2>/dev/null; else kill -KILL "$_pisaura_z" 2>/dev/null; fi
         _pisaura_keep=0
     fi

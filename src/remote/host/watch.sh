@@ -42,8 +42,8 @@ _pisaura_briefly() {
     wait $_pisaura_z
 }
 
-# What heals is kept too: the text that runs the reverter, all of it, and the reverter itself if it is a file of the book's.
-_pisaura_text=$(cat revert)
+# What heals is kept too: the text that runs the reverter, all of it, which this file began with, and the reverter itself if it is a
+# file of the book's.
 case $_pisaura_text in '{'*'}') ;; *) exit 0 ;; esac
 if [ -n "$_pisaura_B" ]; then exec 4<"$_pisaura_F/$_pisaura_B" || exit 0; fi
 { read -r _; read -r _; read -r _pisaura_a; } <facts
