@@ -184,6 +184,7 @@ impl Agent {
             reader: None,
             number: 0,
             task: None,
+            last_task: None,
         };
         life.subscribe(&self);
         let mut broken = false;
@@ -228,7 +229,10 @@ impl Agent {
                     if matches!(*event, RunEvent::Printed { .. }) && life.under_way() > CALLS_UNDER_WAY_MAX {
                         continue;
                     }
-                    if let Some(task) = &life.task {
+                    // That a host was left clean is known only once all tasks are over.
+                    let of_all = matches!(*event, RunEvent::HostLeft { .. } | RunEvent::Warning { .. });
+                    let task = life.task.as_ref().or(life.last_task.as_ref().filter(|_| of_all));
+                    if let Some(task) = task {
                         life.call(
                             self.identity.message(&News::Happened { task: task.clone(), event: *event }),
                         );
@@ -270,6 +274,7 @@ impl Agent {
                     }
                     ExecutorAction::Begin(id, task) => {
                         life.task = Some(id.clone());
+                        life.last_task = Some(id.clone());
                         life.worker.begin(id, &task);
                     }
                     ExecutorAction::Interrupt => life.worker.interrupt(),
@@ -297,6 +302,8 @@ struct Life {
     number: u64,
     /// The task that is at work.
     task: Option<String>,
+    /// The last one that was.
+    last_task: Option<String>,
 }
 
 impl Life {

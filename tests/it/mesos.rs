@@ -44,6 +44,7 @@ pub fn tests() -> Vec<Trial> {
         ("a_killed_run_is_ended_by_the_next_one", killed_run),
         ("a_case_does_not_run_on_its_own_host", own_host),
         ("what_agents_fetch", fetched),
+        ("a_host_that_is_left_clean_is_written_down", left_clean),
     ];
     let (met, reason) = can_run();
     let verdicts = verdicts::ALL.into_iter().map(|(name, run)| {
@@ -828,6 +829,18 @@ fn killed_run() {
     wait_for("the executors' end", || stage.cluster.executors().is_empty());
     let log = stage.sshd.read("log");
     assert!(log.starts_with("break.sh\nheal.sh\n") && log.matches("break.sh").count() == 2, "{log}");
+}
+
+/// Or every later run connects again, to clean what is clean.
+fn left_clean() {
+    let (scratch, sshd) = crate::harness::books();
+    let cluster = Cluster::start(&[]);
+    let ran = scratch.harness(&["--master", &cluster.master, "--exact", "b::it's cut off"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let journal = scratch.read("target/pisaura/journal.jsonl");
+    let count = |event: &str| journal.matches(&format!("\"event\":\"{event}\"")).count();
+    assert_eq!((count("host used"), count("host left")), (2, 2), "{journal}");
+    assert!(!sshd.home().join(".pisaura").exists());
 }
 
 fn own_host() {
