@@ -211,7 +211,14 @@ impl SshHost {
         let mut ground = Ground::default();
         for line in answer.lines() {
             match line.split_once(' ') {
-                Some(("folder", folder)) if folder.starts_with('/') => self.folder = Some(folder.to_owned()),
+                Some(("folder", folder)) if folder.starts_with('/') => {
+                    if self.folder.as_deref() != Some(folder) {
+                        // What was brought lies elsewhere.
+                        self.brought.clear();
+                        self.checked.clear();
+                    }
+                    self.folder = Some(folder.to_owned());
+                }
                 Some(("identity", identity)) => ground.identity = identity.to_owned(),
                 Some(("has", "setsid")) => ground.setsid = true,
                 Some(("has", "cksum")) => ground.cksum = true,

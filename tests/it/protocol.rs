@@ -54,6 +54,7 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::what_was_armed_is_not_written_over", not_written_over),
         test("protocol::a_switch_goes_on_where_a_revert_fails", switch_goes_on),
         test("protocol::identities", identities),
+        test("protocol::several_who_make_the_root_at_once", one_root),
         test("protocol::a_text_that_does_not_arrive_breaks_nothing", text_is_cut),
         test("protocol::who_is_refused_signals_nobody_else", refused),
         needing(
@@ -1255,6 +1256,26 @@ fn text_is_cut() {
         assert!(log.is_empty() || log.ends_with("heal\n"), "{told}{log}");
         assert!(!case.is_broken() && log.matches("break").count() < 2, "{told}{log}");
         case.check_left_clean();
+    }
+}
+
+/// Books of one host begin at once: all of them find, or make, the same folder.
+fn one_root() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host");
+    for _ in 0..20 {
+        let home = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "set -eu; for n in 1 2 3 4 5 6 7 8; do (_pisaura_A=1 _pisaura_N=f$n; . '{0}/common.sh'; . '{0}/probe.sh') & done; wait",
+            folder.display()
+        );
+        let output =
+            Command::new("sh").args(["-c", &text]).env("HOME", home.path()).output().expect("sh runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut folders: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("folder ")).collect();
+        folders.sort_unstable();
+        let home = home.path().canonicalize().expect("a path");
+        let wanted: Vec<String> = (1..=8).map(|n| format!("{}/.pisaura/f{n}", home.display())).collect();
+        assert_eq!(folders, wanted, "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

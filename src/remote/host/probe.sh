@@ -21,7 +21,8 @@ _pisaura_is_ours() {
 
 # Makes our folder $2 in root $1, proves that a file of ours can be run there, and tells of it.
 _pisaura_use() {
-    [ -d "$1" ] || mkdir -m 0700 "$1" 2>/dev/null || return 1
+    # Somebody else may be making it just now.
+    [ -d "$1" ] || mkdir -m 0700 "$1" 2>/dev/null || [ -d "$1" ] || return 1
     _pisaura_is_ours "$1" || return 1
     chmod 0700 "$1" 2>/dev/null && mkdir -p "$1/$2" 2>/dev/null || return 1
     if [ ! -x "$1/$2/.runs" ]; then
