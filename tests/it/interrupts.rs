@@ -264,10 +264,16 @@ fn twice() {
     let heal = rest.lines().find_map(|line| line.strip_prefix("!!!     to heal it: ")).expect("a command");
     // It is there, and it heals.
     let script = heal.rsplit(' ').next().expect("a script");
+    let mut by_hand = Command::new("sh")
+        .arg(script)
+        .env("HOME", stopped.sshd.home())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sh runs");
+    let mut told = BufReader::new(by_hand.stderr.take().expect("a pipe"));
+    wait_for_line(&mut told, "a reverter is at work: it is waited for");
     std::fs::write(stopped.sshd.home().join("go"), "").expect("a file");
-    assert!(
-        Command::new("sh").arg(script).env("HOME", stopped.sshd.home()).status().expect("sh runs").success()
-    );
+    assert!(by_hand.wait().expect("an end").success());
     assert_eq!(stopped.sshd.read("log"), "break.sh\nheal.sh\n", "one at a time");
 }
 
