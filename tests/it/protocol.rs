@@ -1173,7 +1173,7 @@ fn hidden_from_switch() {
     case.scratch.write(
         "fatebooks/b/break.sh",
         format!(
-            "{BREAK}: >\"$HOME/at\"\nexec env -i sh -c 'cd \"{0}\"; sleep 9; : >broken; echo late >>log'\n",
+            "{BREAK}: >\"$HOME/at\"\nexec env -i sh -c 'cd \"{0}\"; sleep 30; : >broken; echo late >>log'\n",
             case.sshd.home().display()
         ),
     );
