@@ -263,9 +263,9 @@ if [ $_pisaura_s = 0 ]; then
     _pisaura_get healed
     case $_pisaura_r in [0-9]* | unknown) ;; *) _pisaura_keep=1 ;; esac
     # What the reverter has left running in our session goes: it might heal in a later case. A service that it has started has a
-    # session of its own.
+    # session of its own. Which session that is, is asked while this shell lives.
+    _pisaura_session $$
     (
-        _pisaura_session $$
         _pisaura_end_marked "$_pisaura_r"
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
