@@ -137,8 +137,8 @@ pub fn main() -> ExitCode {
         .about(ABOUT)
         .after_help(AFTER_HELP);
     let arguments: Vec<_> = std::env::args_os().collect();
-    if crate::remote::is_supervisor(&arguments) {
-        return crate::remote::supervise();
+    if let Some(code) = crate::remote::supervise(&arguments) {
+        return code;
     }
     if crate::executor::is_executor(&arguments) {
         return crate::executor::serve();
@@ -359,8 +359,8 @@ fn say(text: &str) {
 const UNREADABLE: &str = "whether other hosts are dirty is not known: see the warnings above\n";
 
 /// The whole of `pisaura revert`: reverts what older runs have left dirty, or only lists it, or strikes one case off. The exit
-/// code is 0 if nothing is
-/// dirty any more, 3 if the journal, or what is remembered beside it, cannot be read, 4 if hosts may still be broken.
+/// code is 0 if nothing is dirty any more, 3 if the journal, or what is remembered beside it, cannot be read, 4 if hosts may still be
+/// broken.
 pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -> ExitCode {
     let waits = || say("waiting for another run, which is at it");
     let debts = match Debts::open(&output.join(JOURNAL), None, only_list, waits) {

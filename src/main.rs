@@ -29,7 +29,7 @@ enum Command {
     Check(Box<RunOptions>),
     /// Revert the hosts that older runs, killed or unlucky, may have left broken
     #[command(
-        after_help = "Exit codes: 0 nothing is dirty, 3 the journal cannot be read, 4 a host may still be broken"
+        after_help = "Exit codes: 0 nothing is dirty, 3 what is remembered cannot be read, 4 a host may still be broken"
     )]
     Revert {
         /// Only list them, with the command that heals each by hand
@@ -53,8 +53,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if pisaura::remote::is_supervisor(&std::env::args_os().collect::<Vec<_>>()) {
-        return pisaura::remote::supervise();
+    if let Some(code) = pisaura::remote::supervise(&std::env::args_os().collect::<Vec<_>>()) {
+        return code;
     }
     let matches = pisaura::run::without_empty_variables(Pisaura::command()).get_matches();
     let pisaura = match Pisaura::from_arg_matches(&matches) {

@@ -69,11 +69,8 @@ impl Cluster for LocalCluster {
         }
     }
 
-    /// What ended is over here, whether it was written down or not.
-    fn recorded(&mut self, _case: CaseId, _safely: bool) {}
-
-    fn unrecorded(&mut self) {
-        self.ledger.unrecorded.store(true, Ordering::SeqCst);
+    fn recorded(&mut self, _case: CaseId, safely: bool) {
+        self.ledger.unrecorded.fetch_or(!safely, Ordering::SeqCst);
     }
 
     fn interrupt(&mut self) {

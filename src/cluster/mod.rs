@@ -50,11 +50,8 @@ pub trait Cluster {
     /// It is safely written down that the host of this case may be dirty; or it is not, and why.
     fn noted(&mut self, case: CaseId, result: Result<(), String>);
 
-    /// How this case ended was written down: safely, or not at all.
+    /// How this case ended was written down: safely, or not at all; then the word that lies on the host has to stay.
     fn recorded(&mut self, case: CaseId, safely: bool);
-
-    /// That a host is healed could not be written down: the word of it that lies on the host has to stay.
-    fn unrecorded(&mut self) {}
 
     /// Nothing new begins, and what runs is ended and reverted.
     fn interrupt(&mut self);

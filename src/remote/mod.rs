@@ -31,7 +31,7 @@ pub use interrupt::Interrupt;
 pub use login::{Login, Target, own_user};
 pub use quote::quote;
 pub use script::{Arming, Healing, HostCommand, HostScript, Place, Role};
-pub use supervisor::{is_supervisor, supervise};
+pub use supervisor::supervise;
 
 /// Until when something may go on, and what may end it before.
 #[derive(Clone, Copy, Debug)]

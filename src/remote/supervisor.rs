@@ -23,17 +23,18 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 static PIPE: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
-/// Whether this process was started to be a supervisor; if not, this program can have one from now on: whoever calls this does so
-/// first of all, and serves if it is one.
-pub fn is_supervisor(arguments: &[std::ffi::OsString]) -> bool {
-    let is_one = arguments.len() == 2 && arguments[1] == "supervisor" && std::env::var_os(VARIABLE).is_some();
-    ALLOWED.store(!is_one, Ordering::SeqCst);
-    is_one
+/// The first thing that a program does which is to have supervisors: if this process was started to be one, its whole life, and the
+/// exit code; else it may start one from now on.
+pub fn supervise(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
+    if arguments.len() == 2 && arguments[1] == "supervisor" && std::env::var_os(VARIABLE).is_some() {
+        return Some(serve());
+    }
+    ALLOWED.store(true, Ordering::SeqCst);
+    None
 }
 
-/// The whole life of a supervisor: hears which groups begin and end, by lines `+ PID START` and `- PID`, and ends those that are left
-/// once nobody can say any more.
-pub fn supervise() -> ExitCode {
+/// Hears which groups begin and end, by lines `+ PID START` and `- PID`, and ends those that are left once nobody can say any more.
+fn serve() -> ExitCode {
     let mut groups: HashMap<u32, u64> = HashMap::new();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let mut words = line.split(' ');

@@ -340,10 +340,8 @@ impl Engine {
                 let heard = self.reporters.hear(&event);
                 match event {
                     RunEvent::MayBeDirty { case, .. } => self.cluster.noted(case, heard),
-                    RunEvent::Reverted { .. } if heard.is_err() => {
-                        self.end.unrecorded = true;
-                        self.cluster.unrecorded();
-                    }
+                    // Its cluster hears of it when the case is settled.
+                    RunEvent::Reverted { .. } if heard.is_err() => self.end.unrecorded = true,
                     _ => {}
                 }
             }

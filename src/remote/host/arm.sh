@@ -33,8 +33,8 @@ printf '%s\n' "$_pisaura_M $_pisaura_W $_pisaura_s $_pisaura_F" >>"$_pisaura_L" 
     _pisaura_refuse a1 ''
 }
 # Somebody may have this machine by a root that is not the one that can be used now.
-_pisaura_leases "$_pisaura_L"
-[ -z "$_pisaura_r" ] || _pisaura_refuse a2 ''
+_pisaura_is_another() { ! [ "$1" -ef "$_pisaura_L" ]; }
+if _pisaura_each_lease _pisaura_is_another; then _pisaura_refuse a2 ''; fi
 _pisaura_make() {
     for _pisaura_x in healed inducing induced reverting word left touched watcher ready; do
         printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || return 1

@@ -182,15 +182,13 @@ _pisaura_end_marked() {
 }
 
 # The files that may say who has this machine: one in each root that there may be, if it is this user's: what others leave in a
-# folder that all may write to is neither believed nor run. In $_pisaura_r, or "" if there is none but $1.
-_pisaura_leases() {
-    _pisaura_r=
+# folder that all may write to is neither believed nor run. Calls $1 with each, until that succeeds; fails if it never does.
+_pisaura_each_lease() {
     for _pisaura_x in "$_pisaura_L" "${HOME:-}/.pisaura/${_pisaura_L##*/}" /var/tmp/.pisaura-*/"${_pisaura_L##*/}" /tmp/.pisaura-*/"${_pisaura_L##*/}"; do
         [ -O "$_pisaura_x" ] && [ -O "${_pisaura_x%/*}" ] || continue
-        [ -z "${1-}" ] || ! [ "$_pisaura_x" -ef "$1" ] || continue
-        _pisaura_r=$_pisaura_x
-        return 0
+        if "$1" "$_pisaura_x"; then return 0; fi
     done
+    return 1
 }
 
 # Frees the host, if it is this case's. Taken away in one step, into the case's folder, so that whoever frees it twice does not take

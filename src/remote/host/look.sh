@@ -1,8 +1,8 @@
 # look.sh: who has the host, and what has become of them. One line for the case that has it:
 # mark, who is behind it (as they said), seconds to the deadline when it was armed (0 without), whose machine it was (same, rebooted,
 # other), state (armed, off, dead, healed, gone), seconds since it was armed, folder.
-_pisaura_leases
-_pisaura_L=${_pisaura_r:-$_pisaura_L}
+_pisaura_take_it() { _pisaura_L=$1; }
+_pisaura_each_lease _pisaura_take_it || :
 { read -r _pisaura_M _pisaura_W _pisaura_D _pisaura_s _pisaura_F <"$_pisaura_L"; } 2>/dev/null || {
     if [ -e "$_pisaura_L" ]; then echo 'host unknown'; else
         # A failure may have taken the word away; what lives and is to heal the host has it all the same.

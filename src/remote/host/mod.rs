@@ -20,7 +20,7 @@
 //! | file | what it says | written by |
 //! |---|---|---|
 //! | `facts` | mark, identity of the machine, time since its start when it was armed, home folder | `arm.sh` |
-//! | `armed/` | the token: whoever removes it has the say | `arm.sh`; taken by `watch.sh` or `revert.sh` |
+//! | `armed/` | the watcher has not fired yet | `arm.sh`; taken away by `watch.sh` |
 //! | `orders` | `armed`, `reverting`, `over` or `stop`: the watcher holds the file open, and goes at the last two | `arm.sh`, `revert.sh`, `watch.sh` |
 //! | `revert` | the reverter with its variables | `arm.sh` |
 //! | `heal` | the same with the protocol around it, for a person or a later run | `arm.sh` |
@@ -28,6 +28,7 @@
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
 //! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
 //! | `left` | whether the inducer has left processes: `looking`, `none`, `some` | `induce.sh` |
+//! | `kept` | a copy of the reverter, for the watcher to open: it loses its name at once | `watch.sh` |
 //! | `word`, `out` | how the watcher's last try at the reverter ended, and what every second one printed | `watch.sh` |
 //! | `turn` | whose turn it is to revert over SSH or by hand: made new, or not at all | `revert.sh` |
 //! | `touched` | who has first tried to heal the host, and when | `revert.sh`, `watch.sh` |

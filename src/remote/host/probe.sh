@@ -75,9 +75,11 @@ _pisaura_reach() {
     */session-*.scope) case $(loginctl show-session -p KillUserProcesses 2>/dev/null) in *=no) return 0 ;; esac ;;
     esac
     _pisaura_r=move
-    for _pisaura_x in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
-        [ ! -w "$_pisaura_x/cgroup.procs" ] || [ "$_pisaura_u" != 0 ] || return 0
-    done
+    if [ "$_pisaura_u" = 0 ]; then
+        for _pisaura_x in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+            [ ! -w "$_pisaura_x/cgroup.procs" ] || return 0
+        done
+    fi
     _pisaura_r="at"
     ! command -v at >/dev/null 2>&1 || ! at -l >/dev/null 2>&1 || return 0
     _pisaura_r=linger

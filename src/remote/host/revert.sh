@@ -1,7 +1,7 @@
 # revert.sh: heals the host, if it is the one that was broken, and if nobody else is at it. Run over SSH by a run, or from the case's
 # folder by a person or a later run. $_pisaura_tell says what is found; $_pisaura_command is the reverter.
 
-# Whose the case's folder is. Ids only ever refuse; the mark is what allows.
+# Whether this is the machine. The mark is what allows, and ids refuse; ids allow only where nothing was ever armed.
 _pisaura_find() {
     { read -r _pisaura_x; read -r _pisaura_i; read -r _pisaura_a; } 2>/dev/null <"$_pisaura_C/facts" || _pisaura_x=
     if [ "$_pisaura_x" = "$_pisaura_M" ]; then
@@ -246,8 +246,8 @@ if [ $_pisaura_s != 0 ]; then
     rm -f "$_pisaura_C/turn"
 fi
 if [ $_pisaura_s = 0 ]; then
-    # The word first, which a watcher hears that sees nothing else any more; then the token; then it is sent away, and ended if the
-    # word did not get to it: it would heal in the middle of another case.
+    # The word first, which a watcher hears that sees nothing else any more; then it is sent away, and ended if the word did not get to
+    # it: it would heal in the middle of another case.
     _pisaura_keep=0
     _pisaura_put_down orders over || _pisaura_keep=1
     if _pisaura_watcher; then

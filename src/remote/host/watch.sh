@@ -79,7 +79,7 @@ while :; do
     [ $_pisaura_quick -lt 1000 ] || break
 done
 
-# The token: whoever takes it has the say. Where the folder is gone, or a failure has taken the token, the orders have it.
+# It fires. Who reverts over SSH, or by hand, sees that by the token.
 _pisaura_take() {
     rmdir armed 2>/dev/null
     _pisaura_now
