@@ -186,6 +186,15 @@ impl Case {
         self.go();
     }
 
+    /// A run that was killed once its inducer had made a file `at` on the host.
+    fn kill_in_the_inducer(&self) {
+        let mut run =
+            self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        wait_for("the inducer", || self.sshd.home().join("at").exists());
+        run.kill().expect("a signal");
+        run.wait().expect("an end");
+    }
+
     fn go(&self) {
         self.scratch.write("go", "");
     }
@@ -1157,11 +1166,7 @@ fn hidden_inducer() {
         "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/at\"\nexec env -u PISAURA_MARK sh -c 'sleep 4; : >\"$HOME/broken\"; echo late >>\"$HOME/log\"'\n",
     );
     case.book("timeout: 30s", "");
-    let mut run =
-        case.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    wait_for("the inducer", || case.sshd.home().join("at").exists());
-    run.kill().expect("a signal");
-    run.wait().expect("an end");
+    case.kill_in_the_inducer();
     assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n");
     std::thread::sleep(Duration::from_millis(4500));
     assert!(!case.is_broken() && case.log() == "break\nheal\n", "{}", case.log());
@@ -1178,11 +1183,7 @@ fn hidden_from_switch() {
         ),
     );
     case.book("timeout: 1s, deadman: 5s", "");
-    let mut run =
-        case.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    wait_for("the inducer", || case.sshd.home().join("at").exists());
-    run.kill().expect("a signal");
-    run.wait().expect("an end");
+    case.kill_in_the_inducer();
     wait_for("that the host heals", || !case.is_broken());
     wait_for("that nothing runs", || case.sshd.processes().is_empty());
     assert_eq!(case.log(), "break\nheal\n");
