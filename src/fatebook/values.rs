@@ -198,7 +198,10 @@ impl Reader<'_> {
         choices: &'static [&'static str],
     ) -> Option<&'static str> {
         let node = node?;
-        let wanted = format!("`{name}` is one of {}", choices.join(", "));
+        let wanted = match choices {
+            [only] => format!("`{name}` can only be {only}"),
+            _ => format!("`{name}` is one of {}", choices.join(", ")),
+        };
         let written = self.plain(node, &wanted)?;
         let found = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&written)).copied();
         if found.is_none() {
