@@ -3,11 +3,12 @@
 //! Cases are run by [`crate::run`]; libtest-mimic only prints: each of its trials waits for the outcome of its case. That
 //! keeps the printing in libtest's form and order while one rule alone decides what goes when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -18,8 +19,8 @@ use crate::fatebook::{Reading, show_duration};
 use crate::machine::{CaseOutcome, NOT_FOR_THIS_HOST, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{
-    Debts, JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
-    success_text,
+    Debts, JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, clean_line, clean_text,
+    failure_text, headline, success_text,
 };
 use crate::run::{self, Case, CaseKind, JunitFlavor, RunOptions, Selection, Shelf};
 
@@ -124,7 +125,7 @@ const ABOUT: &str = "Tries every failure of every fatebook as a test case, and h
 const AFTER_HELP: &str = "\
 Each of Pisaura's flags is also a variable, for `cargo nextest` and editors, which pass no flags on.
 Variables without a flag:
-  PISAURA_LOCKS=FOLDER  where runs of this machine keep out of each other's way [default: /tmp/pisaura-locks]
+  PISAURA_LOCKS=FOLDER  where runs of this machine keep out of each other's way [default: /tmp/pisaura-locks-UID]
   PISAURA_SECRET=TEXT   the secret of --principal, if it is in no file
 
 Exit codes: 0 all passed, 101 a case failed, 2 a mistake in the command line, 130 interrupted";
@@ -140,6 +141,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = crate::remote::supervise(&arguments) {
         return code;
     }
+    crate::remote::protect_memory();
     if crate::executor::is_executor(&arguments) {
         return crate::executor::serve();
     }
@@ -188,7 +190,7 @@ impl Options {
             include_ignored: self.include_ignored,
             quiet: self.quiet,
             test: self.test,
-            bench: self.bench,
+            bench: self.bench && self.list,
             logfile: self.logfile.as_ref().map(|path| path.display().to_string()),
             color: self.color.map(|color| match color {
                 Color::Auto => ColorSetting::Auto,
@@ -217,10 +219,19 @@ const FILTERED_OUT: &str = "-";
 pub fn go(mut options: Options, face: Face) -> ExitCode {
     match prepare(&mut options) {
         Ok((shelf, chosen)) if options.list => list(&options, &shelf, &chosen),
-        Ok((shelf, chosen)) if options.run.dry_run => dry_run(&shelf, &chosen),
+        Ok((shelf, chosen)) if options.run.dry_run => dry_run(&shelf, &chosen, options.run.ship_max),
         Ok((shelf, chosen)) => carry_out(&options, &shelf, &chosen, face),
         Err(message) => {
             eprintln!("error: {message}");
+            if !options.list && !options.run.dry_run {
+                let path = options.run.junit.clone().unwrap_or_else(|| options.run.output.join("junit.xml"));
+                // Where there is an old one; nothing else is made in a folder that may be a mistake.
+                if path.exists()
+                    && let Err(why) = JunitReport::refuse(path, &message)
+                {
+                    eprintln!("error: {why}");
+                }
+            }
             ExitCode::from(USAGE)
         }
     }
@@ -250,7 +261,12 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     let forced = options.ignored || options.include_ignored;
     let reading = Reading { strict: options.run.strict, thorough: false };
     let shelf = Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced)?;
-    let chosen = run::select(&shelf, &options.selection())?.chosen;
+    let mut chosen = run::select(&shelf, &options.selection())?.chosen;
+    if options.bench && !options.list {
+        // As libtest, which runs no test then: a case that it takes for left out must not break a host.
+        eprintln!("warning: `--bench` runs benchmarks, of which there are none: no case is run");
+        chosen.fill(false);
+    }
     if !options.list {
         run::check_allowed(&shelf, &chosen, &options.run.allow_hosts)?;
     }
@@ -300,7 +316,8 @@ fn heal_first(
     if options.run.no_heal {
         if dirty > 0 {
             say(&format!(
-                "{dirty} cases of older runs may have left their hosts broken, and stay as they are: `pisaura revert --list` shows them"
+                "{} of older runs may have left hosts broken, which stay as they are: `pisaura revert --list` shows them",
+                plural(dirty, "case")
             ));
         }
         return Ok(());
@@ -310,7 +327,8 @@ fn heal_first(
     let others = debts.only_on(&run::hosts_of(cases));
     if others > 0 {
         say(&format!(
-            "{others} cases of older runs may have left other hosts broken: `pisaura revert --list` shows them, `pisaura revert` heals them"
+            "{} of older runs may have left other hosts broken: `pisaura revert --list` shows them, `pisaura revert` heals them",
+            plural(others, "case")
         ));
     }
     let healed = settle_debts(&debts)?;
@@ -344,14 +362,24 @@ fn settle_debts(debts: &Debts) -> Result<run::Healed, ExitCode> {
         eprintln!("error: cannot begin: {error}");
         ExitCode::from(3)
     })?;
-    let healed = run::heal(debts, &environment, &interrupt, &say);
+    let listening = run::raise_on_signal(interrupt.clone(), say, 4).map_err(|error| {
+        eprintln!("error: cannot listen to signals: {error}");
+        ExitCode::from(3)
+    })?;
+    let healed = run::heal(debts, &environment, &interrupt, say);
+    drop(listening);
     for warning in &healed.warnings {
         say(&format!("warning: {warning}"));
+    }
+    if healed.interrupted {
+        say("interrupted: hosts may still be broken: `pisaura revert --list` shows them");
+        return Err(ExitCode::from(130));
     }
     Ok(healed)
 }
 
 fn say(text: &str) {
+    let text = clean_text(text);
     let _ = writeln!(std::io::stderr(), "pisaura: {text}");
 }
 
@@ -434,7 +462,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         }
     }
     let nextest = options.run.nextest_run.is_some();
-    let repeat = repeat(face);
+    let repeat = repeat(&options.run, face);
     let terminal = Arc::new(Mutex::new(Terminal::new(Look::fitting(options.quiet))));
     let junit_path = match (&options.run.junit, nextest, cases.first()) {
         (Some(path), ..) => path.clone(),
@@ -461,6 +489,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     };
     let columns = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0) + "test  ... ".len();
     let passed: Arc<Mutex<Vec<(String, CaseOutcome)>>> = Arc::default();
+    let interrupted: Arc<AtomicBool> = Arc::default();
     let trials = shelf
         .cases
         .iter()
@@ -470,6 +499,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             };
             let (case, terminal, passed, repeat) =
                 (Arc::clone(case), Arc::clone(&terminal), Arc::clone(&passed), repeat.clone());
+            let interrupted = Arc::clone(&interrupted);
             let show_output = options.show_output;
             Trial::ignorable_test(case.name.clone(), move || {
                 lock(&terminal).show(case.id, columns);
@@ -481,7 +511,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
                 if show_output && outcome.verdict == Verdict::Survived {
                     lock(&passed).push((case.name.clone(), outcome.clone()));
                 }
-                conclude(&case, &outcome, &repeat, nextest)
+                conclude(&case, &outcome, &repeat, nextest, &interrupted)
             })
         })
         .collect();
@@ -513,6 +543,20 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             let _ = writeln!(std::io::stdout(), "---- {name} ----\n{}", success_text(outcome));
         }
     }
+    let untried = !end.interrupted && end.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped);
+    if untried && !cases.is_empty() {
+        let count = cases.len();
+        let what = if count == 1 { "the 1 case was".to_owned() } else { format!("all {count} cases were") };
+        let text = format!("nothing was tried: {what} ignored\n");
+        match options.format {
+            Some(Format::Json) => eprint!("{text}"),
+            _ => drop(std::io::stdout().write_all(text.as_bytes())),
+        }
+        let one_was_meant = options.exact && options.filters.len() == 1;
+        if (options.run.strict || one_was_meant) && cases.iter().all(|case| case.ignored.is_some()) {
+            return ExitCode::from(if face == Face::Program { USAGE } else { 101 });
+        }
+    }
     match (face, printed) {
         (Face::Program, _) => ExitCode::from(end.exit_code()),
         (Face::Harness, _) if end.broke_down => ExitCode::from(101),
@@ -520,7 +564,11 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             // Whoever reads the report would read an old one, or none.
             if conclusion.has_failed() { conclusion.exit_code() } else { ExitCode::from(101) }
         }
-        (Face::Harness, Ok(conclusion)) if !end.interrupted => conclusion.exit_code(),
+        (Face::Harness, Ok(conclusion)) if !end.interrupted => match end.exit_code() {
+            0 => conclusion.exit_code(),
+            // Whatever libtest has counted.
+            _ => ExitCode::from(101),
+        },
         (Face::Harness, Err(_)) => ExitCode::from(101),
         (Face::Harness, _) => ExitCode::from(130),
     }
@@ -532,6 +580,7 @@ fn conclude(
     outcome: &CaseOutcome,
     repeat: &Repeat,
     nextest: bool,
+    interrupted: &AtomicBool,
 ) -> Result<Completion, Failed> {
     match outcome.verdict {
         Verdict::Survived => Ok(Completion::Completed),
@@ -543,6 +592,10 @@ fn conclude(
             if nextest && fits {
                 eprintln!("Error: skipped: {reason}");
                 return Err(Failed::from(format!("skipped: {reason}")));
+            }
+            // One of those that an interrupt has left untried fails, so that the result of all is not called ok.
+            if reason.starts_with("interrupted") && !interrupted.swap(true, Ordering::Relaxed) {
+                return Err(Failed::from(reason));
             }
             Ok(Completion::ignored_with(reason))
         }
@@ -561,9 +614,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// How a case is run again: cargo puts a hash behind the name of a test target.
-fn repeat(face: Face) -> Repeat {
+fn repeat(options: &RunOptions, face: Face) -> Repeat {
+    // A relative path holds from where the run was begun, as the command does.
+    let flags = match options.fatebooks.to_str() {
+        Some("fatebooks") | None => String::new(),
+        Some(path) => format!("--fatebooks {} ", crate::remote::quote(path)),
+    };
     if face == Face::Program {
-        return Repeat::Program;
+        return Repeat::Program(flags);
     }
     let program = std::env::args().next().unwrap_or_default();
     let name = PathBuf::from(program)
@@ -574,7 +632,7 @@ fn repeat(face: Face) -> Repeat {
         Some((target, hash)) if hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()) => target,
         _ => &name,
     };
-    Repeat::Cargo(target.to_owned())
+    Repeat::Cargo(target.to_owned(), flags)
 }
 
 /// Prints a text on standard output, and answers with this exit code, or with 1 if it cannot be printed.
@@ -589,10 +647,35 @@ pub fn print(text: &str, code: u8) -> ExitCode {
     }
 }
 
-fn dry_run(shelf: &Shelf, chosen: &[bool]) -> ExitCode {
+/// How many of the files that travel with a book are named.
+const SHIPPED_TOLD: usize = 20;
+
+/// A line that says what travels with a book, and whether it may.
+fn shipped_with(book: &crate::fatebook::Fatebook, bytes_max: u64) -> (String, bool) {
+    let files = match crate::executor::shipped(book, bytes_max) {
+        Ok(files) => files,
+        Err(error) => return (format!("{}: cannot travel: {error}\n", book.name), false),
+    };
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let mut names: Vec<String> =
+        files.iter().take(SHIPPED_TOLD).map(|file| clean_line(&file.place.display().to_string())).collect();
+    if files.len() > SHIPPED_TOLD {
+        names.push(format!("and {} more", files.len() - SHIPPED_TOLD));
+    }
+    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    (format!("{}: {} KiB travel with it: {names}\n", book.name, bytes.div_ceil(1024)), true)
+}
+
+fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> ExitCode {
     let mut text = String::new();
     let mut broken = false;
+    let mut told = HashSet::new();
     for case in shelf.cases.iter().filter(|case| chosen[case.id]) {
+        if let Some(book) = case.book().filter(|book| told.insert(book.name.clone())) {
+            let (line, fits) = shipped_with(&book, ship_bytes_max);
+            broken |= !fits;
+            text.push_str(&line);
+        }
         text.push_str(&format!("{}\n", case.name));
         if let Some(outcome) = case.settled_already() {
             broken |= outcome.verdict != Verdict::Skipped;
@@ -660,7 +743,18 @@ pub fn check(options: &RunOptions) -> ExitCode {
     }
     let mut broken = 0;
     let mut ignored: HashMap<String, usize> = HashMap::new();
+    let mut told = HashSet::new();
+    let mut cannot_travel = 0;
     for case in &shelf.cases {
+        if let Some(book) = case.book().filter(|book| told.insert(book.name.clone())) {
+            let (line, fits) = shipped_with(&book, options.ship_max);
+            if fits {
+                text.push_str(&line);
+            } else {
+                cannot_travel += 1;
+                eprintln!("{line}");
+            }
+        }
         match (&case.kind, &case.ignored) {
             (CaseKind::Broken(book), _) => {
                 broken += 1;
@@ -675,14 +769,15 @@ pub fn check(options: &RunOptions) -> ExitCode {
     for (reason, count) in ignored {
         text.push_str(&format!("{count} ignored: {reason}\n"));
     }
-    let plural = |count: usize, what: &str| {
-        if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-    };
     let cases = shelf.cases.len() - broken;
     text.push_str(&format!(
         "{}, {}, {broken} broken\n",
         plural(shelf.books, "fatebook"),
         plural(cases, "case")
     ));
-    print(&text, if broken > 0 { USAGE } else { 0 })
+    print(&text, if broken + cannot_travel > 0 { USAGE } else { 0 })
+}
+
+fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

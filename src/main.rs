@@ -56,6 +56,7 @@ fn main() -> ExitCode {
     if let Some(code) = pisaura::remote::supervise(&std::env::args_os().collect::<Vec<_>>()) {
         return code;
     }
+    pisaura::remote::protect_memory();
     let matches = pisaura::run::without_empty_variables(Pisaura::command()).get_matches();
     let pisaura = match Pisaura::from_arg_matches(&matches) {
         Ok(pisaura) => pisaura,

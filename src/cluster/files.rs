@@ -10,17 +10,25 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::remote::random_hex;
 
 const CHUNK_BYTES: usize = 256 * 1024;
+/// How many are given files at once.
+const CONNECTIONS_MAX: usize = 256;
+/// How long somebody may take to say what they want, …
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// … and to take it.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
 
 /// Gives files to agents; ends when this is dropped.
 #[derive(Debug)]
@@ -50,7 +58,8 @@ impl FileServer {
             None => (None, 0),
         };
         let bound_to = match &named {
-            Some(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            // An address of this machine's is bound to; what only stands for it elsewhere, as behind a NAT, cannot be.
+            Some(host) => own_one_of(host).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             None => own_address(master).map_err(|error| {
                 format!("cannot find an address of this machine that agents reach: {error}; name one with --advertise")
             })?,
@@ -66,11 +75,14 @@ impl FileServer {
         let secret = format!("{}{}", random_hex()?, random_hex()?);
         let files: Arc<Mutex<HashMap<String, PathBuf>>> = Arc::default();
         let served = Arc::clone(&files);
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let task = tokio::spawn(async move {
             loop {
+                // Whoever comes when all are taken waits for one to end, which each does.
+                let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
                 // Too many open files is a trouble that passes.
                 let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 };
                 let served = Arc::clone(&served);
@@ -80,9 +92,12 @@ impl FileServer {
                         async move { Ok::<_, Infallible>(answer) }
                     });
                     // An agent that breaks off asks again, or tells of it.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let serving = hyper::server::conn::http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEADER_LIMIT)
+                        .serve_connection(TokioIo::new(stream), service);
+                    let _ = tokio::time::timeout(CONNECTION_LIMIT, serving).await;
+                    drop(place);
                 });
             }
         });
@@ -101,6 +116,13 @@ impl Drop for FileServer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// One of this machine's addresses that a name stands for.
+fn own_one_of(host: &str) -> Option<IpAddr> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, 0)).ok()?;
+    addresses.map(|address| address.ip()).find(|address| std::net::TcpListener::bind((*address, 0)).is_ok())
 }
 
 /// The address from which packets to `server` go. None is sent.

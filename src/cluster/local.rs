@@ -127,7 +127,7 @@ fn serve(
     for order in orders {
         let guard = SettleOnPanic { case: order.id, observer };
         if executor.is_none() {
-            match Workplace::open(&order.book) {
+            match Workplace::open(&order.book, order.ship_bytes_max) {
                 Ok(workplace) => {
                     let book = &order.book;
                     let made = BookExecutor::new(

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::net::ToSocketAddrs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -555,13 +556,10 @@ fn names_of(order: &Order) -> Vec<String> {
 
 /// An archive of the book's working folder; in it, all is in the folder [`TaskData::WORKPLACE`].
 fn make_archive(order: &Order, folder: &Path) -> io::Result<PathBuf> {
-    let workplace = Workplace::open(&order.book)?;
-    // The book itself may hold a password, and no script needs it.
-    if let Some(name) = order.book.path.file_name() {
-        std::fs::remove_file(workplace.path().join(name))?;
-    }
+    let workplace = Workplace::open(&order.book, order.ship_bytes_max)?;
     let path = folder.join(format!("{}-{}.tar", digits_of(&order.book.name), order.id));
-    let mut archive = tar::Builder::new(File::create(&path)?);
+    let mut archive =
+        tar::Builder::new(File::options().write(true).create_new(true).mode(0o600).open(&path)?);
     archive.append_dir_all(TaskData::WORKPLACE, workplace.path())?;
     archive.finish()?;
     Ok(path)

@@ -28,6 +28,8 @@ pub struct Order {
     pub host: HostEntry,
     /// How to get there.
     pub access: Access,
+    /// How much may travel with the book.
+    pub ship_bytes_max: u64,
 }
 
 impl Order {

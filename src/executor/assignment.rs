@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry, ShellText};
 use crate::machine::{CaseId, CasePlan, HostMark, digits_of};
-use crate::remote::{Arming, Healing, HostCommand, HostScript, Login, Parcel, Place, Role, Target};
+use crate::remote::{
+    Arming, Healing, HostCommand, HostScript, Login, Parcel, Place, Role, Target, check_here,
+};
 
 use super::workplace::place_in_workplace;
 
@@ -88,6 +90,14 @@ impl LocalCommand {
         command
     }
 
+    /// What proves that it can begin, if anything can.
+    pub(super) fn check(&self, workplace: &Path) -> Option<Command> {
+        let text = self.words.first().filter(|_| self.style == CommandStyle::Shell);
+        let file = self.program.as_ref().map(|program| workplace.join(program));
+        (text.is_some() || file.is_some())
+            .then(|| check_here("healthcheck", text.map(String::as_str), file.as_deref()))
+    }
+
     fn all_words(&self, more: &[String]) -> Vec<String> {
         words_that_run(self.style, &self.words, more)
     }
@@ -103,6 +113,25 @@ impl Assignment {
             healing.as_armed = true;
         }
         self
+    }
+
+    /// The same without what is secret in it: in the words and the variables of its commands, and how to log in. Where the host is,
+    /// and what is not the book's, stays as it is, even if a secret is as short as that.
+    pub fn without_secrets(&self, clean: &dyn Fn(&str) -> String) -> Self {
+        let env = |env: &[(String, String)]| -> Vec<(String, String)> {
+            env.iter().map(|(name, value)| (name.clone(), clean(value))).collect()
+        };
+        let mut kept = self.clone();
+        kept.access.login.password = None;
+        kept.access.login.passphrase = None;
+        kept.access.env = env(&self.access.env);
+        kept.env = env(&self.env);
+        kept.healthcheck.words = self.healthcheck.words.iter().map(|word| clean(word)).collect();
+        let optional = [&mut kept.only_if, &mut kept.verify].into_iter().flatten();
+        for script in [&mut kept.inducer, &mut kept.reverter].into_iter().chain(optional) {
+            script.change_texts(clean);
+        }
+        kept
     }
 
     /// What was recorded of the reverter is not all that it needs: a secret is not kept. Only what was left on the host heals.
@@ -139,8 +168,8 @@ impl Assignment {
         let mut script = |command: &crate::fatebook::Command, step: &str| {
             let (mut command, parcel) = host_command(command, &values);
             if let (Some(parcel), "reverter") = (&parcel, step) {
-                // What is put elsewhere may be taken away, or changed, by others.
-                command.trust_no_copy(&parcel.name());
+                // What is put elsewhere may be taken away, or changed.
+                command.run_from_folder(&parcel.name());
             }
             parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
             let mut env = env.clone();

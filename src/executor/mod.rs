@@ -3,7 +3,7 @@
 //!
 //! One [`BookExecutor`] carries out the cases of one book, so a connection and the scripts on a host serve all of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
     Captured, CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, HostMark,
-    NOT_FOR_THIS_HOST, RunEvent, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind, Verdict,
+    NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
+    Verdict,
 };
 use crate::remote::ssh::SshHost;
 use crate::remote::{
@@ -26,7 +27,7 @@ mod workplace;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use assignment::{Access, Assignment, LocalCommand, shown_words};
-pub use workplace::{OwnedFolder, Workplace};
+pub use workplace::{OwnedFolder, SHIP_BYTES_MAX, Shipped, Workplace, shipped};
 
 /// Where an executor's news go.
 pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
@@ -42,8 +43,6 @@ pub trait Notary: Send + Sync {
 
 /// How long the cleaning up of a host may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
-/// How soon after its end a step's answer is seen on a busy machine.
-const SEEN_WITHIN: Duration = Duration::from_millis(500);
 /// The target of log lines of the level `critical`, which `tracing` does not have.
 pub(crate) const CRITICAL: &str = "pisaura::critical";
 
@@ -58,6 +57,8 @@ pub struct BookExecutor {
     hosts: HashMap<String, SshHost>,
     /// Hosts that may still be broken: what heals them by hand stays there.
     kept: Vec<String>,
+    /// What was proven to be able to begin here.
+    checked: HashSet<String>,
 }
 
 impl BookExecutor {
@@ -69,7 +70,16 @@ impl BookExecutor {
         observer: Observer,
         notary: Arc<dyn Notary>,
     ) -> Self {
-        Self { redactor, loglevel, observer, notary, live_output, hosts: HashMap::new(), kept: Vec::new() }
+        Self {
+            redactor,
+            loglevel,
+            observer,
+            notary,
+            live_output,
+            hosts: HashMap::new(),
+            kept: Vec::new(),
+            checked: HashSet::new(),
+        }
     }
 
     /// Carries out a case from its beginning to its end in this working folder, and tells the observer of it. An interrupt
@@ -80,6 +90,14 @@ impl BookExecutor {
         let outcome =
             tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace, interrupt));
         (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
+    }
+
+    /// Whether the run behind a debt, of which nobody knows whether it is alive, may still be at the host: for how long at most, and
+    /// what to tell. Where the host does not say, it is not.
+    pub fn in_use_for(&mut self, access: &Access, mark: &HostMark) -> Option<(Duration, String)> {
+        let told = self.host(access).armed_for(mark, Limit::within(CLEAN_UP_LIMIT, None));
+        let (left, message) = told.ok().flatten()?;
+        Some((left, self.redactor.clean(&message)))
     }
 
     /// Takes over a host on which something of ours lies from an earlier run: it is taken away at the end.
@@ -103,7 +121,13 @@ impl BookExecutor {
                 if self.kept.contains(&shown) || host.has_armed() && !self.notary.is_recorded() {
                     continue;
                 }
-                match host.clean_up(Limit::within(CLEAN_UP_LIMIT, None)) {
+                let limit = Limit::within(CLEAN_UP_LIMIT, None);
+                let left = host.clean_up(limit).or_else(|_| {
+                    // A connection that was lost says nothing of the host.
+                    host.disconnect();
+                    host.clean_up(limit)
+                });
+                match left {
                     Ok(Left::Shared) => {}
                     Ok(Left::Clean) => {
                         (self.observer)(RunEvent::HostLeft { folder: host.folder_name().to_owned() });
@@ -167,7 +191,8 @@ impl BookExecutor {
             interrupt,
             live_output: self.live_output,
             host,
-            began: Instant::now(),
+            checked: &mut self.checked,
+            began: time_since_boot(),
             steps: Vec::new(),
             heal: None,
         };
@@ -188,7 +213,9 @@ struct Performer<'a> {
     interrupt: &'a Interrupt,
     live_output: bool,
     host: &'a mut SshHost,
-    began: Instant,
+    checked: &'a mut HashSet<String>,
+    /// By the clock that goes on while this machine sleeps, as all times of the case.
+    began: Duration,
     steps: Vec<StepRecord>,
     /// The command that heals the host by hand, while it may be broken.
     heal: Option<String>,
@@ -208,7 +235,7 @@ impl Performer<'_> {
         let mut actions = machine.step(Duration::ZERO, first);
         // The machine answers each event with what is to be done; only the last of it brings the next event.
         while let Some(event) = self.act(&machine, std::mem::take(&mut actions)) {
-            let now = self.began.elapsed();
+            let now = self.elapsed();
             if let Some(record) = self.host.take_induced() {
                 let _ = machine.step(now, CaseEvent::HostSays(record));
             }
@@ -243,7 +270,7 @@ impl Performer<'_> {
             findings,
             report: Some(CaseReport {
                 steps: std::mem::take(&mut self.steps),
-                took: self.began.elapsed(),
+                took: self.elapsed(),
                 recovered_during: recovered[0],
                 recovered_after: recovered[1],
                 heal: self.heal.take().filter(|_| dirty),
@@ -285,8 +312,13 @@ impl Performer<'_> {
         event
     }
 
+    fn elapsed(&self) -> Duration {
+        time_since_boot().saturating_sub(self.began)
+    }
+
     fn wait(&self, machine: &CaseMachine) {
-        let until = self.began + machine.wake_at().unwrap_or_default();
+        let left = machine.wake_at().unwrap_or_default().saturating_sub(self.elapsed());
+        let until = Instant::now() + left;
         // While the host is dirty and its reverter is tried, an interrupt that has come already must not end each pause.
         let listens = !self.interrupt.is_raised();
         self.interrupt.wait_until(until, listens);
@@ -295,7 +327,7 @@ impl Performer<'_> {
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
         (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         tracing::debug!(%step, attempt, "begins");
-        let began = self.began.elapsed();
+        let began = self.elapsed();
         let (began_at, within) = (time_since_boot(), limit);
         let interrupt = (step != Step::Revert).then_some(self.interrupt);
         let limit = Limit::within(limit, interrupt);
@@ -305,8 +337,16 @@ impl Performer<'_> {
         let assignment = self.assignment;
         let ran = match step {
             Step::Before | Step::During | Step::After => {
-                let command = local_command(assignment, step, self.workplace);
-                child::run(command, limit, self.redactor, &mut watcher)
+                let why_not = if step == Step::Before && attempt == 1 { self.why_not(limit) } else { None };
+                match why_not {
+                    Some(message) => {
+                        Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }))
+                    }
+                    None => {
+                        let command = local_command(assignment, step, self.workplace);
+                        child::run(command, limit, self.redactor, &mut watcher)
+                    }
+                }
             }
             Step::Prepare => {
                 if attempt > 1 {
@@ -341,8 +381,13 @@ impl Performer<'_> {
         for message in self.host.take_notes() {
             (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
         }
-        let took = self.began.elapsed() - began;
+        let took = self.elapsed() - began;
         let mut end = self.clean_end(ran.end);
+        if let StepEnd::Healed(by) = &mut end {
+            // Counted from when the host was asked, and wanted from when this try began.
+            let before = self.host.sent_at().saturating_sub(began_at);
+            by.ago = by.ago.map(|ago| ago.saturating_sub(before));
+        }
         let late = (time_since_boot() - began_at).saturating_sub(within);
         if late > SEEN_WITHIN {
             match (step, &end) {
@@ -366,6 +411,26 @@ impl Performer<'_> {
         self.steps.push(record.clone());
         (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
         end
+    }
+
+    /// Why the healthcheck cannot begin, if that is certain: a mistake in it is not to be taken for its no.
+    fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
+        let command = self.assignment.healthcheck.check(self.workplace)?;
+        let key = format!("{command:?}");
+        if self.checked.contains(&key) {
+            return None;
+        }
+        let ran = child::run(command, limit, self.redactor, &mut |_, _| {});
+        match ran.end {
+            StepEnd::Exited(Exit::Status(status)) if status != 0 => {
+                let said = ran.stderr.last_lines(20).0.pop();
+                Some(said.unwrap_or_else(|| "the healthcheck cannot be run".to_owned()))
+            }
+            _ => {
+                self.checked.insert(key);
+                None
+            }
+        }
     }
 
     /// Runs a script that not every failure has; the machine asks only for those that are there.

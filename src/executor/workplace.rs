@@ -1,14 +1,15 @@
-//! The working folder of a book's cases: a copy of the book's folder and of its resources, as a Mesos sandbox is, so that a
-//! script cannot tell one from the other, nor spoil the original. Touches the file system.
+//! The working folder of a book's cases: a copy of what travels with the book, as a Mesos sandbox is, so that a script cannot tell
+//! one from the other, nor spoil the original. Owns what travels. Touches the file system.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use tempfile::TempDir;
+use rustix::fs::OFlags;
 
-use crate::fatebook::{Fatebook, Resource, ends_like_windows};
+use crate::fatebook::{Fatebook, Resource, ends_like_windows, is_book};
 use crate::remote::fetch;
 
 /// Where files of a book that lie outside of its folder are put.
@@ -21,20 +22,163 @@ pub struct Workplace {
     folder: OwnedFolder,
 }
 
-impl Workplace {
-    /// Copies the book's folder, its resources and its scripts to a new folder.
-    /// Fails, naming the file or URL, if one cannot be read or the disk is full.
-    pub fn open(book: &Fatebook) -> io::Result<Self> {
-        let folder = OwnedFolder::new()?;
-        copy(&book.folder, folder.path(), 0)?;
-        for resource in &book.resources {
-            match resource {
-                Resource::Path(path) => {
-                    if let (Placed::Outside(_), Some(name)) = (placed(path), path.file_name()) {
-                        copy(&book.folder.join(path), &folder.path().join(name), 0)?;
-                    }
+/// More than this does not travel, unless somebody says so.
+pub const SHIP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A file of a book's that its cases may need.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shipped {
+    /// Its place in the working folder.
+    pub place: PathBuf,
+    /// Where it lies.
+    pub source: PathBuf,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// What travels with a book, sorted by place: its scripts, its `resources`, its key and file of known hosts where they lie beside it;
+/// and all else in its folder, but for books, names that begin with a dot, private keys, and what is no plain file. URLs are not
+/// asked for.
+///
+/// Fails, naming the file, if one cannot be read, if a link leads out of the folder that neither a command nor `resources` names, or
+/// if all of it is more than `bytes_max`.
+pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
+    let mut list = List { all: BTreeMap::new(), named: BTreeSet::new(), bytes: 0, bytes_max };
+    let root = book.folder.canonicalize().map_err(|error| named(&book.folder, &error))?;
+    for resource in &book.resources {
+        if let Resource::Path(path) = resource {
+            let place = match (placed(path), path.file_name()) {
+                (Placed::Inside(inside), _) => inside,
+                (Placed::Outside(_), Some(name)) => PathBuf::from(name),
+                (Placed::Outside(_), None) => continue,
+            };
+            list.take(&book.folder.join(path), &place, &Rule::Named, 0)?;
+        }
+    }
+    for fate in &book.fates {
+        let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
+        let scripts = always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref()]);
+        for file in scripts.flatten().filter_map(|command| command.file.as_ref()) {
+            let place = place_in_workplace(&file.source);
+            // One of a URL's comes later.
+            if book.folder.join(&file.source).exists() {
+                list.take(&book.folder.join(&file.source), &place, &Rule::Named, 0)?;
+            }
+        }
+    }
+    for path in [&book.ssh.identity_file, &book.ssh.known_hosts].into_iter().flatten() {
+        if let (Placed::Inside(place), source) = (placed(path), book.folder.join(path))
+            && !path.starts_with("~")
+            && source.is_file()
+        {
+            list.take(&source, &place, &Rule::Named, 0)?;
+        }
+    }
+    list.take(&book.folder, Path::new(""), &Rule::Beside(&root), 0)?;
+    Ok(list.all.into_values().collect())
+}
+
+/// Why a file is taken.
+enum Rule<'a> {
+    /// The book names it, or the folder that it is in.
+    Named,
+    /// It lies beside the book, in this folder.
+    Beside(&'a Path),
+}
+
+struct List {
+    all: BTreeMap<PathBuf, Shipped>,
+    /// The places of what the book names.
+    named: BTreeSet<PathBuf>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl List {
+    fn take(&mut self, source: &Path, place: &Path, rule: &Rule<'_>, depth: usize) -> io::Result<()> {
+        let metadata = match fs::metadata(source) {
+            Ok(metadata) => metadata,
+            // A link that leads nowhere is left out.
+            Err(_) if fs::symlink_metadata(source).is_ok_and(|link| link.is_symlink()) => return Ok(()),
+            Err(error) => return Err(named(source, &error)),
+        };
+        if matches!(rule, Rule::Named) && depth == 0 {
+            self.named.insert(place.to_owned());
+        }
+        if let Rule::Beside(root) = rule
+            && depth > 0
+            && !source.canonicalize().map_err(|error| named(source, &error))?.starts_with(root)
+        {
+            if self.named.contains(place) {
+                return Ok(());
+            }
+            let target = fs::read_link(source).unwrap_or_default();
+            let why = format!(
+                "this link leads out of the book's folder, to {}: name it in `resources`, or put a copy here",
+                target.display()
+            );
+            return Err(named(source, &io::Error::other(why)));
+        }
+        if metadata.is_dir() {
+            if depth > DEPTH_MAX {
+                return Err(named(source, &io::Error::other("folders within folders, without an end")));
+            }
+            for entry in fs::read_dir(source).map_err(|error| named(source, &error))? {
+                let name = entry.map_err(|error| named(source, &error))?.file_name();
+                let hidden = match rule {
+                    Rule::Named => name == ".git",
+                    Rule::Beside(_) => name.as_encoded_bytes().starts_with(b"."),
+                };
+                if !hidden {
+                    self.take(&source.join(&name), &place.join(&name), rule, depth + 1)?;
                 }
-                Resource::Url { url, name } => fetch(url, &folder.path().join(name))?,
+            }
+            return Ok(());
+        }
+        let stays = matches!(rule, Rule::Beside(_)) && (is_book(source) || is_private_key(source));
+        if !metadata.is_file() || stays || self.all.contains_key(place) {
+            return Ok(());
+        }
+        self.bytes += metadata.len();
+        if self.bytes > self.bytes_max {
+            let why = format!(
+                "with this file more than {} MiB would travel with the book: keep what no script needs elsewhere, or allow it with `--ship-max`",
+                self.bytes_max / (1024 * 1024)
+            );
+            return Err(named(source, &io::Error::other(why)));
+        }
+        let shipped = Shipped { place: place.to_owned(), source: source.to_owned(), bytes: metadata.len() };
+        self.all.insert(place.to_owned(), shipped);
+        Ok(())
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Whether a file begins as private keys do.
+fn is_private_key(path: &Path) -> bool {
+    let mut first = [0; 64];
+    let read = File::open(path).and_then(|mut file| file.read(&mut first)).unwrap_or(0);
+    first[..read].starts_with(b"-----BEGIN ") && first[..read].windows(11).any(|part| part == b"PRIVATE KEY")
+}
+
+impl Workplace {
+    /// Copies what travels with the book to a new folder.
+    /// Fails, naming the file or URL, if one cannot be read or the disk is full.
+    pub fn open(book: &Fatebook, bytes_max: u64) -> io::Result<Self> {
+        let folder = OwnedFolder::new()?;
+        for file in shipped(book, bytes_max)? {
+            let place = folder.path().join(&file.place);
+            if let Some(parent) = place.parent() {
+                make_folder(parent).map_err(|error| named(parent, &error))?;
+            }
+            copy(&file.source, &place, file.bytes)?;
+        }
+        for resource in &book.resources {
+            if let Resource::Url { url, name } = resource {
+                fetch(url, &folder.path().join(name), bytes_max)?;
             }
         }
         for fate in &book.fates {
@@ -42,12 +186,6 @@ impl Workplace {
             let scripts = always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref()]);
             for file in scripts.flatten().filter_map(|command| command.file.as_ref()) {
                 let place = folder.path().join(place_in_workplace(&file.source));
-                if !place.exists() {
-                    if let Some(parent) = place.parent() {
-                        fs::create_dir_all(parent)?;
-                    }
-                    copy(&book.folder.join(&file.source), &place, 0)?;
-                }
                 if ends_like_windows(&place) {
                     let message = format!(
                         "the first line of {} ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",
@@ -55,7 +193,8 @@ impl Workplace {
                     );
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
-                fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
+                fs::set_permissions(&place, fs::Permissions::from_mode(0o755))
+                    .map_err(|error| named(&place, &error))?;
             }
         }
         Ok(Self { folder })
@@ -70,7 +209,7 @@ impl Workplace {
 /// A temporary folder of this process; it goes when this is dropped.
 #[derive(Debug)]
 pub struct OwnedFolder {
-    folder: TempDir,
+    path: PathBuf,
     /// Locked for as long as the folder is in use, so that a later run can tell whether it still is.
     _owner: File,
 }
@@ -78,33 +217,66 @@ pub struct OwnedFolder {
 /// The file in an owned folder that is locked.
 const OWNER: &str = ".pisaura-owner";
 const OWNED_PREFIX: &str = "pisaura-folder-";
+/// What its name begins with until it is locked: nobody removes it.
+const BEGINNING_PREFIX: &str = ".pisaura-beginning-";
 
 impl OwnedFolder {
-    /// Makes one. Those of runs that were killed, and so could not remove them, are removed.
+    /// Makes one, for this user alone. Those of runs that were killed, and so could not remove them, are removed.
     /// Fails, naming the folder, if there is no room for it.
     pub fn new() -> io::Result<Self> {
         let all = std::env::temp_dir();
         for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
-            if !entry.file_name().as_encoded_bytes().starts_with(OWNED_PREFIX.as_bytes()) {
-                continue;
-            }
-            let owner = File::open(entry.path().join(OWNER));
-            if owner.is_ok_and(|owner| owner.try_lock().is_ok()) {
-                // Another user's cannot be removed, and is none of our business.
+            if entry.file_name().as_encoded_bytes().starts_with(OWNED_PREFIX.as_bytes())
+                && is_left(&entry.path())
+            {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", all.display()));
-        let folder = tempfile::Builder::new().prefix(OWNED_PREFIX).tempdir().map_err(named)?;
-        let owner = File::create(folder.path().join(OWNER)).map_err(named)?;
+        let beginning = tempfile::Builder::new()
+            .prefix(BEGINNING_PREFIX)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(named)?;
+        let owner = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(beginning.path().join(OWNER))
+            .map_err(named)?;
         owner.lock().map_err(named)?;
-        Ok(Self { folder, _owner: owner })
+        let name = beginning.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = all.join(name.replacen(BEGINNING_PREFIX, OWNED_PREFIX, 1));
+        fs::rename(beginning.path(), &path).map_err(named)?;
+        // It has another name by now, and so is not removed here.
+        drop(beginning);
+        Ok(Self { path, _owner: owner })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
+}
+
+impl Drop for OwnedFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Whether a folder is this user's, and its owner is gone. What others have put into the temporary folder is neither waited for nor
+/// followed.
+fn is_left(folder: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    if !fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own) {
+        return false;
+    }
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let owner = OpenOptions::new().read(true).custom_flags(flags).open(folder.join(OWNER));
+    owner.is_ok_and(|owner| {
+        owner.metadata().is_ok_and(|metadata| metadata.is_file()) && owner.try_lock().is_ok()
+    })
 }
 
 enum Placed {
@@ -141,31 +313,18 @@ pub(super) fn place_in_workplace(source: &Path) -> PathBuf {
     }
 }
 
-/// Copies files and folders with their modes; what a link names is copied in its place.
-fn copy(source: &Path, destination: &Path, depth: usize) -> io::Result<()> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", source.display()));
-    let metadata = match fs::metadata(source) {
-        Ok(metadata) => metadata,
-        // A link that leads nowhere is left out.
-        Err(_) if fs::symlink_metadata(source).is_ok_and(|link| link.is_symlink()) => return Ok(()),
-        Err(error) => return Err(named(error)),
-    };
-    if metadata.is_dir() {
-        if depth > DEPTH_MAX {
-            return Err(named(io::Error::other("folders within folders, without an end")));
-        }
-        fs::create_dir_all(destination).map_err(named)?;
-        for entry in fs::read_dir(source).map_err(named)? {
-            let name = entry.map_err(named)?.file_name();
-            if name == ".git" {
-                continue;
-            }
-            copy(&source.join(&name), &destination.join(&name), depth + 1)?;
-        }
-        return Ok(());
-    }
-    if metadata.is_file() {
-        fs::copy(source, destination).map_err(named)?;
-    }
-    Ok(())
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Copies a file of this length, with its mode; what a link names is copied in its place. What has grown meanwhile is cut off.
+fn copy(source: &Path, destination: &Path, bytes: u64) -> io::Result<()> {
+    let copied = (|| {
+        let from = File::open(source)?;
+        let mode = from.metadata()?.permissions();
+        let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(destination)?;
+        io::copy(&mut from.take(bytes), &mut to)?;
+        to.set_permissions(fs::Permissions::from_mode(mode.mode() & 0o755))
+    })();
+    copied.map_err(|error| named(source, &error))
 }

@@ -94,12 +94,41 @@ impl Reader<'_> {
                 place,
                 format!("`{script}` is no file of the book: taken as {what} the host; nothing is copied"),
             );
+            self.files_that_stay(place, name, &words, &first[offset + script.len()..]);
         }
         self.check_lines(place, file.as_ref());
         let command = Command { words, style, file };
         let judges = matches!(name, "reverter" | "verify");
         self.shell_notes(place, name, &command, command.words.len() > 1, judges);
         Some(command)
+    }
+
+    /// Tells of files of the book that a program of the host is to get: only what is named first is copied there. What can be
+    /// executed is certainly meant to be.
+    fn files_that_stay(&mut self, place: Place, name: &str, words: &[Text], rest: &str) {
+        let behind = words.iter().skip(1).filter_map(Text::as_literal);
+        let named: Vec<String> = rest
+            .split_whitespace()
+            .chain(behind)
+            .map(|word| word.trim_start_matches("./").to_owned())
+            .collect();
+        for word in named {
+            let path = Path::new(&word);
+            if word.is_empty()
+                || path.is_absolute()
+                || !self.files.stays_inside(path)
+                || !self.files.is_file(path)
+            {
+                continue;
+            }
+            let told = format!(
+                "`{word}` is a file of the book, which only `{name}`'s first word brings to the host: write `{name}: [{word}]`, with a first line that names its interpreter"
+            );
+            match self.files.is_script(path) {
+                true => self.problem(place, told),
+                false => self.note(place, told),
+            }
+        }
     }
 
     /// Tells what may surprise of shell text.
@@ -125,6 +154,11 @@ impl Reader<'_> {
         }
         if judges && let Some(why) = always_succeeds(first) {
             self.note(place, format!("`{name}` ends with status 0 whatever it did, for {why}"));
+        }
+        if self.reading.thorough
+            && let Some(said) = self.files.syntax_error(first)
+        {
+            self.problem(place, format!("`{name}` is no text that a shell can read: {said}"));
         }
         if first.contains('\r') {
             self.note(

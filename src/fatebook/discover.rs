@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::model::Fatebook;
-use super::node;
+use super::node::{self, SOURCE_BYTES_MAX};
 use super::problem::{Place, Problem};
 use super::read::{Files, Reader};
 use super::secrets::Redactor;
@@ -147,7 +149,8 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()>
     Ok(())
 }
 
-fn is_book(path: &Path) -> bool {
+/// Whether a file is taken for a book, by its name.
+pub fn is_book(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let ending = matches!(path.extension().and_then(OsStr::to_str), Some("json" | "yaml" | "yml"));
     ending && !name.ends_with(".schema.json")
@@ -192,7 +195,25 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// The beginning of a file. Fails if it is none: a pipe would have us wait.
+fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl BookFile {
+    /// Where the file really is, if a link has led out of the folder of books.
+    fn leads_out(&self) -> Option<PathBuf> {
+        let (path, root) = (self.path.canonicalize().ok()?, self.root.canonicalize().ok()?);
+        (!path.starts_with(root)).then_some(path)
+    }
+
     /// Reads and checks the book.
     /// Fails with everything that is wrong with it.
     pub fn read(&self, environment: &Environment<'_>, reading: Reading) -> Result<ReadBook, BrokenBook> {
@@ -203,7 +224,14 @@ impl BookFile {
             source,
             secrets: Redactor::new(secrets),
         };
-        let bytes = match std::fs::read(&self.path) {
+        if let Some(target) = self.leads_out() {
+            let message = format!(
+                "this is reached by a link that leads out of the folder of books, to {}: copy the file, or name that folder",
+                target.display()
+            );
+            return Err(broken(vec![Problem::at(Place::START, message)], String::new(), &[]));
+        }
+        let bytes = match read_at_most(&self.path, SOURCE_BYTES_MAX + 1) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let message = format!("this file cannot be read: {error}");
@@ -221,15 +249,24 @@ impl BookFile {
             depth: folder.strip_prefix(&self.root).map_or(0, |inside| inside.components().count()),
             known: RefCell::default(),
         };
-        let plain = |name: &str| environment(name);
+        // What a variable holds may be secret, whatever the book says: messages name the variable instead.
+        let filled: RefCell<Vec<(String, String)>> = RefCell::default();
+        let plain = |name: &str| {
+            let value = environment(name)?;
+            filled.borrow_mut().push((name.to_owned(), value.clone()));
+            Some(value)
+        };
         let mut problems: Vec<Problem> =
             self.refused.iter().map(|why| Problem::at(Place::START, why)).collect();
         let Some(root) = node::parse(&bytes, &plain, &mut problems) else {
+            without_values(&mut problems, &filled.borrow());
             return Err(broken(problems, source, &[]));
         };
         let mut reader = Reader::new(&files, &plain, reading);
         let book = reader.book(&root, self.name.clone(), self.path.clone(), folder);
         problems.append(&mut reader.findings.problems);
+        without_values(&mut problems, &filled.borrow());
+        without_values(&mut reader.findings.notes, &filled.borrow());
         problems.sort();
         problems.dedup();
         match book {
@@ -245,10 +282,37 @@ impl BookFile {
     }
 }
 
+/// Shorter values stand in other words by chance.
+const VALUE_BYTES_MIN: usize = 4;
+
+/// Puts the names of variables where messages have their values.
+fn without_values(problems: &mut [Problem], filled: &[(String, String)]) {
+    let mut filled: Vec<&(String, String)> = filled.iter().filter(|(_, value)| !value.is_empty()).collect();
+    filled.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    filled.dedup();
+    for problem in problems {
+        for (name, value) in &filled {
+            let shown = format!("${{{name}}}");
+            problem.message = problem.message.replace(&format!("`{value}`"), &format!("`{shown}`"));
+            if value.len() >= VALUE_BYTES_MIN {
+                problem.message = problem.message.replace(value.as_str(), &shown);
+            }
+        }
+    }
+}
+
+/// More than anybody reads at once.
+const PROBLEMS_SHOWN_MAX: usize = 100;
+
 fn show_problems(path: &Path, source: &str, problems: &[Problem], secrets: &Redactor) -> String {
     let path = path.display().to_string();
-    let shown: Vec<String> =
-        problems.iter().map(|problem| problem.show(&path, source, secrets).to_string()).collect();
+    let lines: Vec<&str> = source.lines().collect();
+    let shown = problems.iter().take(PROBLEMS_SHOWN_MAX);
+    let mut shown: Vec<String> =
+        shown.map(|problem| problem.show(&path, &lines, secrets).to_string()).collect();
+    if problems.len() > PROBLEMS_SHOWN_MAX {
+        shown.push(format!("{path}: and {} more", problems.len() - PROBLEMS_SHOWN_MAX));
+    }
     shown.join("\n")
 }
 
@@ -304,6 +368,20 @@ impl Files for BookFolder {
 
     fn has_carriage_return(&self, path: &Path) -> bool {
         ends_like_windows(&self.folder.join(path))
+    }
+
+    fn is_script(&self, path: &Path) -> bool {
+        let path = self.folder.join(path);
+        let is_executable = std::fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o111 != 0);
+        is_executable || read_at_most(&path, 2).is_ok_and(|first| first == b"#!")
+    }
+
+    fn syntax_error(&self, text: &str) -> Option<String> {
+        let output =
+            Command::new("/bin/sh").args(["-n", "-c", "--", text]).stdin(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        (!output.status.success()).then(|| said.trim_start_matches("/bin/sh: ").to_owned())
     }
 
     fn in_path(&self, program: &str) -> bool {

@@ -16,13 +16,16 @@ mod shell;
 mod text;
 mod values;
 
-pub use discover::{BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books};
+pub use discover::{
+    BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books, is_book,
+};
 pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource,
     ScriptFile, SshOptions, parse_duration, show_duration,
 };
 pub use problem::{Place, Problem, nearest};
+pub use read::is_hidden;
 pub use schema::schema;
-pub use secrets::Redactor;
-pub use shell::ShellText;
+pub use secrets::{Redactor, strip_escapes};
+pub use shell::{ShellText, programs};
 pub use text::{CaseValues, CaseVariable, Expanded, Text};

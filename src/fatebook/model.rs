@@ -117,7 +117,9 @@ impl Fate {
     /// The least time in which the host can be broken, looked at and healed: what a dead man's switch has to leave.
     pub fn longest_life(&self) -> Duration {
         let steps = if self.verify.is_some() { 4 } else { 3 };
-        self.timeout * steps + self.grace
+        // Where nothing answers any more, that has to be found out.
+        let silence = if self.cuts_off { Duration::from_secs(6) } else { Duration::ZERO };
+        self.timeout * steps + self.grace + silence
     }
 
     /// How long after the inducer was handed out the reverter is still tried.

@@ -1,15 +1,19 @@
 //! A book's text as a tree in which every key and value knows its place. Owns the reading of YAML (and so of JSON, and of
 //! the Python-looking books of old), the limits on size and depth, and the filling in of variables. Pure.
 
+use std::collections::HashMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::problem::{Place, Problem};
 use super::text::Text;
 
 /// A book is small; what is larger is something else that happens to be called `.json`.
-const SOURCE_BYTES_MAX: usize = 1 << 20;
+pub(super) const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// Aliases could otherwise make a tree of any size out of a few lines.
 const NODES_MAX: usize = 100_000;
+/// The same of long texts.
+const ALIAS_BYTES_MAX: usize = 4 << 20;
 const DEPTH_MAX: usize = 32;
 
 /// A value and where it stands.
@@ -92,8 +96,8 @@ pub(super) fn parse(
         return fail(
             Place::START,
             format!(
-                "this file has {} KiB, and a fatebook has at most 1024 KiB: if it is not one, keep it out of this folder",
-                bytes.len() / 1024
+                "this file has more than {} KiB, which a fatebook has at most: if it is none, keep it out of this folder",
+                SOURCE_BYTES_MAX / 1024
             ),
         );
     }
@@ -111,7 +115,7 @@ pub(super) fn parse(
     };
     let source = &join_surrogates(source);
     let lines = Lines::of(source);
-    let mut builder = Builder { environment, problems, anchors: Vec::new(), count: 0 };
+    let mut builder = Builder { environment, problems, anchors: HashMap::new(), count: 0, bytes: 0 };
     let mut root = None;
     let mut stack: Vec<Open> = Vec::new();
     for event in Parser::new_from_str(source) {
@@ -207,8 +211,10 @@ pub(super) fn parse(
 struct Builder<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     problems: &'a mut Vec<Problem>,
-    anchors: Vec<(usize, Node, usize)>,
+    /// What can be named again: the node, how many values it has, and how many bytes.
+    anchors: HashMap<usize, (Node, usize, usize)>,
     count: usize,
+    bytes: usize,
 }
 
 impl Builder<'_> {
@@ -237,13 +243,12 @@ impl Builder<'_> {
 
     fn remember(&mut self, anchor: usize, node: &Node) {
         if anchor != 0 {
-            self.anchors.push((anchor, node.clone(), size(node)));
+            self.anchors.insert(anchor, (node.clone(), size(node), bytes(node)));
         }
     }
 
     fn recall(&mut self, anchor: usize, place: Place) -> Result<Node, Problem> {
-        let found = self.anchors.iter().rev().find(|(id, ..)| *id == anchor);
-        let Some((_, node, size)) = found else {
+        let Some((node, size, bytes)) = self.anchors.get(&anchor) else {
             return Err(Problem::at(place, "this alias stands inside of what it names"));
         };
         self.count += size;
@@ -253,7 +258,23 @@ impl Builder<'_> {
                 format!("the aliases make more than {NODES_MAX} values of this book"),
             ));
         }
+        self.bytes += bytes;
+        if self.bytes > ALIAS_BYTES_MAX {
+            return Err(Problem::at(
+                place,
+                format!("the aliases make more than {} MiB of this book", ALIAS_BYTES_MAX / (1024 * 1024)),
+            ));
+        }
         Ok(node.clone())
+    }
+}
+
+/// How many bytes the texts of a node have.
+fn bytes(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar(scalar) => scalar.text.as_literal().map_or(64, str::len),
+        Value::List(items) => items.iter().map(bytes).sum(),
+        Value::Map(entries) => entries.iter().map(|(key, node)| key.name.len() + bytes(node)).sum(),
     }
 }
 
@@ -273,7 +294,8 @@ struct Open {
 
 enum OpenItems {
     List(Vec<Node>),
-    Map(Vec<(Key, Node)>, Option<Key>),
+    /// The names of its keys, and in which line each stands first, are kept beside it.
+    Map(Vec<(Key, Node)>, Option<Key>, HashMap<String, usize>),
 }
 
 impl Open {
@@ -282,17 +304,17 @@ impl Open {
     }
 
     fn map(place: Place, anchor: usize) -> Self {
-        Self { place, anchor, items: OpenItems::Map(Vec::new(), None) }
+        Self { place, anchor, items: OpenItems::Map(Vec::new(), None, HashMap::new()) }
     }
 
     fn wants_key(&self) -> bool {
-        matches!(self.items, OpenItems::Map(_, None))
+        matches!(self.items, OpenItems::Map(_, None, _))
     }
 
     fn close(self) -> Node {
         let value = match self.items {
             OpenItems::List(items) => Value::List(items),
-            OpenItems::Map(entries, _) => Value::Map(entries),
+            OpenItems::Map(entries, ..) => Value::Map(entries),
         };
         Node { place: self.place, value }
     }
@@ -300,7 +322,7 @@ impl Open {
     fn add(&mut self, node: Node) -> Result<(), Problem> {
         match &mut self.items {
             OpenItems::List(items) => items.push(node),
-            OpenItems::Map(entries, key) => match key.take() {
+            OpenItems::Map(entries, key, names) => match key.take() {
                 Some(key) => entries.push((key, node)),
                 None => {
                     let place = node.place;
@@ -313,15 +335,15 @@ impl Open {
                         return Err(Problem::at(place, "a key is a text, not a list or a map"));
                     }
                     let key_name = name.unwrap_or_default();
-                    if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == key_name) {
+                    if let Some(first) = names.get(&key_name) {
                         return Err(Problem::at(
                             place,
                             format!(
-                                "`{key_name}` stands here a second time, first in line {}: take one of them out",
-                                first.place.line
+                                "`{key_name}` stands here a second time, first in line {first}: take one of them out"
                             ),
                         ));
                     }
+                    names.insert(key_name, place.line);
                 }
             },
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::secrets::Redactor;
+use super::secrets::{Redactor, is_below_secret};
 
 /// Where something stands in a file: line and column from 1, counted in characters; `length` is how many characters
 /// of that line a caret line underlines.
@@ -41,17 +41,17 @@ impl Problem {
     pub fn show<'a>(
         &'a self,
         path: &'a str,
-        source: &'a str,
+        lines: &'a [&'a str],
         secrets: &'a Redactor,
     ) -> impl fmt::Display + 'a {
-        Shown { problem: self, path, source, secrets }
+        Shown { problem: self, path, lines, secrets }
     }
 }
 
 struct Shown<'a> {
     problem: &'a Problem,
     path: &'a str,
-    source: &'a str,
+    lines: &'a [&'a str],
     secrets: &'a Redactor,
 }
 
@@ -62,9 +62,12 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { line, column, length } = self.problem.place;
         write!(formatter, "{}:{line}:{column}: {}", self.path, self.secrets.clean(&self.problem.message))?;
-        let Some(text) = self.source.lines().nth(line - 1) else {
+        let Some(text) = self.lines.get(line - 1) else {
             return Ok(());
         };
+        if is_below_secret(self.lines, line - 1) {
+            return Ok(());
+        }
         let skipped = column.saturating_sub(SHOWN_COLUMNS_MAX / 2);
         let skipped = if column <= SHOWN_COLUMNS_MAX { 0 } else { skipped };
         let covered = self.secrets.cover(text);

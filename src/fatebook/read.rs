@@ -1,6 +1,7 @@
 //! From a tree to a book: each key read by its rule, everything wrong told at once. What needs a look at other files
 //! (are the scripts there?) is asked of a `Files`, so this stays pure.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use super::problem::{Place, Problem};
 use super::text::{Text, is_variable_name};
 use super::values::Fields;
 
+/// More cases than anybody waits for: failures times hosts.
+const CASES_MAX: usize = 100_000;
+const NAME_CHARS_MAX: usize = 200;
+
 /// What the reader asks about other files.
 pub(super) trait Files {
     /// Whether there is a file at this path: absolute, or relative to the book's folder.
@@ -27,6 +32,10 @@ pub(super) trait Files {
     fn names(&self) -> Vec<String>;
     /// Whether the file's first line names an interpreter and ends as lines of Windows do.
     fn has_carriage_return(&self, path: &Path) -> bool;
+    /// Whether the file can be executed, or its first line names an interpreter.
+    fn is_script(&self, path: &Path) -> bool;
+    /// What a shell says of this text, if it cannot read it. Nothing of it is run.
+    fn syntax_error(&self, text: &str) -> Option<String>;
     /// Whether a program of this name is found in `PATH` here.
     fn in_path(&self, program: &str) -> bool;
 }
@@ -188,10 +197,7 @@ impl<'a> Reader<'a> {
         for name in &names {
             if !is_variable_name(name) {
                 let place = fields.get("secrets").map_or(Place::START, |node| node.place);
-                self.problem(
-                    place,
-                    format!("`{name}` is no name of a variable: `secrets` has names, not values"),
-                );
+                self.problem(place, "this is no name of a variable: `secrets` has names, not values");
             }
         }
         names
@@ -365,9 +371,10 @@ impl<'a> Reader<'a> {
             _ => add(self, node),
         }
         let mut hosts: Vec<HostEntry> = Vec::new();
+        let mut named = HashSet::new();
         for (entry, place) in entries {
             match HostEntry::parse(&entry) {
-                Ok(host) if hosts.iter().any(|other| other.to_string() == host.to_string()) => {
+                Ok(host) if !named.insert(host.to_string()) => {
                     self.problem(place, format!("the host `{host}` is named twice: name it once"));
                 }
                 Ok(host) => hosts.push(host),
@@ -391,17 +398,26 @@ impl<'a> Reader<'a> {
         if items.is_empty() {
             self.problem(node.place, "`failures` is empty: a fatebook has at least one failure");
         }
+        if items.len().saturating_mul(hosts.len()) > CASES_MAX {
+            let count = items.len().saturating_mul(hosts.len());
+            let message =
+                format!("this book makes {count} cases, and a book makes at most {CASES_MAX}: divide it");
+            self.problem(node.place, message);
+            return Vec::new();
+        }
         let mut fates: Vec<Fate> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
         for item in items {
             let Some(fields) = self.fields(item, keys::FAILURE, "a failure") else {
                 continue;
             };
             let name = self.fate_name(&fields);
-            if let Some(first) = fates.iter().find(|fate| Some(&fate.name) == name.as_ref()) {
-                let message = format!(
-                    "the name `{}` is taken by the failure in line {}: give each its own",
-                    first.name, first.line
-                );
+            let taken = name
+                .as_ref()
+                .and_then(|name| lines.insert(name.clone(), item.place.line).map(|line| (name, line)));
+            if let Some((name, line)) = taken {
+                let message =
+                    format!("the name `{name}` is taken by the failure in line {line}: give each its own");
                 let place = fields.get("name").map_or(item.place, |node| node.place);
                 self.problem(place, message);
             }
@@ -430,6 +446,10 @@ impl<'a> Reader<'a> {
             "`name` begins or ends with a blank, which test runners cut off: take it away"
         } else if name.chars().any(char::is_control) {
             "`name` has a line break or control character in it, which test runners cannot show: take it out"
+        } else if name.chars().count() > NAME_CHARS_MAX {
+            "`name` is longer than 200 characters, more than reports and file names take: shorten it"
+        } else if name.chars().any(is_hidden) {
+            "`name` has an invisible character in it, or one that turns the text around: take it out"
         } else {
             return Some(name);
         };
@@ -461,8 +481,9 @@ impl<'a> Reader<'a> {
         }
         let own_hosts = fields.get("hosts").map(|node| {
             let own = self.hosts(Some(node));
+            let all: HashSet<String> = hosts.iter().map(ToString::to_string).collect();
             for host in &own {
-                if !hosts.is_empty() && !hosts.iter().any(|other| other.to_string() == host.to_string()) {
+                if !hosts.is_empty() && !all.contains(&host.to_string()) {
                     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
                     self.problem(
                         node.place,
@@ -470,11 +491,8 @@ impl<'a> Reader<'a> {
                     );
                 }
             }
-            hosts
-                .iter()
-                .filter(|host| own.iter().any(|other| other.to_string() == host.to_string()))
-                .cloned()
-                .collect::<Vec<_>>()
+            let own: HashSet<String> = own.iter().map(ToString::to_string).collect();
+            hosts.iter().filter(|host| own.contains(&host.to_string())).cloned().collect::<Vec<_>>()
         });
         let skip = fields.get("skip").and_then(|node| {
             let reason = self.text(Some(node), "skip")?;
@@ -553,4 +571,9 @@ fn is_yes_or_no(text: &str) -> bool {
     const WORDS: [&str; 13] =
         ["true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "~", "null", "none"];
     WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Whether a character is not shown as it is: it would make one name look like another.
+pub fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -10,7 +10,7 @@ pub struct Redactor {
 /// What stands in a secret's place.
 const MASK: &str = "***";
 /// A line of a secret of several lines is a secret too, unless it is too short to say anything.
-const LINE_BYTES_MIN: usize = 8;
+const LINE_BYTES_MIN: usize = 4;
 
 impl Redactor {
     /// What stands in a secret's place.
@@ -25,6 +25,8 @@ impl Redactor {
             all.extend(lines.map(str::to_owned));
         }
         all.retain(|secret| !secret.is_empty());
+        let encoded: Vec<String> = all.iter().flat_map(|secret| encodings(secret)).collect();
+        all.extend(encoded);
         all.sort_by(|left, right| right.len().cmp(&left.len()).then_with(|| left.cmp(right)));
         all.dedup();
         Self { secrets: all }
@@ -44,8 +46,14 @@ impl Redactor {
         cover_keys(&text)
     }
 
-    /// The text without the secrets.
+    /// The text as it may be shown: without escape sequences, and then without the secrets, for a sequence within a secret must not
+    /// hide it.
     pub fn clean(&self, text: &str) -> String {
+        self.mask(&strip_escapes(text))
+    }
+
+    /// The text without the secrets, and otherwise as it is.
+    pub fn mask(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
@@ -56,11 +64,84 @@ impl Redactor {
     }
 }
 
+/// How a secret looks in a URL, in JSON, in XML, and within the quotes of a shell, where that is not as it is.
+fn encodings(secret: &str) -> Vec<String> {
+    let percent = |upper: bool, blank: &str| -> String {
+        let one = |byte: u8| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            b' ' => blank.to_owned(),
+            _ if upper => format!("%{byte:02X}"),
+            _ => format!("%{byte:02x}"),
+        };
+        secret.bytes().map(one).collect()
+    };
+    let json = |ascii: bool| -> String {
+        let mut units = [0; 2];
+        let one = |c: char| match c {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            c if c.is_control() || (ascii && !c.is_ascii()) => {
+                c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+            }
+            c => c.to_string(),
+        };
+        secret.chars().map(one).collect()
+    };
+    let xml = |apostrophe: &str| {
+        let text = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        text.replace('"', "&quot;").replace('\'', apostrophe)
+    };
+    let mut all = vec![percent(true, "%20"), percent(false, "%20"), percent(true, "+")];
+    all.extend([json(false), json(true), json(false).replace('/', "\\/")]);
+    all.extend([xml("&apos;"), xml("&#39;"), xml("'")]);
+    all.extend([secret.replace('\'', "'\\''"), secret.replace('\'', "'\"'\"'")]);
+    all.retain(|encoded| encoded != secret);
+    all
+}
+
+/// Takes away what would colour a terminal, move its cursor or rename its window (ECMA-48's CSI and OSC sequences).
+pub fn strip_escapes(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '\u{9b}' {
+            while characters.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
+            characters.next();
+            continue;
+        }
+        if c != '\u{1b}' {
+            clean.push(c);
+            continue;
+        }
+        match characters.peek() {
+            Some('[') => {
+                characters.next();
+                while characters.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
+                characters.next();
+            }
+            Some(']') => {
+                while characters.next_if(|c| *c != '\u{7}' && *c != '\u{1b}' && *c != '\n').is_some() {}
+                characters.next_if(|c| *c == '\u{7}');
+            }
+            Some(_) => {
+                characters.next();
+            }
+            None => {}
+        }
+    }
+    clean
+}
+
 /// Covers what stands behind `password` and `passphrase` in a line of a book, which may be too broken to be read.
 fn cover_keys(line: &str) -> String {
     let mut covered: Vec<char> = line.chars().collect();
     // Misspelt, it is as secret.
-    for key in ["passw", "passp"] {
+    for key in ["pass", "secret"] {
         let mut from = 0;
         while let Some(at) = find_word(&covered, key, from) {
             from = at + key.len();
@@ -87,8 +168,15 @@ fn cover_keys(line: &str) -> String {
             }) {
                 end += 1;
             }
-            // A variable is no secret, only its value is.
+            // A variable is no secret, only its value is; and `secrets` lists the names of variables.
             let value: String = covered[begin..end].iter().collect();
+            let is_name =
+                |word: &str| word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+            let words = value.split(['[', ']', ' ', ',', '"', '\'']);
+            if key == "secret" && words.clone().all(is_name) {
+                from = begin;
+                continue;
+            }
             if !value.trim().starts_with("${") || value.contains(":-") {
                 covered[begin..end].fill('*');
             }
@@ -100,7 +188,31 @@ fn cover_keys(line: &str) -> String {
 
 fn find_word(text: &[char], word: &str, from: usize) -> Option<usize> {
     let word: Vec<char> = word.chars().collect();
-    (from..text.len().saturating_sub(word.len())).find(|&at| text[at..at + word.len()] == word[..])
+    let is_here = |at: &usize| {
+        text[*at..*at + word.len()].iter().zip(&word).all(|(one, other)| one.eq_ignore_ascii_case(other))
+    };
+    (from..text.len().saturating_sub(word.len())).find(is_here)
+}
+
+/// Whether a line of a book stands below a key whose value is secret, as an item or a part of it does.
+pub(super) fn is_below_secret(lines: &[&str], number: usize) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let mut own = lines.get(number).map_or(0, |line| indent(line));
+    for line in lines[..number.min(lines.len())].iter().rev().filter(|line| !line.trim().is_empty()) {
+        if own == 0 {
+            return false;
+        }
+        if indent(line) < own {
+            own = indent(line);
+            let key = line.trim_start_matches([' ', '-', '"', '\'']).to_lowercase();
+            if (key.starts_with("pass") || key.starts_with("secret"))
+                && key.trim_end().ends_with([':', '|', '>', '-'])
+            {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Shows how many there are, not which.
@@ -124,7 +236,17 @@ mod tests {
         ]);
         assert_eq!(redactor.clean("abcdefabc ab"), "****** ab");
         assert_eq!(redactor.clean("x line two of it x"), "x *** x");
-        assert_eq!(format!("{redactor:?}"), "Redactor(6 secrets)");
+        let spread = Redactor::new(&["a b/c'é".into()]);
+        for shown in [
+            "a%20b%2Fc%27%C3%A9",
+            "a+b%2Fc%27%C3%A9",
+            "a b/c'\\u00e9",
+            "a b/c&apos;é",
+            "a b/c'\\''é",
+            "a \u{1b}[1mb/c\u{9b}0m'é",
+        ] {
+            assert_eq!(spread.clean(shown), "***", "{shown}");
+        }
         assert_eq!(Redactor::default().clean("abc"), "abc");
     }
 
@@ -141,6 +263,10 @@ mod tests {
         check("password: ${P:-x}", "password: ******}");
         check("env: {A: s3cret} # password", "env: {A: ******} # password");
         check("password:", "password:");
+        check("Password: abc", "Password: ***");
+        check("pass: abc", "pass: ***");
+        check("secrets: [hunter2]", "secrets: *********");
+        check("secrets: [TOKEN, OTHER_1]", "secrets: [TOKEN, OTHER_1]");
         check("passwrod: abc, passphras: def", "passwrod: ***, passphras: ***");
     }
 }

@@ -51,6 +51,8 @@ pub(super) fn why_not_appended(written: &str) -> Option<&'static str> {
         () if has_several_lines(written) => "it has several lines",
         () if parsed.comment => "it ends in a comment",
         () if parsed.ends_in_operator => "it ends in `;` or `&`",
+        () if parsed.is_negated => "`!` stands before its last command, and would turn an error into success",
+        () if parsed.takes_none() => "its last command takes none",
         () => "its last command is not a simple one",
     })
 }
@@ -58,16 +60,90 @@ pub(super) fn why_not_appended(written: &str) -> Option<&'static str> {
 /// What makes a text end with status 0 whatever it did, if something does.
 pub(super) fn always_succeeds(written: &str) -> Option<String> {
     let parsed = parse(written);
-    let words = parsed.last_words.join(" ");
-    match parsed.last_operator.as_str() {
-        "&" if parsed.ends_in_operator => Some("it ends in `&`".to_owned()),
-        _ if parsed.depth > 0 || !matches!(words.as_str(), "true" | ":" | "exit 0") => None,
+    if parsed.last_operator == "&" && parsed.ends_in_operator {
+        return Some("it ends in `&`".to_owned());
+    }
+    let (operator, words) = parsed.last_command.as_ref()?;
+    let all = words.join(" ");
+    let never_fails = matches!(all.as_str(), "true" | ":" | "exit 0" | "wait")
+        || matches!(words.first().map(String::as_str), Some("echo" | "printf"));
+    if parsed.depth > 0 || parsed.is_negated || !never_fails {
+        return None;
+    }
+    match operator.as_str() {
+        "||" | "|" => Some(format!("it ends in `{operator} {all}`")),
         // In a block another line may have ended it before.
-        operator @ ("||" | ";") if operator == "||" || !has_several_lines(written) => {
-            Some(format!("it ends in `{operator} {words}`"))
-        }
+        ";" | "&" if !has_several_lines(written) => Some(format!("it ends in `{operator} {all}`")),
         _ => None,
     }
+}
+
+/// The programs that a text certainly runs, as far as its beginning tells: up to the first bracket, compound command, here-document
+/// or condition. Built-in commands are among them; words with quotes or expansions in them are not.
+pub fn programs(text: &str) -> Vec<String> {
+    let mut lexer = Lexer { text, at: 0, uses_parameters: false, is_whole: true };
+    let (mut found, mut words, mut redirects) = (Vec::new(), Vec::new(), false);
+    while let Some(token) = lexer.next() {
+        match token {
+            Token::Comment => {}
+            Token::Word { .. } if std::mem::take(&mut redirects) => {}
+            Token::Word { range, plain } => {
+                let word = &text[range];
+                let is_first = words.is_empty();
+                let is_assignment = is_first
+                    && word.split_once('=').is_some_and(|(name, _)| super::text::is_variable_name(name));
+                if is_first && plain && COMPOUND.contains(&word) {
+                    return found;
+                }
+                if !(is_assignment || is_first && word == "!") {
+                    words.push(if plain { word.to_owned() } else { String::new() });
+                }
+            }
+            // The name of a function, or a command within brackets.
+            Token::Operator("(" | ")" | "<<" | "<<-") => return found,
+            Token::Operator("<" | "<&" | "<>" | ">" | ">>" | ">&" | ">|") => redirects = true,
+            Token::Operator(operator) => {
+                let command = std::mem::take(&mut words);
+                found.extend(program_of(&command));
+                let first = command.first().map_or("", String::as_str);
+                let goes_on = match operator {
+                    "&&" => matches!(first, "cd" | "set" | "export" | ":" | "true"),
+                    "||" => false,
+                    _ => !matches!(first, "exit" | "return" | "exec"),
+                };
+                if !goes_on {
+                    return found;
+                }
+            }
+        }
+    }
+    found.extend(program_of(&words));
+    found
+}
+
+const COMPOUND: [&str; 8] = ["if", "while", "until", "for", "case", "{", "function", "[["];
+
+/// What a simple command runs: the program behind those that only run another one.
+fn program_of(words: &[String]) -> Option<String> {
+    let mut words = words.iter().map(String::as_str).peekable();
+    let mut program = words.next()?;
+    while matches!(program, "sudo" | "exec" | "nohup" | "command") {
+        while let Some(option) = words.next_if(|word| word.starts_with('-')) {
+            if program == "sudo" && matches!(option, "-u" | "-g" | "-U" | "-C" | "-p") {
+                words.next();
+            }
+            if program == "command" {
+                return Some(program.to_owned());
+            }
+        }
+        match words.next() {
+            // An assignment before a program, or what is no plain word.
+            Some(next) if !next.is_empty() && !next.contains('=') => program = next,
+            _ => return Some(program.to_owned()),
+        }
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    (!program.is_empty() && program.chars().all(is_plain)).then(|| program.to_owned())
 }
 
 /// Whether there is a line end within it: those at its ends mean nothing.
@@ -84,6 +160,8 @@ fn appending_place(written: &str) -> Option<usize> {
         && !parsed.comment
         && !parsed.ends_in_operator
         && parsed.last_is_simple
+        && !parsed.is_negated
+        && !parsed.takes_none()
         && !has_several_lines(written);
     parsed.last_word_end.filter(|_| fits)
 }
@@ -102,8 +180,21 @@ struct Parsed {
     last_operator: String,
     /// The last command has a program's name, and is not a compound one.
     last_is_simple: bool,
-    last_words: Vec<String>,
+    /// `!` stands before the last pipeline.
+    is_negated: bool,
+    /// The last simple command, within brackets too if nothing but these follow, and the operator before it.
+    last_command: Option<(String, Vec<String>)>,
     last_word_end: Option<usize>,
+}
+
+/// Commands behind which more words make no sense, or an error.
+const TAKE_NONE: [&str; 6] = ["test", "[", "[[", "exit", "return", "wait"];
+
+impl Parsed {
+    fn takes_none(&self) -> bool {
+        let first = self.last_command.as_ref().and_then(|(_, words)| words.first());
+        first.is_some_and(|first| TAKE_NONE.contains(&first.as_str()))
+    }
 }
 
 enum Token {
@@ -122,7 +213,7 @@ fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let mut words: Vec<String> = Vec::new();
     // What the next word is: the beginning of a command, the target of a redirection, or another word.
-    let (mut begins, mut redirects, mut is_compound) = (true, false, false);
+    let (mut begins, mut redirects, mut is_compound, mut negates) = (true, false, false, false);
     let mut patterns = 0usize;
     while let Some(token) = lexer.next() {
         // Line ends at the end mean nothing.
@@ -151,6 +242,7 @@ fn parse(text: &str) -> Parsed {
                     words.clear();
                 } else {
                     parsed.depth = parsed.depth.saturating_sub(1);
+                    keep(&mut parsed, &mut words);
                     is_compound = true;
                     begins = false;
                 }
@@ -161,16 +253,21 @@ fn parse(text: &str) -> Parsed {
                 if operator == "\n" && parsed.ends_in_operator {
                     continue;
                 }
+                keep(&mut parsed, &mut words);
                 parsed.last_operator = operator.to_owned();
                 parsed.ends_in_operator = true;
+                if operator != "|" {
+                    negates = false;
+                }
                 (begins, is_compound) = (true, false);
-                words.clear();
             }
             Token::Word { range, plain } => {
                 parsed.ends_in_operator = false;
                 parsed.last_word_end = Some(range.end);
+                let is_descriptor = text[range.clone()].bytes().all(|byte| byte.is_ascii_digit())
+                    && text[range.end..].starts_with(['<', '>']);
                 let word = &text[range];
-                if std::mem::take(&mut redirects) {
+                if std::mem::take(&mut redirects) || is_descriptor {
                     continue;
                 }
                 if plain && begins {
@@ -186,9 +283,18 @@ fn parse(text: &str) -> Parsed {
                             begins = false;
                             continue;
                         }
-                        "then" | "do" | "else" | "elif" | "!" => continue,
+                        "then" | "do" | "else" | "elif" => continue,
+                        "!" => {
+                            negates = true;
+                            continue;
+                        }
                         "fi" | "done" | "esac" | "}" => {
                             parsed.depth = parsed.depth.saturating_sub(1);
+                            keep(&mut parsed, &mut words);
+                            if word != "}" {
+                                // Which of its commands was the last one is not known.
+                                parsed.last_command = None;
+                            }
                             if word == "esac" {
                                 patterns = patterns.saturating_sub(1);
                             }
@@ -215,8 +321,16 @@ fn parse(text: &str) -> Parsed {
     parsed.uses_parameters |= lexer.uses_parameters;
     parsed.is_whole = lexer.is_whole && !redirects;
     parsed.last_is_simple = !is_compound && !words.is_empty();
-    parsed.last_words = words;
+    parsed.is_negated = negates;
+    keep(&mut parsed, &mut words);
     parsed
+}
+
+/// A simple command ends here, if these are the words of one.
+fn keep(parsed: &mut Parsed, words: &mut Vec<String>) {
+    if !words.is_empty() {
+        parsed.last_command = Some((parsed.last_operator.clone(), std::mem::take(words)));
+    }
 }
 
 /// Whether the last word is the name of an option: `set -o pipefail`.
@@ -367,7 +481,7 @@ impl Lexer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{always_succeeds, why_not_appended};
+    use super::{always_succeeds, programs, why_not_appended};
 
     #[test]
     fn what_always_succeeds_is_told() {
@@ -382,7 +496,37 @@ mod tests {
         check("rm x\ntrue", None);
         check("rm x || false", None);
         check("if a; then true", None);
-        check("rm x & wait", None);
+        check("rm x & wait", Some("it ends in `& wait`"));
+        check("rm x || true;", Some("it ends in `|| true`"));
+        check("{ rm x || true; }", Some("it ends in `|| true`"));
+        check("(rm x; rm y || :)", Some("it ends in `|| :`"));
+        check("rm x | true", Some("it ends in `| true`"));
+        check("rm x || true 2>&1", Some("it ends in `|| true`"));
+        check("rm x || echo failed", Some("it ends in `|| echo failed`"));
+        check("rm x; echo done >log", Some("it ends in `; echo done`"));
+        check("rm x && echo done", None);
+        check("! rm x || true && b", None);
+        check("rm x; wait $!", None);
+        check("if a; then b || true; fi", None);
+        check("{ a || true; } && b", None);
+    }
+
+    #[test]
+    fn the_programs_that_certainly_run() {
+        let check = |written: &str, wanted: &[&str]| assert_eq!(programs(written), wanted, "{written}");
+        check("LANG=C nosuch x", &["nosuch"]);
+        check("sudo -n -u app nosuch --now", &["nosuch"]);
+        check("exec nosuch; never", &["nosuch"]);
+        check("cd /x && nosuch", &["cd", "nosuch"]);
+        check("command -v a && a", &["command"]);
+        check("a 2>&1 >log | b\nc", &["a", "b", "c"]);
+        check("a || b", &["a"]);
+        check("f() { a; }; f", &[]);
+        check("if a; then b; fi", &[]);
+        check("\"$X\" y; a", &["a"]);
+        check("! a <in", &["a"]);
+        check("cat <<E\na\nE", &[]);
+        check("sudo A=1 b", &["sudo"]);
     }
 
     #[test]
@@ -396,5 +540,10 @@ mod tests {
         check("a # b", Some("it ends in a comment"));
         check("a ;", Some("it ends in `;` or `&`"));
         check("{ a; }", Some("its last command is not a simple one"));
+        check("[ -e x ]", Some("its last command takes none"));
+        check(
+            "! test -e x",
+            Some("`!` stands before its last command, and would turn an error into success"),
+        );
     }
 }

@@ -89,6 +89,8 @@ const BUSY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 const FIRED_AFTER: Duration = Duration::from_secs(2);
 /// How long a host is looked at, at the least, after its dead man's switch has fired.
 const LOOKED_AT_FOR: Duration = Duration::from_secs(3);
+/// How soon an answer is seen on a busy machine.
+pub const SEEN_WITHIN: Duration = Duration::from_millis(500);
 const ASK_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -100,6 +102,8 @@ pub struct CaseMachine {
     step: Step,
     attempt: u32,
     step_began: Duration,
+    /// When the present try at it began.
+    asked_at: Duration,
     /// When the inducer was handed out.
     dirty_since: Option<Duration>,
     clean: bool,
@@ -142,6 +146,7 @@ impl CaseMachine {
             step: Step::Before,
             attempt: 0,
             step_began: Duration::ZERO,
+            asked_at: Duration::ZERO,
             dirty_since: None,
             clean: true,
             heals_only: false,
@@ -226,7 +231,7 @@ impl CaseMachine {
                 actions.extend(self.settle());
                 actions
             }
-            (State::Waiting(until), CaseEvent::Woke) if now >= until => self.again(),
+            (State::Waiting(until), CaseEvent::Woke) if now >= until => self.again(now),
             (State::Waiting(_), CaseEvent::Woke) => vec![CaseAction::Wait],
             (State::Performing, CaseEvent::Ended(end)) => self.ended(now, end),
             _ => Vec::new(),
@@ -237,11 +242,12 @@ impl CaseMachine {
         self.step = step;
         self.step_began = now;
         self.attempt = 0;
-        self.again()
+        self.again(now)
     }
 
-    fn again(&mut self) -> Vec<CaseAction> {
+    fn again(&mut self, now: Duration) -> Vec<CaseAction> {
         self.attempt += 1;
+        self.asked_at = now;
         self.state = State::Performing;
         vec![CaseAction::Perform { step: self.step, attempt: self.attempt, limit: self.plan.timeout }]
     }
@@ -404,7 +410,16 @@ impl CaseMachine {
         if self.step == Step::During {
             self.answered_at = Some(now);
         }
-        if wanted {
+        // The last asking begins within the grace, and has its own limit; only who stands still takes longer.
+        let last = self.plan.grace + self.plan.timeout + SEEN_WITHIN;
+        if wanted && asked_for > last && self.step != Step::Before {
+            let message = format!(
+                "the healthcheck said yes only {} after it was first asked, and had {} (grace and time limit): this machine, or this process, has stood still meanwhile",
+                show_duration(round(asked_for)),
+                show_duration(self.plan.grace + self.plan.timeout),
+            );
+            self.find(Verdict::Botched, &TroubleKind::Timeout.to_string(), message);
+        } else if wanted {
             let recovered = if self.attempt == 1 { Duration::ZERO } else { asked_for };
             match self.step {
                 Step::During => self.recovered_after[0] = Some(recovered),
@@ -502,11 +517,14 @@ impl CaseMachine {
         }
     }
 
-    /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested.
+    /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested. The
+    /// host says how long before it was asked that was, and it was asked after the answer, by any clock: one that stands still while
+    /// a machine sleeps is not relied on.
     fn judge_healer(&mut self, by: HealedBy) {
         let (Some(induced_at), Some(answered_at)) = (self.induced_at, self.answered_at) else { return };
-        // It was armed after the inducer was handed out, so it was healed no earlier than this.
-        if self.heals_only || by.after.is_some_and(|after| induced_at + after > answered_at) {
+        let is_later =
+            |ago: Duration| self.asked_at.checked_sub(ago).is_some_and(|healed| healed >= answered_at);
+        if self.heals_only || by.ago.is_some_and(is_later) {
             return;
         }
         let who = if by.switch { "its dead man's switch" } else { "somebody else" };

@@ -24,9 +24,9 @@ fn exited(status: i32) -> StepEnd {
     StepEnd::Exited(Exit::Status(status))
 }
 
-/// Healed by its dead man's switch, so many seconds after it was armed.
-fn healed(after: Option<u64>) -> StepEnd {
-    StepEnd::Healed(HealedBy { switch: true, after: after.map(Duration::from_secs) })
+/// Healed by its dead man's switch, so many seconds before it was asked.
+fn healed(ago: Option<u64>) -> StepEnd {
+    StepEnd::Healed(HealedBy { switch: true, after: Some(SECOND), ago: ago.map(Duration::from_secs) })
 }
 
 /// Somebody else has the host, for so many seconds at most.
@@ -150,9 +150,8 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
                 if end != failed(TroubleKind::Arming) && begun {
                     path.performed.push((step, end.is_success()));
                 }
-                // In these plans a healthcheck's last answer comes within some seconds of the inducer.
                 path.healed_too_early |=
-                    matches!(end, StepEnd::Healed(by) if by.after.is_none_or(|after| after < 30 * SECOND));
+                    matches!(end, StepEnd::Healed(by) if by.ago.is_none_or(|ago| !ago.is_zero()));
                 path.told.push(Item::Step(step));
                 let later = now + Duration::from_millis(300);
                 if end == StepEnd::Interrupted && path.interrupted {
@@ -188,7 +187,7 @@ fn interrupt(machine: &CaseMachine, now: Duration, path: &Path) -> (CaseMachine,
 /// The ways in which a step mostly ends.
 fn brief_ends(step: Step) -> Vec<StepEnd> {
     match step {
-        Step::Revert => vec![exited(0), healed(Some(0))],
+        Step::Revert => vec![exited(0), healed(Some(60))],
         Step::Induce => vec![exited(0), exited(1), busy(1), StepEnd::Declined(1)],
         _ => vec![exited(0), exited(1), StepEnd::Interrupted],
     }
@@ -292,6 +291,43 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         count += explore(&machine, &actions, Duration::ZERO, &Path::default());
     }
     assert!(count > 100_000, "only {count} paths");
+}
+
+/// A clock that stands still while this machine sleeps makes the past shorter, and never a host healed later than it was.
+#[test]
+fn who_stood_still_does_not_take_a_healed_host_for_a_broken_one() {
+    let check = |times: [u64; 5], ago: Option<u64>, told: &str| {
+        let plan = CasePlan { grace: 6 * SECOND, timeout: 2 * SECOND, watched: true, ..plan() };
+        let mut machine = CaseMachine::new(plan);
+        let [induced, asked, answered, reverted, after] = times.map(Duration::from_secs);
+        machine.step(Duration::ZERO, CaseEvent::Begin);
+        for (now, event) in [
+            (induced, CaseEvent::Ended(exited(0))),
+            (induced, CaseEvent::Ended(exited(0))),
+            (induced, CaseEvent::Noted),
+            (induced, CaseEvent::Ended(exited(0))),
+            (asked, CaseEvent::Ended(exited(1))),
+            (answered, CaseEvent::Woke),
+            (answered, CaseEvent::Ended(exited(0))),
+            (reverted, CaseEvent::Ended(healed(ago))),
+            (after, CaseEvent::Ended(exited(0))),
+        ] {
+            machine.step(now, event);
+        }
+        let (verdict, findings, _) = machine.result();
+        let kind = findings.first().map_or("", |finding| finding.kind.as_str());
+        assert_eq!(format!("{verdict}: {kind}"), told, "{times:?} {ago:?}");
+    };
+    // The machine slept for a minute in the pause, and its clock did not; or did.
+    check([1, 2, 4, 4, 5], Some(40), "botched: HealedTooEarly");
+    check([1, 2, 64, 64, 65], Some(40), "botched: TimeLimit");
+    // The host was healed while its reverter was asked for.
+    check([1, 2, 4, 5, 6], Some(0), "survived: ");
+    check([1, 2, 4, 5, 6], Some(1), "botched: HealedTooEarly");
+    check([1, 2, 4, 5, 6], None, "botched: HealedTooEarly");
+    // Nobody has asked for longer than the grace and one limit.
+    check([1, 2, 8, 9, 10], Some(0), "survived: ");
+    check([1, 2, 11, 12, 13], Some(0), "botched: TimeLimit");
 }
 
 /// A connection that is lost within an inducer that may cut it says nothing; what the host has written down does.

@@ -121,7 +121,7 @@ pub struct HostMark {
     pub identity: String,
     /// The address that was connected to.
     pub address: String,
-    /// The fingerprint of its host key, as OpenSSH shows it.
+    /// Its host key: the type and the fingerprint, as OpenSSH shows them.
     pub host_key: String,
 }
 

@@ -71,6 +71,10 @@ const MARGIN: Duration = Duration::from_secs(60);
 impl Lease {
     /// Reads a line of `look.sh`: what stands behind `host `. `None` if it is none.
     pub fn parse(line: &str) -> Option<Self> {
+        // It is shown, in a command to be pasted, too.
+        if !line.chars().all(super::is_plain) {
+            return None;
+        }
         let mut words = line.splitn(7, ' ');
         let mark = words.next()?.to_owned();
         let who = words.next()?.to_owned();
@@ -182,6 +186,8 @@ mod tests {
             "aa w 1 nobody off 1 /f",
             "aa w 1 same late 1 /f",
             "aa w 1 same off 1",
+            "aa w 1 same off 1 /home/\u{1b}[201~; touch x",
+            "aa w 1 same off 1 /home/\u{202e}x",
         ] {
             assert_eq!(Lease::parse(line), None, "{line}");
         }

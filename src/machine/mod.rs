@@ -14,12 +14,12 @@ mod output;
 mod scheduler;
 mod verdict;
 
-pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan, NOT_FOR_THIS_HOST};
+pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan, NOT_FOR_THIS_HOST, SEEN_WITHIN};
 pub use event::{CaseId, CaseOutcome, CaseReport, HostMark, Placement, RunEvent, StepRecord};
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};
 pub use lease::{Lease, LeaseAdvice, LeaseState, Whose};
-pub use names::{digits_of, file_name};
+pub use names::{digits_of, file_name, is_plain};
 pub use offers::{
     Launch, Offer, REFUSE_FOR, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews,
     TaskUpdate, Want,

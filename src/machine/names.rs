@@ -14,3 +14,8 @@ pub fn file_name(name: &str) -> String {
     let shown: String = name.chars().map(plain).take(60).collect();
     format!("{shown}-{}", digits_of(name))
 }
+
+/// Whether a character is shown as it is: it controls nothing, is not invisible, and does not turn a text's direction around.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control() && !crate::fatebook::is_hidden(c)
+}

@@ -212,6 +212,9 @@ pub struct HealedBy {
     pub switch: bool,
     /// How long after the host was armed, by its own clock; `None` if it does not say.
     pub after: Option<Duration>,
+    /// How long before the host was asked, by its own clock, at the most; nothing if it was not before; `None` if it does not say.
+    #[serde(default)]
+    pub ago: Option<Duration>,
 }
 
 /// How a step ended.

@@ -169,6 +169,10 @@ fn redirected(base: &str, answer: &Response) -> Option<String> {
         Some((scheme, rest)) => (scheme, rest),
         None => (scheme, location.strip_prefix("//")?),
     };
+    // What is said over TLS, a secret among it, is not said again without.
+    if base.starts_with("https://") && scheme != "https" {
+        return None;
+    }
     let authority = rest.split('/').next().filter(|authority| !authority.is_empty())?;
     Some(format!("{scheme}://{authority}"))
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,7 +24,7 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher: Watcher<'_>) -> Ran {
     let program = command.get_program().to_string_lossy().into_owned();
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let started = command.spawn().and_then(|child| {
+    let started = spawn(&mut command, limit).and_then(|child| {
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(ended) => Ok((child, pid, ended)),
@@ -94,6 +94,21 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
     };
     let clean = |text: &str| redactor.clean(text);
     Ran { end, stdout: output.out.finish(clean), stderr: output.err.finish(clean) }
+}
+
+/// Between two tries at a program that another thread's child holds open for writing, until it becomes what it is to be.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Starts a process. A file that was just written is busy for as long as a child that was begun meanwhile has not let go of it.
+fn spawn(command: &mut Command, limit: Limit<'_>) -> std::io::Result<Child> {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && !limit.left().is_zero() => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

@@ -14,10 +14,14 @@ use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 use crate::fatebook::HostKeyCheck;
 use crate::machine::{Trouble, TroubleKind};
 
-use super::known_hosts::{KnownHost, fingerprint};
+use super::known_hosts::{KnownHost, preferred_key_types, shown_key};
 use super::login::{Login, Target, log_in};
+use super::spare::Spare;
+use super::watchdog::Watchdog;
 use super::{Interrupt, Limit};
 
+/// What an OpenSSH of today offers, of what libssh2 has: no cipher in CBC mode, nothing older than AES.
+const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 /// The message of errors that our own limits make.
 pub(super) const TIME_LIMIT: &str = "time limit";
 /// LIBSSH2_ERROR_EAGAIN: not now.
@@ -29,9 +33,13 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     /// The host has no SFTP, or one that sees other folders than its shell.
     pub(super) without_sftp: bool,
+    /// A shell that waits for the next text.
+    pub(super) spare: Spare,
+    /// For when libssh2 does not come back.
+    pub(super) watchdog: Watchdog,
     /// The address that answers.
     pub(super) address: SocketAddr,
-    /// The fingerprint of its host key, as OpenSSH shows it.
+    /// Its host key: the type and the fingerprint, as OpenSSH shows them.
     pub(super) host_key: String,
 }
 
@@ -44,7 +52,7 @@ pub(super) struct Route {
     pub(super) only: bool,
     /// These have been found to be other machines.
     pub(super) not: Vec<SocketAddr>,
-    /// The fingerprint of the machine's host key.
+    /// The type and the fingerprint of the machine's host key.
     pub(super) host_key: Option<String>,
 }
 
@@ -67,6 +75,8 @@ impl Connection {
         stream.set_nodelay(true).map_err(|error| lost(&error))?;
         // A cut connection is noticed by what is not acknowledged.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, login.connect_timeout.as_millis() as u32);
+        let watchdog = Watchdog::new(&stream);
+        let watch = watchdog.watch(limit);
         let mut session = Session::new().map_err(|error| lost(&error))?;
         session.set_blocking(false);
         session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
@@ -74,19 +84,21 @@ impl Connection {
             HostKeyCheck::Off => None,
             _ => Some(KnownHost::read(&session, &login.known_hosts, &target.host, target.port)?),
         };
-        if let Some(known) = &known {
-            session
-                .method_pref(MethodType::HostKey, &known.preferred_key_types())
-                .map_err(|error| lost(&error))?;
+        let offered = [
+            (MethodType::HostKey, preferred_key_types(route.host_key.as_deref(), known.as_ref())),
+            (MethodType::CryptCs, CIPHERS.to_owned()),
+            (MethodType::CryptSc, CIPHERS.to_owned()),
+        ];
+        for (kind, names) in offered {
+            session.method_pref(kind, &names).map_err(|error| lost(&error))?;
         }
         handshake(&mut session, &stream, limit, &target.shown)?;
-        if let Some(known) = &known {
-            known.check(&session, login.host_key_check)?;
-        }
-        let host_key = fingerprint(&session);
+        let host_key = shown_key(&session);
         let address = stream.peer_addr().map_err(|error| lost(&error))?;
         // Neither name nor password is told to another machine, whatever is known of its key.
-        if let Some(wanted) = route.host_key.as_ref().filter(|wanted| **wanted != host_key) {
+        if let Some(wanted) =
+            route.host_key.as_ref().filter(|wanted| fingerprint_of(wanted) != fingerprint_of(&host_key))
+        {
             return Err(Trouble {
                 kind: TroubleKind::OtherMachine,
                 message: format!(
@@ -94,6 +106,12 @@ impl Connection {
                     target.shown
                 ),
             });
+        }
+        match &known {
+            // This very key was let in before, by this run or by the one that broke the host, whatever the file says by now.
+            Some(known) if route.host_key.is_some() => known.check_revoked(&session)?,
+            Some(known) => known.check(&session, login.host_key_check)?,
+            None => {}
         }
         let waiter = Waiter { session: &session, stream: &stream, limit, shown: &target.shown };
         log_in(&session, target, login, &waiter)?;
@@ -103,8 +121,22 @@ impl Connection {
             millis = began.elapsed().as_millis() as u64,
             "connected"
         );
-        Ok(Self { session, stream, without_sftp: false, address, host_key })
+        drop(watch);
+        Ok(Self {
+            session,
+            stream,
+            without_sftp: false,
+            spare: Spare::default(),
+            watchdog,
+            address,
+            host_key,
+        })
     }
+}
+
+/// What was written down by versions of old has no type before it.
+fn fingerprint_of(host_key: &str) -> &str {
+    host_key.rsplit(' ').next().unwrap_or_default()
 }
 
 /// Waits for what libssh2 waits for.

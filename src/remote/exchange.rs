@@ -11,6 +11,7 @@ use crate::machine::{Exit, Recorder, Stream, Trouble, TroubleKind};
 
 use super::connection::{EAGAIN, Waiter, Woken};
 use super::script::Marks;
+use super::spare::Spare;
 use super::{Limit, Watcher};
 
 /// How long a silence ends a command's output after its own end: a child that it left may hold the channel for ever.
@@ -20,9 +21,14 @@ const CHATTER_GRACE: Duration = Duration::from_secs(1);
 /// How long the small things may take that are done on the way: closing a channel, ending a process.
 pub(super) const ASIDE: Duration = Duration::from_secs(5);
 
-/// Closes a channel as far as the host lets us; what is left of it goes with the session.
-pub(super) fn close(channel: &mut Channel, waiter: &Waiter<'_>) {
-    let limit = Limit { until: Instant::now() + ASIDE, interrupt: None };
+/// How long a channel's end is waited for where nothing answers.
+const CLOSE_SILENT: Duration = Duration::from_millis(200);
+
+/// Closes a channel as far as the host lets us; what is left of it goes with the session. Where the host has not answered in time
+/// it will not do so now.
+pub(super) fn close(channel: &mut Channel, waiter: &Waiter<'_>, answers: bool) {
+    let within = if answers { ASIDE } else { CLOSE_SILENT };
+    let limit = Limit { until: Instant::now() + within, interrupt: None };
     let waiter = Waiter { limit, ..*waiter };
     let _ = waiter.until_done(|| channel.close());
 }
@@ -54,6 +60,8 @@ pub(super) struct Exchange<'a> {
     ended_at: Option<Instant>,
     /// Nothing is sent before the command has printed this, by which we know that it is ours.
     gate: Option<(Vec<u8>, Vec<u8>)>,
+    /// Begun meanwhile: the shell for the next command.
+    spare: Option<&'a Spare>,
 }
 
 /// How much of an answer to a command of our own is kept.
@@ -80,7 +88,14 @@ impl<'a> Exchange<'a> {
             heard_at: None,
             ended_at: None,
             gate: None,
+            spare: None,
         }
+    }
+
+    /// Begins a shell for the next command while this one is at work.
+    pub(super) fn with_next(mut self, spare: &'a Spare) -> Self {
+        self.spare = Some(spare);
+        self
     }
 
     /// Sends nothing before the command has printed this token.
@@ -92,6 +107,11 @@ impl<'a> Exchange<'a> {
     /// Whether the command has printed its token, if it was to.
     pub(super) fn is_let_in(&self) -> bool {
         self.gate.is_none()
+    }
+
+    /// Whether the text has said anything of itself: it does so first of all.
+    pub(super) fn has_begun(&self) -> bool {
+        self.marks.as_ref().is_some_and(|marks| !marks.is_empty())
     }
 
     pub(super) fn command_is_over(&mut self, channel: &Channel) -> Option<Over> {
@@ -123,6 +143,12 @@ impl<'a> Exchange<'a> {
                 // A packet has gone out in part, and libssh2 takes no other before the rest of it has gone, too.
                 match waiter.wait_to_send() {
                     Woken::Socket => continue,
+                    Woken::TimedOut | Woken::Interrupted => return Ok(None),
+                }
+            }
+            if let Some(spare) = self.spare.filter(|_| self.input_closed) {
+                match spare.go_on(waiter) {
+                    Woken::Socket => {}
                     Woken::TimedOut | Woken::Interrupted => return Ok(None),
                 }
             }

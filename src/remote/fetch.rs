@@ -10,15 +10,32 @@ use crate::mesos::causes;
 /// How long a server may take to be reached, and then to send the next bytes.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Puts what is at this URL (http or https) into a file. Redirects are followed.
-/// Fails, naming the URL, if it is not there, or the server falls silent for half a minute; and if the disk is full.
-pub fn fetch(url: &str, to: &Path) -> io::Result<()> {
+/// As many as browsers follow, about.
+const REDIRECTS_MAX: usize = 10;
+/// How long all of it may take.
+const TOTAL_MAX: Duration = Duration::from_secs(300);
+
+/// Puts what is at this URL (http or https) into a file. Redirects are followed, but not from https to http.
+/// Fails, naming the URL, if it is not there, is longer than `bytes_max`, takes longer than five minutes, or the server falls silent
+/// for half a minute; and if the disk is full.
+pub fn fetch(url: &str, to: &Path, bytes_max: u64) -> io::Result<()> {
     let failed = |why: String| io::Error::other(format!("cannot fetch {url}: {why}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = reqwest::Client::builder()
             .connect_timeout(SILENCE_MAX)
             .read_timeout(SILENCE_MAX)
+            .timeout(TOTAL_MAX)
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let is_safe = |url: Option<&reqwest::Url>| url.is_some_and(|url| url.scheme() == "https");
+                if attempt.previous().len() > REDIRECTS_MAX {
+                    attempt.error("too many redirects")
+                } else if is_safe(attempt.previous().last()) && !is_safe(Some(attempt.url())) {
+                    attempt.error("redirected from https to http, where anybody may answer")
+                } else {
+                    attempt.follow()
+                }
+            }))
             .user_agent(concat!("pisaura/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| failed(causes(&error)))?;
@@ -30,7 +47,10 @@ pub fn fetch(url: &str, to: &Path) -> io::Result<()> {
         }
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", to.display()));
         let mut file = File::create(to).map_err(named)?;
+        let mut left = bytes_max;
         while let Some(bytes) = answer.chunk().await.map_err(|error| failed(causes(&error.without_url())))? {
+            let too_long = || failed(format!("it is longer than {} MiB", bytes_max / (1024 * 1024)));
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(too_long)?;
             file.write_all(&bytes).map_err(named)?;
         }
         Ok(())

@@ -5,13 +5,15 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
 
 use crate::fatebook::HostKeyCheck;
 use crate::machine::{Trouble, TroubleKind};
+
+use super::files::read_file;
 
 /// One line that is about our host.
 struct Entry {
@@ -43,7 +45,7 @@ impl KnownHost {
         let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
         let mut known =
             Self { path: path.to_owned(), name, host: host.to_owned(), port, entries: Vec::new() };
-        let text = match std::fs::read(path) {
+        let text = match read_file(path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(error) => {
@@ -87,23 +89,27 @@ impl KnownHost {
         Some(Entry { line: number, revoked, key_type: key_type.to_owned(), plain, name: self.name.clone() })
     }
 
-    /// The key types to ask the host for: those that are known of it come first, so that it shows us one of them.
-    pub(super) fn preferred_key_types(&self) -> String {
-        let mut types: Vec<&str> = Vec::new();
-        for entry in self.entries.iter().filter(|entry| !entry.revoked) {
-            match entry.key_type.as_str() {
-                "ssh-rsa" => types.extend(["rsa-sha2-512", "rsa-sha2-256"]),
-                other => types.push(other),
-            }
+    fn known_types(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|entry| !entry.revoked).map(|entry| entry.key_type.as_str())
+    }
+
+    /// Whether the key that the host has shown was revoked.
+    pub(super) fn check_revoked(&self, session: &Session) -> Result<(), Trouble> {
+        let Some((key, _)) = session.host_key() else {
+            return Err(refuse(format!("{} showed no host key", self.name)));
+        };
+        let same =
+            |entry: &&Entry| matches!(compare(session, &entry.plain, &entry.name, key), CheckResult::Match);
+        match self.entries.iter().filter(|entry| entry.revoked).find(same) {
+            None => Ok(()),
+            Some(entry) => Err(refuse(format!(
+                "{} shows the host key {}, which is revoked in line {} of {}",
+                self.name,
+                shown_key(session),
+                entry.line,
+                self.path.display()
+            ))),
         }
-        types.extend(KEY_TYPES.split(','));
-        let mut once: Vec<&str> = Vec::new();
-        for key_type in types {
-            if KEY_TYPES.split(',').any(|known| known == key_type) && !once.contains(&key_type) {
-                once.push(key_type);
-            }
-        }
-        once.join(",")
     }
 
     /// Whether the key that the host has shown is the one that is known of it; if it is new, what the book wants done.
@@ -112,16 +118,11 @@ impl KnownHost {
             return Err(refuse(format!("{} showed no host key", self.name)));
         };
         let key = key.to_vec();
-        let shown = format!("{} {}", type_name(key_type), fingerprint(session));
+        let shown = shown_key(session);
         let path = self.path.display();
         let same =
             |entry: &&Entry| matches!(compare(session, &entry.plain, &entry.name, &key), CheckResult::Match);
-        if let Some(entry) = self.entries.iter().filter(|entry| entry.revoked).find(same) {
-            return Err(refuse(format!(
-                "{} shows the host key {shown}, which is revoked in line {} of {path}",
-                self.name, entry.line
-            )));
-        }
+        self.check_revoked(session)?;
         let known: Vec<&Entry> = self.entries.iter().filter(|entry| !entry.revoked).collect();
         if known.iter().any(same) {
             return Ok(());
@@ -163,18 +164,52 @@ impl KnownHost {
         })()
         .map_err(|error| failed(error.to_string()))?;
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|error| failed(error.to_string()))?;
         }
         // One write of one line: two runs that learn the same host at once leave two lines, not a mixture.
-        let line = format!("{}\n", line.trim_end());
+        let glues =
+            read_file(&self.path).is_ok_and(|before| before.last().is_some_and(|last| *last != b'\n'));
+        let line = format!("{}{}\n", if glues { "\n" } else { "" }, line.trim_end());
         OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
             .open(&self.path)
             .and_then(|mut file| file.write_all(line.as_bytes()))
             .map_err(|error| failed(error.to_string()))
     }
+}
+
+/// The key types to ask a host for: the one that it has shown before comes first, then those that are known of it, so that it
+/// shows us one of them.
+pub(super) fn preferred_key_types(shown_before: Option<&str>, known: Option<&KnownHost>) -> String {
+    let before = shown_before.and_then(|key| key.split_once(' ')).map(|(key_type, _)| key_type);
+    let mut types: Vec<&str> = Vec::new();
+    for known in before.into_iter().chain(known.into_iter().flat_map(KnownHost::known_types)) {
+        match known {
+            "ssh-rsa" => types.extend(["rsa-sha2-512", "rsa-sha2-256"]),
+            other => types.push(other),
+        }
+    }
+    types.extend(KEY_TYPES.split(','));
+    let mut once: Vec<&str> = Vec::new();
+    for key_type in types {
+        if KEY_TYPES.split(',').any(|known| known == key_type) && !once.contains(&key_type) {
+            once.push(key_type);
+        }
+    }
+    once.join(",")
+}
+
+/// The key that the host has shown: its type and fingerprint.
+pub(super) fn shown_key(session: &Session) -> String {
+    let key_type = session.host_key().map_or("no key", |(_, key_type)| type_name(key_type));
+    format!("{key_type} {}", fingerprint(session))
 }
 
 fn refuse(message: String) -> Trouble {
@@ -248,7 +283,7 @@ fn type_name(key_type: HostKeyType) -> &'static str {
 }
 
 /// As OpenSSH shows it: `SHA256:` and base64 without its padding.
-pub(super) fn fingerprint(session: &Session) -> String {
+fn fingerprint(session: &Session) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let hash = session.host_key_hash(HashType::Sha256).unwrap_or_default();
     let mut shown = "SHA256:".to_owned();

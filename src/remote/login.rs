@@ -1,6 +1,7 @@
 //! Logging in: who to, as whom, with what, in which order, and what to tell a person when the host does not let us in.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,9 @@ use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use crate::fatebook::{HostKeyCheck, SshOptions};
 use crate::machine::{Trouble, TroubleKind};
 
-use super::connection::Waiter;
+use super::agent_relay::AgentRelay;
+use super::connection::{TIME_LIMIT, Waiter};
+use super::files::read_text;
 
 /// A server's usual `MaxAuthTries` is 6, and a try too much loses the connection.
 const KEYS_TRIED_MAX: usize = 5;
@@ -120,7 +123,8 @@ pub(super) fn log_in(
     waiter: &Waiter<'_>,
 ) -> Result<(), Trouble> {
     let mut tried = Vec::new();
-    let mut keys_left = KEYS_TRIED_MAX;
+    // Each way to give a password is a try, too.
+    let mut keys_left = if login.password.is_some() { KEYS_TRIED_MAX - 2 } else { KEYS_TRIED_MAX };
     // The book's own key is tried without asking what the host takes: that saves a question where it is let in.
     if let Some(file) = &login.identity_file {
         try_key(session, login, file, waiter, &mut tried, &mut keys_left)?;
@@ -155,9 +159,14 @@ pub(super) fn log_in(
         }
         if takes("keyboard-interactive") && !session.authenticated() {
             methods_tried += 1;
-            let result = waiter
-                .until_done(|| session.userauth_keyboard_interactive(&login.user, &mut Answers { password }));
-            note(result, waiter, "the password (keyboard-interactive)", &mut tried)?;
+            let mut answers = Answers { password, answered: false, asked: None };
+            let result =
+                waiter.until_done(|| session.userauth_keyboard_interactive(&login.user, &mut answers));
+            let what = match &answers.asked {
+                None => "the password (keyboard-interactive)".to_owned(),
+                Some(asked) => format!("the password (keyboard-interactive, which asks for `{asked}`, too)"),
+            };
+            note(result, waiter, &what, &mut tried)?;
         }
         if methods_tried == 0 {
             tried.push("the password (the host takes none)".to_owned());
@@ -218,7 +227,7 @@ fn try_key(
         return Ok(());
     }
     let shown = file.display();
-    let key = match std::fs::read_to_string(file) {
+    let key = match read_text(file) {
         Ok(key) => key,
         Err(error) => {
             tried.push(format!("the key {shown} (cannot be read: {error})"));
@@ -233,7 +242,7 @@ fn try_key(
         return Ok(());
     }
     let certificate_file = PathBuf::from(format!("{}-cert.pub", file.display()));
-    let certificate = std::fs::read_to_string(certificate_file).ok();
+    let certificate = read_text(&certificate_file).ok();
     *keys_left -= 1;
     let result = waiter
         .until_done(|| session.userauth_pubkey_memory(&login.user, certificate.as_deref(), &key, passphrase));
@@ -249,6 +258,12 @@ fn try_key(
         }
         Err(error) => note(Err(error), waiter, &format!("the key {shown}"), tried),
     }
+}
+
+/// Whether a private key is everybody's: OpenSSH would not take it. A book's, from a repository, may have no other mode.
+pub(super) fn others_may_read(file: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o077 != 0)
 }
 
 fn is_encrypted(key: &str) -> bool {
@@ -273,7 +288,16 @@ fn try_agent(
         tried.push(format!("the ssh-agent (it does not answer: {error})"));
         return Ok(());
     }
+    // libssh2 waits for an agent without a limit, as for one that asks its user.
+    let relay = match AgentRelay::start(waiter.limit) {
+        Ok(relay) => relay,
+        Err(error) => {
+            tried.push(format!("the ssh-agent (cannot be asked: {error})"));
+            return Ok(());
+        }
+    };
     let opened = session.agent().and_then(|mut agent| {
+        agent.set_identity_path(&relay.path())?;
         agent.connect()?;
         agent.list_identities()?;
         let identities = agent.identities()?;
@@ -294,6 +318,13 @@ fn try_agent(
         *keys_left -= 1;
         match waiter.until_done(|| agent.userauth(&login.user, identity)) {
             Ok(()) => return Ok(()),
+            Err(_) if waiter.limit.is_interrupted() => {
+                return Err(waiter.trouble(&over(), "logging in with the ssh-agent"));
+            }
+            Err(_) if relay.was_ended() => {
+                tried.push("the ssh-agent (it did not sign in time: does it wait for its user?)".to_owned());
+                return Ok(());
+            }
             Err(error) if is_refusal(&error) => refused += 1,
             Err(error) => return Err(waiter.trouble(&error, "logging in with the ssh-agent")),
         }
@@ -309,6 +340,11 @@ fn try_agent(
     Ok(())
 }
 
+/// Our own limit is over.
+fn over() -> ssh2::Error {
+    ssh2::Error::new(ssh2::ErrorCode::Session(-9), TIME_LIMIT)
+}
+
 /// Whether an ssh-agent answers: libssh2 would wait for one that does not without a limit. The question is the one for its
 /// keys (draft-ietf-sshm-ssh-agent, SSH_AGENTC_REQUEST_IDENTITIES).
 fn ask_agent(limit: Duration) -> std::io::Result<()> {
@@ -321,16 +357,26 @@ fn ask_agent(limit: Duration) -> std::io::Result<()> {
     agent.read_exact(&mut [0; 5])
 }
 
-/// Answers every question that is not echoed with the password.
+/// Answers the one question for the password, once: a secret is not told to whoever asks for something else.
 struct Answers<'a> {
     password: &'a str,
+    answered: bool,
+    /// What else was asked.
+    asked: Option<String>,
 }
 
 impl KeyboardInteractivePrompt for Answers<'_> {
     fn prompt<'a>(&mut self, _username: &str, _instructions: &str, prompts: &[Prompt<'a>]) -> Vec<String> {
-        prompts
-            .iter()
-            .map(|prompt| if prompt.echo { String::new() } else { self.password.to_owned() })
-            .collect()
+        let mut answer = |prompt: &Prompt<'a>| {
+            let text = prompt.text.to_lowercase();
+            let is_for_password =
+                !prompt.echo && ["passw", "mot de passe", "contrase"].iter().any(|word| text.contains(word));
+            if is_for_password && !std::mem::replace(&mut self.answered, true) {
+                return self.password.to_owned();
+            }
+            self.asked.get_or_insert_with(|| prompt.text.trim().chars().take(100).collect());
+            String::new()
+        };
+        prompts.iter().map(&mut answer).collect()
     }
 }

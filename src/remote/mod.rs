@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::{Captured, StepEnd, Stream, Trouble};
 
+mod agent_relay;
 pub mod child;
 mod connection;
 mod controller;
 mod exchange;
 mod fetch;
+mod files;
 mod host;
 mod interrupt;
 mod known_hosts;
@@ -22,8 +24,10 @@ mod login;
 mod own;
 mod quote;
 mod script;
+mod spare;
 pub mod ssh;
 mod supervisor;
+mod watchdog;
 
 pub use controller::{is_alive, own_controller};
 pub use fetch::fetch;
@@ -155,9 +159,24 @@ pub trait Remote {
     fn disconnect(&mut self);
 }
 
+/// A command of this machine that proves of another one that it can begin: that its text, or the file that it runs, can be read by
+/// its shell or interpreter. It says why not on standard error, and runs nothing of it.
+pub fn check_here(step: &str, text: Option<&str>, file: Option<&std::path::Path>) -> std::process::Command {
+    let file = file.map(|file| file.display().to_string());
+    let mut command = std::process::Command::new("/bin/sh");
+    command.arg("-c").arg(host::check_here(step, text, file.as_deref()));
+    command
+}
+
 /// Sixteen digits that nobody can guess or meet by chance. Fails, saying why, if this machine gives no random bytes.
 pub fn random_hex() -> Result<String, String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| format!("this machine gives no random bytes: {error}"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Keeps what this process has in memory, as passwords, from other processes of its user and from core dumps. Its children are not
+/// concerned. Where it cannot be done, nothing else fails.
+pub fn protect_memory() {
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

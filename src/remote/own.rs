@@ -1,7 +1,7 @@
 //! Our own commands on a host: a text sent and its answer read, or nothing believed; and files brought there whole. Touches the
 //! network through a connection, and reads files of this machine.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use ssh2::{Channel, ErrorCode, OpenFlags, OpenType};
@@ -11,13 +11,15 @@ use crate::machine::{Exit, Trouble, TroubleKind};
 use super::Limit;
 use super::connection::{Connection, TIME_LIMIT, Waiter, is_lost};
 use super::exchange::{Exchange, Over, channel_exit, close};
-use super::host::{NOT_OURS, Whole};
+use super::host::{NOT_OURS, Whole, loader};
 use super::quote::quote;
 use super::random_hex;
 use super::script::Marks;
 
 /// LIBSSH2_ERROR_CHANNEL_FAILURE: the server refuses another channel.
 const CHANNEL_REFUSED: ErrorCode = ErrorCode::Session(-21);
+pub(super) const CHANNEL_REFUSED_TOLD: &str =
+    "the SSH server there refuses another channel: does its MaxSessions allow one?";
 /// How long a server may take to let go of a channel that has been closed.
 const LET_GO_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -28,6 +30,13 @@ pub(super) struct Desk<'a> {
     pub(super) limit: Limit<'a>,
     /// How a person calls the host.
     pub(super) shown: &'a str,
+}
+
+/// A shell that waits for a text.
+pub(super) struct Shell {
+    pub(super) channel: Channel,
+    /// It was begun before it was needed: what has happened on the host since may have ended it.
+    pub(super) was_spare: bool,
 }
 
 /// What one of our own texts has answered.
@@ -54,13 +63,33 @@ impl<'a> Desk<'a> {
         Trouble { kind, message: format!("{}: {what}", self.shown) }
     }
 
-    /// Opens a channel. A server that allows few at once may not have let go of the last one yet.
-    pub(super) fn channel(self) -> Result<Channel, Trouble> {
+    /// A channel on which a shell waits for a text.
+    pub(super) fn shell(self) -> Result<Shell, Trouble> {
         let waiter = self.waiter();
+        if let Some(mut channel) = self.connection.spare.take(&waiter)? {
+            // Whether it still waits is known once what has come meanwhile was read.
+            let _ = channel.read(&mut []);
+            if !channel.eof() {
+                return Ok(Shell { channel, was_spare: true });
+            }
+            close(&mut channel, &waiter, true);
+        }
+        let mut channel = self.channel()?;
+        waiter
+            .until_done(|| channel.exec(&loader()))
+            .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
+        Ok(Shell { channel, was_spare: false })
+    }
+
+    /// Opens a channel. A server that allows few at once may not have let go of the last one yet.
+    fn channel(self) -> Result<Channel, Trouble> {
+        let waiter = self.waiter();
+        self.connection.spare.settle(&waiter)?;
         let until = std::time::Instant::now() + LET_GO_WITHIN;
         loop {
             match waiter.until_done(|| self.connection.session.channel_session()) {
                 Ok(channel) => return Ok(channel),
+                Err(error) if error.code() == CHANNEL_REFUSED && self.connection.spare.give_up(&waiter) => {}
                 Err(error) if error.code() == CHANNEL_REFUSED && std::time::Instant::now() < until => {
                     // Nothing tells when it has: an answer to something else would be one.
                     let soon = std::time::Instant::now() + std::time::Duration::from_millis(20);
@@ -71,10 +100,7 @@ impl<'a> Desk<'a> {
                     std::thread::sleep(soon.saturating_duration_since(std::time::Instant::now()));
                 }
                 Err(error) if error.code() == CHANNEL_REFUSED => {
-                    return Err(self.trouble(
-                        TroubleKind::Connection,
-                        "the SSH server there refuses another channel: does its MaxSessions allow one?",
-                    ));
+                    return Err(self.trouble(TroubleKind::Connection, CHANNEL_REFUSED_TOLD));
                 }
                 Err(error) => return Err(waiter.trouble(&error, "opening a channel")),
             }
@@ -84,19 +110,23 @@ impl<'a> Desk<'a> {
     /// Runs one of our own texts. Fails unless all of it ran to its end: what the server says of the exit status is no proof.
     pub(super) fn ask(self, text: &Whole, doing: &str) -> Result<Answer, Trouble> {
         let waiter = self.waiter();
-        let mut channel = self.channel()?;
-        let mut exchange = Exchange::new(text.text.as_bytes(), 0);
+        let watch = self.connection.watchdog.watch(self.limit);
+        let Shell { mut channel, was_spare } = self.shell()?;
+        let framed = text.framed();
+        let mut exchange = Exchange::new(framed.as_bytes(), 0);
         exchange.marks = Some(Marks::new(&text.token));
         exchange.answer = Some(Vec::new());
-        let over = waiter
-            .until_done(|| channel.exec(&text.loader()))
-            .map_err(|error| waiter.trouble(&error, "running a command of our own"))
-            .and_then(|()| exchange.go_on(&mut channel, &waiter, &mut |_, _| {}, Exchange::command_is_over));
+        let over = exchange.go_on(&mut channel, &waiter, &mut |_, _| {}, Exchange::command_is_over);
         let exit = match &over {
             Ok(Some(Over::Closed)) => channel_exit(&mut channel, &waiter).ok(),
             _ => None,
         };
-        close(&mut channel, &waiter);
+        drop(watch);
+        close(&mut channel, &waiter, matches!(over, Ok(Some(_))));
+        if was_spare && matches!(over, Ok(Some(Over::Closed))) && !exchange.has_begun() {
+            self.connection.spare.give_up(&waiter);
+            return self.ask(text, doing);
+        }
         let stderr = exchange.stderr.finish(str::to_owned).whole();
         let printed = String::from_utf8_lossy(exchange.answer.as_deref().unwrap_or_default()).into_owned();
         match over? {
@@ -161,6 +191,7 @@ impl<'a> Desk<'a> {
 
     /// Brings bytes to a new file of this plain name in our folder. Whether all of them are there, [`super::host::place`] tells.
     pub(super) fn bring(self, bytes: &[u8], folder: &str, name: &str) -> Result<Brought, Trouble> {
+        let _watch = self.connection.watchdog.watch(self.limit);
         if !self.connection.without_sftp {
             match self.bring_by_sftp(bytes, &format!("{folder}/{name}"))? {
                 true => return Ok(Brought::BySftp),
@@ -191,7 +222,7 @@ impl<'a> Desk<'a> {
             Ok(Some(true)) => channel_exit(&mut channel, &waiter).ok(),
             _ => None,
         };
-        close(&mut channel, &waiter);
+        close(&mut channel, &waiter, matches!(over, Ok(Some(_))));
         let stderr = exchange.stderr.finish(str::to_owned).whole();
         let said = stderr.lines().rev().find(|line| !line.trim().is_empty());
         match over? {
@@ -212,6 +243,7 @@ impl<'a> Desk<'a> {
     /// False if the host has no SFTP that could do it.
     fn bring_by_sftp(self, bytes: &[u8], path: &str) -> Result<bool, Trouble> {
         let (connection, waiter) = (self.connection, self.waiter());
+        connection.spare.settle(&waiter)?;
         let sftp = match waiter.until_done(|| connection.session.sftp()) {
             Ok(sftp) => sftp,
             Err(error) if error.message() == TIME_LIMIT => {

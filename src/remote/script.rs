@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fatebook::ShellText;
+use crate::fatebook::{ShellText, programs};
 
 use super::quote::quote;
 
@@ -42,27 +42,17 @@ pub enum Place {
     Folder(String),
     /// As written: a path, or a name to be found in `PATH`.
     AsWritten(String),
-    /// A file in the folder of our own, of this name, that was put to this path: run from there if it still is the same there.
-    Put {
-        /// In our folder.
-        name: String,
-        /// Where it was put.
-        path: String,
-    },
 }
 
 impl HostCommand {
-    /// Trusts no copy: where it names a path to which a file of this name in our folder was put, it runs that if the copy is
-    /// another one by now.
-    pub fn trust_no_copy(&mut self, name: &str) {
+    /// Runs the file of this name in our folder, where it names one by a path.
+    pub fn run_from_folder(&mut self, name: &str) {
         let place = match self {
             Self::Program { program, .. } => Some(program),
             Self::Shell { script, .. } => script.as_mut(),
         };
-        if let Some(place) = place
-            && let Place::AsWritten(path) = place
-        {
-            *place = Place::Put { name: name.to_owned(), path: path.clone() };
+        if let Some(place) = place {
+            *place = Place::Folder(name.to_owned());
         }
     }
 
@@ -133,6 +123,24 @@ pub struct Healing {
 }
 
 impl HostScript {
+    /// Changes the words of the command and the values of its variables.
+    pub fn change_texts(&mut self, change: &dyn Fn(&str) -> String) {
+        let mut each = |text: &mut String| *text = change(text);
+        match &mut self.command {
+            HostCommand::Program { arguments, .. } => arguments.iter_mut().for_each(&mut each),
+            HostCommand::Shell { before, after, arguments, .. } => {
+                [before, after].into_iter().chain(arguments).for_each(&mut each);
+            }
+        }
+        self.env.iter_mut().for_each(|(_, value)| each(value));
+        if let Role::Breaks(arming) = &mut self.role {
+            arming.reverter.change_texts(change);
+            if let Some(only_if) = &mut arming.only_if {
+                only_if.change_texts(change);
+            }
+        }
+    }
+
     /// Its variables and the command as the text of a file that a shell on the host runs. Its status is the command's; a part of
     /// the text, without its last bracket, is none.
     pub(super) fn text(&self, folder: &str, mark: &str, whole: &str) -> String {
@@ -158,20 +166,14 @@ impl HostScript {
     /// The same, of another file in our folder.
     pub(super) fn with_own_file(&self, name: &str) -> Self {
         let mut script = self.clone();
-        let place = match &mut script.command {
-            HostCommand::Program { program, .. } => Some(program),
-            HostCommand::Shell { script, .. } => script.as_mut(),
-        };
-        if let Some(place) = place {
-            *place = Place::Folder(name.to_owned());
-        }
+        script.command.run_from_folder(name);
         script
     }
 
     /// The name in our folder of the file that it runs, if it is one of ours.
     pub(super) fn own_file(&self) -> Option<&str> {
         match self.command.place()? {
-            Place::Folder(name) | Place::Put { name, .. } => Some(name),
+            Place::Folder(name) => Some(name),
             Place::AsWritten(_) => None,
         }
     }
@@ -191,24 +193,15 @@ impl HostScript {
             HostCommand::Shell { before, script, after, .. } => {
                 let place = script.as_ref().map(|script| place_text(script, folder)).unwrap_or_default();
                 let text = format!("{before}{place}{after}");
-                let first = match script {
-                    Some(_) => "",
-                    None => text.split_whitespace().next().unwrap_or_default(),
-                };
-                let is_plain = first.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
-                let first = if is_plain { first } else { "" };
-                lines.push(format!("_p_check_text {name} {} {}", quote(&text), quote(first)));
+                lines.push(format!("_p_check_text {name} {}", quote(&text)));
+                let programs = programs(&text).into_iter().filter(|program| !program.starts_with(folder));
+                lines.extend(programs.map(|program| format!("_p_check_program {name} {}", quote(&program))));
             }
         }
         lines.join("\n")
     }
 
     fn command_text(&self, folder: &str) -> String {
-        if let Some(Place::Put { name, path }) = self.command.place() {
-            let (own, copy) = (quote(&format!("{folder}/{name}")), quote(path));
-            let (from_copy, from_own) = (self.words(|_| copy.clone()), self.words(|_| own.clone()));
-            return format!("if cmp -s {own} {copy}; then\n{from_copy}\nelse\n{from_own}\nfi");
-        }
         self.words(|place| place_text(place, folder))
     }
 
@@ -240,7 +233,7 @@ const STEP: &str = "PISAURA_STEP";
 fn place_text(place: &Place, folder: &str) -> String {
     match place {
         Place::Folder(name) => quote(&format!("{folder}/{name}")),
-        Place::AsWritten(path) | Place::Put { path, .. } => quote(path),
+        Place::AsWritten(path) => quote(path),
     }
 }
 
@@ -268,6 +261,11 @@ impl Marks {
     /// The number behind a letter: see the texts in `host` for what each says.
     pub(super) fn get(&self, letter: char) -> Option<i64> {
         self.found[usize::from(letter as u8 - b'a')]
+    }
+
+    /// Whether there was none yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.iter().all(Option::is_none)
     }
 
     /// Whether nothing more comes after what was found: the text has ended, or has said why it goes no further.

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::fatebook::Redactor;
 use crate::machine::{
-    Exit, HealedBy, HostMark, Induced, Lease, LeaseAdvice, StepEnd, Trouble, TroubleKind, digits_of,
+    Exit, HealedBy, HostMark, Induced, Lease, LeaseAdvice, LeaseState, StepEnd, Trouble, TroubleKind,
+    digits_of,
 };
 
 use super::connection::{Connection, Route};
 use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
 use super::host::{self, FileFacts, Reverting, Site, Whole};
-use super::login::{Login, Target};
-use super::own::{Brought, Desk, cksum};
+use super::login::{Login, Target, others_may_read};
+use super::own::{Brought, CHANNEL_REFUSED_TOLD, Desk, Shell, cksum};
 use super::quote::quote;
 use super::script::{Arming, Healing, HostScript, Marks, Role};
-use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex};
+use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex, time_since_boot};
 
 /// How many addresses of one name are asked whether they are the machine that was broken.
 const ADDRESSES_MAX: usize = 16;
@@ -37,6 +38,8 @@ pub struct SshHost {
     ground: Option<Ground>,
     /// The absolute path of the folder of our own there, once it was made.
     folder: Option<String>,
+    /// The other folders of ours that were made there: where one could not be used any more, another one was.
+    former_folders: Vec<String>,
     /// The folder's name: the same for all who carry out cases of this book on this host in this run.
     folder_name: String,
     /// What this executor is called in tombstones.
@@ -65,8 +68,12 @@ pub struct SshHost {
     case: HostMark,
     /// Whether any case has armed the host.
     has_armed: bool,
+    /// Whether the present case's inducer is known to have begun.
+    has_begun: bool,
     /// What a person should know of the last command.
     notes: Vec<String>,
+    /// When the last text was sent, by the clock that goes on while this machine sleeps.
+    sent_at: Duration,
 }
 
 /// What a host told of itself.
@@ -106,6 +113,7 @@ impl SshHost {
             route: Route::default(),
             ground: None,
             folder: None,
+            former_folders: Vec::new(),
             folder_name,
             // Without random bytes nothing can be run there either.
             healer: random_hex().unwrap_or_default(),
@@ -121,7 +129,9 @@ impl SshHost {
             seen: None,
             case: HostMark::default(),
             has_armed: false,
+            has_begun: false,
             notes: Vec::new(),
+            sent_at: Duration::ZERO,
         }
     }
 
@@ -132,6 +142,7 @@ impl SshHost {
 
     /// A case begins: one that may have broken the host before, if `mark` says so. Fails if this machine gives no random bytes.
     pub fn begin_case(&mut self, mark: Option<&HostMark>) -> Result<(), String> {
+        self.has_begun = false;
         self.case = match mark {
             Some(mark) => {
                 self.has_armed = true;
@@ -181,6 +192,11 @@ impl SshHost {
         std::mem::take(&mut self.notes)
     }
 
+    /// When the last command for a script was sent, by [`time_since_boot`].
+    pub fn sent_at(&self) -> Duration {
+        self.sent_at
+    }
+
     fn desk<'a>(&'a self, limit: Limit<'a>) -> Result<Desk<'a>, Trouble> {
         match &self.connection {
             Some(connection) => Ok(Desk { connection, limit, shown: &self.target.shown }),
@@ -201,6 +217,12 @@ impl SshHost {
             self.connection = Some(Connection::open(&self.target, &self.login, &self.route, limit)?);
             self.ground = None;
             self.looked = false;
+            let key =
+                self.login.identity_file.as_deref().filter(|key| !self.has_armed && others_may_read(key));
+            self.notes.extend(key.map(|key| {
+                let key = key.display();
+                format!("others may read or change the private key {key}: `chmod 600 {key}`")
+            }));
         }
         if self.ground.is_some() && (!makes || self.folder.is_some()) {
             return Ok(());
@@ -211,8 +233,18 @@ impl SshHost {
         let mut ground = Ground::default();
         for line in answer.lines() {
             match line.split_once(' ') {
+                Some(("folder", folder)) if folder.starts_with('/') && !is_showable(folder) => {
+                    return Err(Trouble {
+                        kind: TroubleKind::Upload,
+                        message: format!(
+                            "{}: the home folder there has characters in its name that no terminal shows as they are",
+                            self.target.shown
+                        ),
+                    });
+                }
                 Some(("folder", folder)) if folder.starts_with('/') => {
                     if self.folder.as_deref() != Some(folder) {
+                        self.former_folders.retain(|former| former != folder);
                         // What was brought lies elsewhere.
                         self.brought.clear();
                         self.checked.clear();
@@ -245,18 +277,19 @@ impl SshHost {
             healer: &self.healer,
             setsid: ground.setsid,
             reach: &ground.reach,
-            healing_file: None,
+            files: self.files(),
         }
     }
 
-    /// What is known of the file of ours that this command runs, as it was brought.
-    fn file_of(&self, script: &HostScript) -> Option<FileFacts> {
+    /// What is known of the files of ours there, as they were brought.
+    fn files(&self) -> Vec<FileFacts> {
         let has_cksum = self.ground.as_ref().is_some_and(|ground| ground.cksum);
-        let own = script.own_file()?;
-        let (destination, content) =
-            self.brought.iter().find(|(destination, _)| name_in_folder(destination) == own)?;
-        let checksum = has_cksum.then_some(content.checksum);
-        Some(FileFacts { name: name_in_folder(destination), bytes: content.bytes, checksum })
+        let facts = |(destination, content): (&String, &Content)| FileFacts {
+            name: name_in_folder(destination),
+            bytes: content.bytes,
+            checksum: has_cksum.then_some(content.checksum),
+        };
+        self.brought.iter().map(facts).collect()
     }
 
     fn ask(&self, text: &Whole, doing: &str, limit: Limit<'_>) -> Result<String, Trouble> {
@@ -280,6 +313,16 @@ impl SshHost {
                     self.target.shown
                 );
                 return Err(StepEnd::Busy { message, within: WATCHED_FOR });
+            }
+            if let Some((seconds, who)) = line.strip_prefix("other ").and_then(|rest| rest.split_once(' ')) {
+                let left = Duration::from_secs(seconds.parse().unwrap_or(1));
+                let case = who.splitn(5, ':').nth(4).unwrap_or(who);
+                let message = format!(
+                    "{}: the host is in use by another login user there, for `{case}`: it is waited for, {} s at most",
+                    self.target.shown,
+                    left.as_secs()
+                );
+                return Err(StepEnd::Busy { message, within: left });
             }
             let lease = Lease::parse(line);
             let key = lease.as_ref().map_or_else(String::new, |lease| lease.mark.clone());
@@ -392,16 +435,7 @@ impl SshHost {
     /// Forgets of the files that it takes for there those that are not, or not whole.
     fn see_what_is_whole(&mut self, limit: Limit<'_>) -> Result<(), Trouble> {
         let folder = self.folder.clone().unwrap_or_default();
-        let has_cksum = self.ground.as_ref().is_some_and(|ground| ground.cksum);
-        let known: Vec<(String, FileFacts)> = self
-            .brought
-            .iter()
-            .map(|(destination, content)| {
-                let checksum = has_cksum.then_some(content.checksum);
-                let name = name_in_folder(destination);
-                (destination.clone(), FileFacts { name, bytes: content.bytes, checksum })
-            })
-            .collect();
+        let known: Vec<(String, FileFacts)> = self.brought.keys().cloned().zip(self.files()).collect();
         let facts: Vec<FileFacts> = known.iter().map(|(_, facts)| facts.clone()).collect();
         let answer = self.ask(
             &host::which_are_whole(&self.token()?, &folder, &facts),
@@ -442,15 +476,23 @@ impl SshHost {
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<(Ran, Option<Marks>), Trouble> {
+        self.sent_at = time_since_boot();
         let desk = self.desk(limit)?;
         let waiter = desk.waiter();
-        let mut channel = desk.channel()?;
-        waiter
-            .until_done(|| channel.exec(&text.loader()))
-            .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
-        let mut exchange = Exchange::new(text.text.as_bytes(), self.redactor.longest());
+        let Shell { mut channel, was_spare } = desk.shell()?;
+        let framed = text.framed();
+        let mut exchange =
+            Exchange::new(framed.as_bytes(), self.redactor.longest()).with_next(&desk.connection.spare);
         exchange.marks = Some(Marks::new(&text.token));
+        let watch = desk.connection.watchdog.watch(limit);
         let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
+        drop(watch);
+        if was_spare && matches!(gone_on, Ok(Some(Over::Closed))) && !exchange.has_begun() {
+            close(&mut channel, &waiter, true);
+            desk.connection.spare.give_up(&waiter);
+            return self.run_text(text, limit, watcher);
+        }
+        let mut is_silent = false;
         let end = match gone_on {
             Ok(Some(Over::Marked)) => Ok(None),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
@@ -466,21 +508,24 @@ impl SshHost {
                 Err(trouble) => Err(trouble),
             },
             Ok(None) => {
-                self.end_process(exchange.marks.as_ref().and_then(Marks::process));
+                is_silent = self.end_process(exchange.marks.as_ref().and_then(Marks::process));
                 Ok(Some(if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::TimedOut }))
             }
             Err(trouble) => Err(trouble),
         };
         let aside = Limit::within(ASIDE, None);
         if let Ok(desk) = self.desk(aside) {
-            close(&mut channel, &desk.waiter());
+            close(&mut channel, &desk.waiter(), !is_silent);
         }
         drop(channel);
         let mut marks = exchange.marks.take();
         let held = marks.as_mut().map(Marks::finish).unwrap_or_default();
+        let has_begun = marks.as_ref().is_some_and(|marks| marks.get('b').is_some());
         exchange.stderr.push(&held);
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
+        self.is_silent |= is_silent;
+        self.has_begun |= has_begun;
         let (end, marks) = match end {
             Ok(None) => {
                 (StepEnd::Exited(Exit::Status(marks.as_ref().and_then(Marks::status).unwrap_or(1))), marks)
@@ -491,9 +536,10 @@ impl SshHost {
         Ok((Ran { end, stdout, stderr }, marks))
     }
 
-    /// Ends the process group that the command's shell leads, and all that it has begun, from a channel beside it.
-    fn end_process(&mut self, process: Option<u32>) {
-        let (Some(process), Ok(token)) = (process, self.token()) else { return };
+    /// Ends the process group that the command's shell leads, and all that it has begun, from a channel beside it. Answers with
+    /// whether nothing answers there any more.
+    fn end_process(&self, process: Option<u32>) -> bool {
+        let (Some(process), Ok(token)) = (process, self.token()) else { return false };
         let text = host::end(&token, process, &self.case.mark);
         if let Err(trouble) = self.ask(&text, "cannot end a process", Limit::within(ASIDE, None)) {
             tracing::warn!(
@@ -502,8 +548,10 @@ impl SshHost {
                 error = trouble.message,
                 "a process may be left behind"
             );
-            self.is_silent = matches!(trouble.kind, TroubleKind::Connection | TroubleKind::Timeout);
+            return trouble.kind == TroubleKind::Timeout
+                || (trouble.kind == TroubleKind::Connection && !is_refused(&trouble));
         }
+        false
     }
 
     fn run_bystander(
@@ -533,7 +581,6 @@ impl SshHost {
         connected?;
         let ground = self.ground.clone().unwrap_or_default();
         self.has_armed = true;
-        let healing_file = self.file_of(&arming.reverter);
         let (folder, case) = (self.folder.clone().unwrap_or_default(), self.case.mark.clone());
         let healer = self.healer.clone();
         let site = Site {
@@ -543,7 +590,7 @@ impl SshHost {
             healer: &healer,
             setsid: ground.setsid,
             reach: &ground.reach,
-            healing_file,
+            files: self.files(),
         };
         if !ground.setsid && arming.deadline.is_some() {
             // A watcher that is in the inducer's session would be ended with it.
@@ -557,7 +604,7 @@ impl SshHost {
         let text = host::induce(&self.token()?, script, arming, &site);
         self.is_silent = false;
         let (ran, marks) = self.run_text(&text, limit, watcher)?;
-        if arming.cuts_off && ran.end == StepEnd::TimedOut && self.is_silent {
+        if ran.end == StepEnd::TimedOut && self.is_silent {
             return Err(Trouble {
                 kind: TroubleKind::Connection,
                 message: format!("{}: nothing answers any more on the connection", self.target.shown),
@@ -582,6 +629,15 @@ impl SshHost {
                 5 => {
                     self.forget_folder();
                     let message = format!("{folder} is gone from {}", self.target.shown);
+                    StepEnd::Busy { message, within: Duration::from_secs(1) }
+                }
+                6 => {
+                    // What else lies there is not known to be whole either.
+                    self.brought.clear();
+                    let message = format!(
+                        "a file of the book was changed on {}: all are brought anew",
+                        self.target.shown
+                    );
                     StepEnd::Busy { message, within: Duration::from_secs(1) }
                 }
                 _ => {
@@ -642,8 +698,9 @@ impl SshHost {
                 brought_file: None,
                 as_armed: healing.as_armed,
                 is_known: healing.is_known,
+                may_be_unarmed: !self.has_begun,
             };
-            let site = Site { healing_file: self.file_of(script), ..self.site(&ground) };
+            let site = self.site(&ground);
             let text = host::revert(&self.token()?, script, &reverting, &site);
             let (mut ran, marks) = self.run_text(&text, limit, watcher)?;
             let Some(marks) = marks else { return Ok(ran) };
@@ -710,8 +767,12 @@ impl SshHost {
         let after =
             |hundredths: i64| u64::try_from(hundredths).ok().map(|count| Duration::from_millis(count * 10));
         for (letter, switch) in [('w', true), ('o', false)] {
-            if let Some(hundredths) = marks.get(letter).filter(|_| ran.end.is_success()) {
-                ran.end = StepEnd::Healed(HealedBy { switch, after: after(hundredths) });
+            if let Some(healed) = marks.get(letter).filter(|_| ran.end.is_success()) {
+                // Both are rounded down. Who healed it later than we began has not healed it before.
+                let began = marks.get('t').filter(|began| *began >= 0 && healed >= 0);
+                let ago = began.map(|began| (began - healed + 1).max(0));
+                ran.end =
+                    StepEnd::Healed(HealedBy { switch, after: after(healed), ago: ago.and_then(after) });
             }
         }
         if let Some(status) = marks.get('i') {
@@ -730,7 +791,7 @@ impl SshHost {
     fn forget_folder(&mut self) {
         self.brought.clear();
         self.checked.clear();
-        self.folder = None;
+        self.former_folders.extend(self.folder.take());
     }
 }
 
@@ -784,7 +845,7 @@ impl Remote for SshHost {
         // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with. What
         // an older run has armed is known to be whole or not by its own text alone, and is never written over where it is.
         let is_gone = match &result {
-            Ok(ran) if healing.as_armed => says_that_it_is_gone(ran),
+            Ok(ran) if healing.as_armed => says_that_it_is_gone(ran, &self.redactor),
             Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
             Err(trouble) => trouble.kind == TroubleKind::Upload && !healing.as_armed,
         };
@@ -869,20 +930,28 @@ impl Remote for SshHost {
 
     fn clean_up(&mut self, limit: Limit<'_>) -> Result<Left, Trouble> {
         let known = Some(self.case.folder.clone()).filter(|folder| !folder.is_empty());
-        let Some(folder) = self.folder.clone().or(known) else {
+        let mut folders = self.former_folders.clone();
+        folders.extend(self.folder.clone().or(known).filter(|folder| !folders.contains(folder)));
+        if folders.is_empty() {
             return Ok(Left::Clean);
-        };
-        self.connect(false, limit)?;
-        let cases = Some(self.cases.as_slice()).filter(|_| !self.takes_over);
-        let text = host::leave(&self.token()?, &folder, cases);
-        let answer = self.ask(&text, &format!("cannot remove {folder}"), limit)?;
-        match answer.lines().next_back() {
-            Some("left dirty") => return Ok(Left::Dirty),
-            Some("left shared") => return Ok(Left::Shared),
-            _ => {}
         }
-        self.forget_folder();
-        Ok(Left::Clean)
+        self.connect(false, limit)?;
+        let mut left = Left::Clean;
+        for folder in folders {
+            let cases = Some(self.cases.as_slice()).filter(|_| !self.takes_over);
+            let text = host::leave(&self.token()?, &folder, cases);
+            let answer = self.ask(&text, &format!("cannot remove {folder}"), limit)?;
+            match answer.lines().next_back() {
+                Some("left dirty") => left = Left::Dirty,
+                Some("left shared") if left == Left::Clean => left = Left::Shared,
+                _ => {}
+            }
+        }
+        if left == Left::Clean {
+            self.forget_folder();
+            self.former_folders.clear();
+        }
+        Ok(left)
     }
 
     fn disconnect(&mut self) {
@@ -892,7 +961,7 @@ impl Remote for SshHost {
         self.ground = None;
         // Without a socket to wait for, no drop of libssh2's can wait.
         let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-        drop(connection.session);
+        drop(connection);
     }
 }
 
@@ -908,6 +977,27 @@ impl SshHost {
             Err(end) => self.notes.push(end.to_string()),
         }
         Ok(self.take_notes())
+    }
+
+    /// Whether the case of this mark has the host and its dead man's switch is armed: for how long at most, and what to tell. Where
+    /// nobody knows whether its run is alive, the host may be in use.
+    pub fn armed_for(
+        &mut self,
+        mark: &HostMark,
+        limit: Limit<'_>,
+    ) -> Result<Option<(Duration, String)>, Trouble> {
+        self.begin_case(Some(mark)).map_err(|message| Trouble { kind: TroubleKind::Start, message })?;
+        self.connect(false, limit)?;
+        let ground = self.ground.clone().unwrap_or_default();
+        let text = host::look(&self.token()?, &self.site(&ground));
+        let answer = self.ask(&text, "cannot see who has the host", limit)?;
+        let line = answer.lines().find_map(|line| line.strip_prefix("host ")).unwrap_or_default();
+        let lease =
+            Lease::parse(line).filter(|lease| lease.mark == mark.mark && lease.state == LeaseState::Armed);
+        Ok(match lease.map(|lease| lease.advice(None, Duration::ZERO, true)) {
+            Some(LeaseAdvice::Wait(left, message)) => Some((left, message)),
+            _ => None,
+        })
     }
 
     fn ran(&mut self, result: Result<Ran, Trouble>, limit: Limit<'_>) -> Ran {
@@ -931,6 +1021,7 @@ impl SshHost {
     fn bring_what_heals(&mut self, parcels: &[Parcel], limit: Limit<'_>) -> Result<bool, Trouble> {
         // Where the folder was it may not be possible to write any more: another one is looked for.
         let before = self.folder.take();
+        self.former_folders.extend(before.clone());
         self.connect(true, limit)?;
         if self.folder != before {
             self.brought.clear();
@@ -992,11 +1083,12 @@ impl SshHost {
             patience_seconds: healing.patience.as_secs() + 1,
             again: true,
             brought_anew: true,
-            brought_file: self.file_of(script),
+            brought_file: self.files().into_iter().find(|facts| script.own_file() == Some(&facts.name)),
             as_armed: healing.as_armed,
             is_known: healing.is_known,
+            may_be_unarmed: false,
         };
-        let site = Site { healing_file: self.file_of(script), ..self.site(&ground) };
+        let site = self.site(&ground);
         let text = host::revert(&self.token()?, script, &reverting, &site);
         let (mut ran, marks) = self.run_text(&text, limit, watcher)?;
         let Some(marks) = marks else { return Ok(ran) };
@@ -1020,11 +1112,17 @@ impl Drop for SshHost {
     }
 }
 
-/// The name that a file has in our folder.
+/// Whether a text can be shown, and put into a terminal again, as it is: nothing in it moves a cursor, ends a paste, or turns what
+/// stands behind it around.
+fn is_showable(text: &str) -> bool {
+    text.chars().all(crate::machine::is_plain)
+}
+
+/// The name that a file has in our folder: in a folder of its own if it is for elsewhere, for a script may look what it is called.
 pub(super) fn name_in_folder(destination: &str) -> String {
-    match destination.starts_with('/') {
-        true => format!(".file-{}", digits_of(destination)),
-        false => destination.to_owned(),
+    match destination.rsplit_once('/').filter(|_| destination.starts_with('/')) {
+        Some((_, name)) => format!(".file-{}/{name}", digits_of(destination)),
+        None => destination.to_owned(),
     }
 }
 
@@ -1035,8 +1133,15 @@ fn cannot_read(parcel: &Parcel, error: &std::io::Error) -> Trouble {
     }
 }
 
+/// Whether the server was heard, and lets no more channels in.
+fn is_refused(trouble: &Trouble) -> bool {
+    trouble.message.contains(CHANNEL_REFUSED_TOLD)
+}
+
 /// Whether what was armed says of its own file that it is not what it was.
-fn says_that_it_is_gone(ran: &Ran) -> bool {
+fn says_that_it_is_gone(ran: &Ran, redactor: &Redactor) -> bool {
+    // What it has printed was redacted, whatever it was.
+    let said = redactor.clean(host::NOT_WHOLE);
     ran.end == StepEnd::Exited(Exit::Status(127))
-        && ran.stderr.last_lines(20).0.iter().any(|line| line.trim() == host::NOT_WHOLE)
+        && ran.stderr.last_lines(20).0.iter().any(|line| line.trim() == said.trim())
 }

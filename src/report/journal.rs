@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use crate::machine::{CaseId, RunEvent};
 use crate::remote::{is_alive as controller_is_alive, own_controller, random_hex};
 
 use super::CaseInfo;
+use super::files::{create, make_folder};
 use super::memory::Memory;
 
 /// The journal's name in the folder for reports.
@@ -25,6 +26,8 @@ pub const JOURNAL: &str = "journal.jsonl";
 const ENDED: &str = "run ended";
 /// Beside the journal, a file for each run that is alive, locked by it.
 const ALIVE: &str = ".alive";
+/// What is put behind a record that a crash has broken off: it was not yet acted on, and says nothing.
+const BROKEN_OFF: &str = " (broken off)";
 /// What its name ends with until it is locked.
 const BEGINNING: &str = ".new";
 
@@ -253,11 +256,11 @@ impl Journal {
 
     fn open(&mut self) -> io::Result<()> {
         let folder = alive_folder(&self.path);
-        fs::create_dir_all(&folder)?;
+        make_folder(&folder)?;
         // From before the journal is touched, this run can be seen to be alive. Under its name it is locked from the first.
         if self.alive.is_none() {
             let beginning = folder.join(format!("{}{BEGINNING}", self.run));
-            let alive = File::create(&beginning)?;
+            let alive = create(&beginning)?;
             alive.lock()?;
             fs::rename(&beginning, folder.join(&self.run))?;
             self.alive = Some(alive);
@@ -309,7 +312,7 @@ fn seconds_since_1970() -> f64 {
 
 /// Opens a journal to be gone on with. A record that was broken off by a crash stays a line of its own.
 fn go_on(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o644).open(path)?;
     end_line(&mut file)?;
     Ok(file)
 }
@@ -320,7 +323,7 @@ fn end_line(file: &mut File) -> io::Result<()> {
         file.read_exact(&mut last)?;
     }
     if last != [b'\n'] {
-        file.write_all(b"\n")?;
+        file.write_all(format!("{BROKEN_OFF}\n").as_bytes())?;
     }
     Ok(())
 }
@@ -407,7 +410,8 @@ fn damaged_lines(text: &str) -> Vec<usize> {
     let is_damaged =
         |line: &str| !serde_json::from_str::<Value>(line).is_ok_and(|record| record["run"].is_string());
     let lines = text.split_inclusive('\n').enumerate();
-    lines.filter(|(_, line)| line.ends_with('\n') && is_damaged(line)).map(|(number, _)| number + 1).collect()
+    let is_told = |line: &str| line.ends_with('\n') && !line.trim_end().ends_with(BROKEN_OFF);
+    lines.filter(|(_, line)| is_told(line) && is_damaged(line)).map(|(number, _)| number + 1).collect()
 }
 
 /// Adds what this user's memory knows of runs that are over, and the journal does not. Answers with what cannot be read.
@@ -429,8 +433,11 @@ fn add_remembered(
         let Some(mark) = mark_of(&record).map(str::to_owned) else { continue };
         let is_of_part = within.is_some() && record["within"].as_str() == within;
         let alive = record["controller"].as_str().and_then(controller_is_alive);
+        // A run of another machine with the same home folder, or in another container, may hold its lock here.
+        let lock = record["journal"].as_str().zip(record["run"].as_str());
+        let holds_lock = lock.is_some_and(|(path, run)| is_alive(&alive_folder(Path::new(path)).join(run)));
         let is_known = runs.values().flat_map(|left| &left.dirty).any(|other| mark_of(other) == Some(&mark));
-        if is_known || is_of_part || alive == Some(true) || settled.contains(&mark) {
+        if is_known || is_of_part || alive == Some(true) || holds_lock || settled.contains(&mark) {
             continue;
         }
         let run = record["run"].as_str().unwrap_or("?").to_owned();
@@ -483,7 +490,10 @@ impl Debts {
             damaged = damaged_lines(&text)
                 .into_iter()
                 .map(|line| {
-                    format!("line {line} of the journal {} cannot be read: a host that it named may still be broken", journal.display())
+                    format!(
+                        "line {line} of the journal {} cannot be read: a host that it named may still be broken. When all hosts are known to be well, remove that line",
+                        journal.display()
+                    )
                 })
                 .collect();
             if let Some(memory) = &memory {
@@ -505,7 +515,7 @@ impl Debts {
         }
         // What is remembered elsewhere may be all that is left of a workspace.
         if let Some(folder) = journal.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+            make_folder(folder).map_err(failed)?;
         }
         let healing = go_on(journal).or_else(|_| File::open(journal)).map_err(failed)?;
         if healing.try_lock().is_err() {

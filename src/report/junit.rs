@@ -11,10 +11,12 @@ use junit_report::{
     Duration as JunitDuration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuiteBuilder,
 };
 
+use crate::fatebook::strip_escapes;
 use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict, file_name};
 
 use super::CaseInfo;
-use super::tell::{Repeat, failure_text, headline, strip_escapes, success_text};
+use super::files::make_folder;
+use super::tell::{Repeat, failure_text, headline, success_text};
 
 /// A report that takes longer than this to write is not written each time, …
 const WRITING_QUICK: Duration = Duration::from_millis(20);
@@ -34,6 +36,8 @@ pub struct JunitReport {
     written: Option<(Instant, Duration)>,
     /// Whether something has happened that is not in the file yet.
     late: bool,
+    /// Why nothing was run.
+    refused: Option<String>,
 }
 
 impl JunitReport {
@@ -48,12 +52,20 @@ impl JunitReport {
             started: SystemTime::now(),
             written: None,
             late: false,
+            refused: None,
         }
     }
 
     /// The place of one case's own report, beside the file of the whole: under nextest each case is a process.
     pub fn path_of_one(folder: &Path, name: &str) -> PathBuf {
         folder.join("junit").join(format!("{}.xml", file_name(name)))
+    }
+
+    /// Writes a report that says why nothing was run: an old one would be taken for this run's. Fails, saying why, if it cannot.
+    pub fn refuse(path: PathBuf, why: &str) -> Result<(), String> {
+        let mut report = Self::new(path, false, Repeat::Program(String::new()));
+        report.refused = Some(why.to_owned());
+        report.write()
     }
 
     /// Takes in an event.
@@ -125,7 +137,7 @@ impl JunitReport {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        make_folder(folder).map_err(|error| failed(&error))?;
         if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
             // What is no file, as /dev/stdout, is written to and not replaced.
             return fs::write(&self.path, &xml).map_err(|error| failed(&error));
@@ -146,6 +158,14 @@ impl JunitReport {
         let mut report = Report::new();
         let started = OffsetDateTime::from(self.started);
         let started = started.replace_nanosecond(0).unwrap_or(started);
+        if let Some(why) = &self.refused {
+            let mut suite = TestSuiteBuilder::new("pisaura");
+            suite.set_timestamp(started);
+            suite.add_testcase(
+                TestCaseBuilder::error("the run", JunitDuration::ZERO, "Refused", &clean(why)).build(),
+            );
+            report.add_testsuite(suite.build());
+        }
         for (book, ids) in &self.suites {
             let mut suite = TestSuiteBuilder::new(&clean(book));
             suite.set_timestamp(started);

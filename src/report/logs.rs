@@ -2,7 +2,7 @@
 //! what the scripts printed.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::machine::{CaseId, RunEvent, file_name};
 
 use super::CaseInfo;
+use super::files::{create, make_folder};
 
 /// The logs of the cases that run.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ impl Logs {
                     return Ok(());
                 };
                 let path = Self::path(&self.folder, &info.name);
-                let file = fs::create_dir_all(&self.folder)
-                    .and_then(|()| File::create(&path))
+                let file = make_folder(&self.folder)
+                    .and_then(|()| create(&path))
                     .map_err(|error| format!("cannot write the log {}: {error}", path.display()))?;
                 self.open.insert(*case, (file, Instant::now()));
                 (case, info.name.clone())

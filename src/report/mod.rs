@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::machine::{CaseId, RunEvent, Verdict};
 
+mod files;
 mod journal;
 mod junit;
 mod logs;
@@ -20,7 +21,7 @@ mod terminal;
 pub use journal::{Debts, JOURNAL, Journal, Leftover};
 pub use junit::JunitReport;
 pub use logs::Logs;
-pub use tell::{Repeat, failure_text, headline, success_text};
+pub use tell::{Repeat, clean_line, clean_text, failure_text, headline, success_text};
 pub use terminal::{Look, Terminal};
 
 /// What the reporters know of a case from the start.

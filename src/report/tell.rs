@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict};
+use crate::fatebook::strip_escapes;
+use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, is_plain};
 
 use super::CaseInfo;
 
@@ -14,10 +15,10 @@ const LINE_CHARS_MAX: usize = 500;
 /// How a single case is run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// By cargo: the name of the test target.
-    Cargo(String),
-    /// By the program.
-    Program,
+    /// By cargo: the name of the test target, and the flags of the run that its cases need.
+    Cargo(String, String),
+    /// By the program, with these flags.
+    Program(String),
 }
 
 impl Repeat {
@@ -25,8 +26,8 @@ impl Repeat {
     pub fn command(&self, name: &str) -> String {
         let name = crate::remote::quote(name);
         match self {
-            Self::Cargo(target) => format!("cargo test --test {target} -- --exact {name}"),
-            Self::Program => format!("pisaura run --exact {name}"),
+            Self::Cargo(target, flags) => format!("cargo test --test {target} -- {flags}--exact {name}"),
+            Self::Program(flags) => format!("pisaura run {flags}--exact {name}"),
         }
     }
 }
@@ -154,46 +155,21 @@ fn worth_showing(steps: &[StepRecord]) -> impl Iterator<Item = &StepRecord> {
 }
 
 /// A line that a terminal can show: no control characters, not endless.
-pub(super) fn clean_line(line: &str) -> String {
-    let mut clean: String = strip_escapes(line)
-        .chars()
-        .map(|c| match c {
-            '\t' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .take(LINE_CHARS_MAX)
-        .collect();
+pub fn clean_line(line: &str) -> String {
+    let mut clean: String = clean_text(line).chars().take(LINE_CHARS_MAX).collect();
     if line.chars().count() > LINE_CHARS_MAX {
         clean.push_str(" […]");
     }
     clean
 }
 
-/// Takes away what would colour a terminal, move its cursor or rename its window (ECMA-48's CSI and OSC sequences).
-pub(super) fn strip_escapes(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        if c != '\u{1b}' {
-            clean.push(c);
-            continue;
-        }
-        match characters.peek() {
-            Some('[') => {
-                characters.next();
-                while characters.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
-                characters.next();
-            }
-            Some(']') => {
-                while characters.next_if(|c| *c != '\u{7}' && *c != '\u{1b}' && *c != '\n').is_some() {}
-                characters.next_if(|c| *c == '\u{7}');
-            }
-            Some(_) => {
-                characters.next();
-            }
-            None => {}
-        }
-    }
-    clean
+/// Lines that a terminal can show, of any length.
+pub fn clean_text(text: &str) -> String {
+    let one = |c: char| match c {
+        '\t' => ' ',
+        '\n' => c,
+        c if !is_plain(c) => '\u{fffd}',
+        c => c,
+    };
+    strip_escapes(text).chars().map(one).collect()
 }

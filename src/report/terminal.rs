@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::fatebook::LogLevel;
 use crate::machine::{CaseId, RunEvent, Step};
 
-use super::tell::clean_line;
+use super::tell::{clean_line, clean_text};
 use super::{CaseInfo, Shout};
 
 /// How much is shown.
@@ -151,6 +151,7 @@ impl Terminal {
     fn line(&mut self, text: &str) {
         self.erase();
         // On a line that the harness has begun, news begin a line of their own.
+        let text = clean_text(text);
         let begun = if self.shown.is_some() && self.look.live && self.look.shares_line { "\n" } else { "" };
         let _ = writeln!(std::io::stderr(), "{begun}{}", text.trim_end_matches('\n'));
         if !begun.is_empty() {

@@ -241,7 +241,11 @@ fn read_all(
                 scope.spawn(|| files.iter().map(|file| file.read(environment, reading)).collect::<Vec<_>>())
             })
             .collect();
-        readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
+        // Books that nobody has read must not be taken for none.
+        let read = |reader: std::thread::ScopedJoinHandle<'_, Vec<_>>| {
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        readers.into_iter().flat_map(read).collect()
     })
 }
 

@@ -3,16 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::executor::{Access, Assignment, BookExecutor, Notary, Workplace};
+use crate::executor::{Access, Assignment, BookExecutor, Notary, SHIP_BYTES_MAX, Workplace};
 use crate::fatebook::{Environment, Fatebook, LogLevel, Reading, Redactor, find_books};
-use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent, Verdict};
-use crate::remote::Interrupt;
-use crate::report::{Debts, Leftover, Shout};
+use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent, Verdict, is_plain};
+use crate::remote::{Interrupt, is_alive};
+use crate::report::{Debts, Leftover, Shout, clean_line};
 
 use super::cases::Case;
 use super::locks::{Locked, Locks};
@@ -30,6 +30,9 @@ struct Plan {
     locks: Vec<String>,
     /// Whether the host is still there when the run is over.
     lasting: bool,
+    /// Whether the reverter has a secret among its variables, which is not kept. Journals of old do not say.
+    #[serde(default)]
+    needs_secret: Option<bool>,
     assignment: Assignment,
 }
 
@@ -39,43 +42,25 @@ pub(super) fn plan_of(case: &Case, assignment: &Assignment) -> (Value, Option<Va
         return (Value::Null, None);
     };
     let lasting = assignment.access.lasting;
+    let redactor = Redactor::new(&book.secret_values);
+    let clean = |text: &str| redactor.mask(text);
+    let kept = assignment.without_secrets(&clean);
     let plan = Plan {
         book: std::path::absolute(&book.path).unwrap_or_else(|_| book.path.clone()),
         failure: fate.name.clone(),
         host: host.to_string(),
         locks: case.lock_keys(),
         lasting,
-        assignment: assignment.clone(),
+        needs_secret: Some(kept.reverter != assignment.reverter),
+        assignment: kept,
     };
-    let redactor = Redactor::new(&book.secret_values);
-    let mut plan = json!(plan);
-    without_secrets(&mut plan, &redactor);
+    let plan = json!(plan);
     let access = lasting.then(|| {
         let mut access = plan["assignment"]["access"].clone();
         access["book"] = plan["book"].clone();
         access
     });
     (plan, access)
-}
-
-/// Takes the secrets out of all texts.
-fn without_secrets(value: &mut Value, redactor: &Redactor) {
-    match value {
-        Value::String(text) => *text = redactor.clean(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| without_secrets(item, redactor)),
-        Value::Object(fields) => {
-            for (name, field) in fields.iter_mut() {
-                match name.as_str() {
-                    "password" | "passphrase" => *field = Value::Null,
-                    // Where the host is is no secret, even if a secret is as short as it.
-                    "target" | "user" | "folder" | "known_hosts" | "identity_file" | "key" | "case"
-                    | "host" | "book" => {}
-                    _ => without_secrets(field, redactor),
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 /// What came of it.
@@ -89,15 +74,18 @@ pub struct Healed {
     pub warnings: Vec<String>,
     /// That a host is healed could not be written down.
     pub unrecorded: bool,
+    /// An interrupt has ended it before all was done.
+    pub interrupted: bool,
 }
 
 /// A line for people about what is dirty: its case, since when, and the command that heals it by hand.
 pub fn describe(record: &Value) -> String {
     let case = record["case"].as_str().unwrap_or("?");
-    let heal = record["heal"].as_str().filter(|heal| !heal.is_empty());
+    // What was written down by versions of old may have more in it than a terminal shows.
+    let heal = record["heal"].as_str().filter(|heal| !heal.is_empty() && heal.chars().all(is_plain));
     let by_hand = heal.map(|heal| format!("\n    by hand: {heal}")).unwrap_or_default();
     let since = record["at"].as_f64().map(since).unwrap_or_default();
-    format!("{case}{by_hand}{since}")
+    format!("{}{by_hand}{since}", clean_line(case))
 }
 
 /// How long ago a moment was, in seconds since 1970.
@@ -114,15 +102,14 @@ fn since(at: f64) -> String {
 }
 
 /// Reverts what is dirty, and takes away what was left, one host after the other; `tell` is told of each.
-pub fn heal(
-    debts: &Debts,
-    environment: &Environment<'_>,
-    interrupt: &Interrupt,
-    tell: &dyn Fn(&str),
-) -> Healed {
+pub fn heal(debts: &Debts, environment: &Environment<'_>, interrupt: &Interrupt, tell: fn(&str)) -> Healed {
     let mut healed = Healed::default();
     for (run, left) in &debts.runs {
         for access in hosts_of(left) {
+            if interrupt.is_raised() {
+                healed.interrupted = true;
+                return healed;
+            }
             heal_host(debts, run, left, &access, environment, interrupt, tell, &mut healed);
         }
     }
@@ -153,14 +140,14 @@ fn heal_host(
     access: &Value,
     environment: &Environment<'_>,
     interrupt: &Interrupt,
-    tell: &dyn Fn(&str),
+    tell: fn(&str),
     healed: &mut Healed,
 ) {
     let folder = access["folder"].as_str().unwrap_or_default().to_owned();
     let shown = access["target"]["shown"].as_str().unwrap_or("?").to_owned();
     let book = access["book"].as_str().and_then(|path| read_book(Path::new(path), environment));
     let redactor = book.as_ref().map(|book| Redactor::new(&book.secret_values)).unwrap_or_default();
-    let workplace = book.as_ref().and_then(|book| Workplace::open(book).ok());
+    let workplace = book.as_ref().and_then(|book| Workplace::open(book, SHIP_BYTES_MAX).ok());
     // What a run that is alive does there now comes first.
     let keys: Vec<String> = left
         .dirty
@@ -183,7 +170,15 @@ fn heal_host(
     };
     let heard: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
     let hearing = Arc::clone(&heard);
-    let observer = Arc::new(move |event| hearing.lock().unwrap_or_else(PoisonError::into_inner).push(event));
+    let observer = Arc::new(move |event| {
+        // What takes long is told while it does.
+        if let RunEvent::StepEnded { record, .. } = &event
+            && !record.end.is_success()
+        {
+            tell(&format!("the reverter did not succeed: {}", record.end));
+        }
+        hearing.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    });
     let mut executor = BookExecutor::new(redactor, LogLevel::Error, false, observer, Arc::new(Nobody));
     let mut all_clean = true;
     let dirty = left.dirty.iter().filter(|record| access_folder(record) == folder);
@@ -192,8 +187,13 @@ fn heal_host(
         if !debts.is_open(record) {
             continue;
         }
+        if interrupt.is_raised() {
+            healed.interrupted = true;
+            return;
+        }
         let outcome = match assignment_of(record, book.as_deref(), workplace.is_some()) {
             Ok(assignment) => {
+                wait_for_owner(&mut executor, record, &assignment, interrupt, tell);
                 tell(&format!("reverting {case}, which an older run left dirty"));
                 let nowhere = PathBuf::from("/");
                 let place = workplace.as_ref().map_or(nowhere.as_path(), Workplace::path);
@@ -221,6 +221,7 @@ fn heal_host(
         all_clean = false;
         let why = outcome.main_finding().map(|finding| finding.message.clone()).unwrap_or_default();
         healed.warnings.push(format!("{case}: {why}"));
+        healed.warnings.extend(printed(&outcome));
         healed.shouts.push(shout_of(record, &shown));
     }
     if !all_clean || healed.unrecorded {
@@ -252,6 +253,50 @@ fn heal_host(
     }
 }
 
+/// How many lines of what a reverter has printed are shown.
+const LINES_SHOWN: usize = 10;
+
+/// What the last try at a reverter has printed.
+fn printed(outcome: &CaseOutcome) -> Option<String> {
+    let last = outcome.report.as_ref()?.steps.last()?;
+    let (streams, mut text) = ([("stdout", &last.stdout), ("stderr", &last.stderr)], String::new());
+    for (name, captured) in streams {
+        for line in captured.last_lines(LINES_SHOWN).0 {
+            text.push_str(&format!("\n    {name} | {line}"));
+        }
+    }
+    (!text.is_empty()).then(|| format!("the reverter printed{text}"))
+}
+
+/// Between two looks at whether a host is still in use.
+const LOOK_PAUSE: Duration = Duration::from_secs(2);
+
+/// A run of another machine, or in another container, may be alive, and nobody here can tell: for as long as its dead man's switch is
+/// armed, the host is its.
+fn wait_for_owner(
+    executor: &mut BookExecutor,
+    record: &Value,
+    assignment: &Assignment,
+    interrupt: &Interrupt,
+    tell: fn(&str),
+) {
+    let is_known = record["controller"].as_str().is_some_and(|who| is_alive(who).is_some());
+    let Some(mark) = assignment.mark.as_ref().filter(|_| !is_known && record["controller"].is_string())
+    else {
+        return;
+    };
+    let mut told = false;
+    while let Some((left, message)) = executor.in_use_for(&assignment.access, mark) {
+        if interrupt.is_raised() {
+            return;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tell(&format!("waiting: {message}"));
+        }
+        interrupt.wait_until(Instant::now() + left.min(LOOK_PAUSE), true);
+    }
+}
+
 /// The name of our folder on the host of a record.
 fn access_folder(record: &Value) -> &str {
     record["plan"]["assignment"]["access"]["folder"].as_str().unwrap_or_default()
@@ -263,7 +308,7 @@ fn shout_of(record: &Value, host: &str) -> Shout {
 }
 
 /// Takes these locks, waiting for another run if need be.
-fn lock(keys: &[String], tell: &dyn Fn(&str)) -> Result<Option<Locked>, String> {
+fn lock(keys: &[String], tell: fn(&str)) -> Result<Option<Locked>, String> {
     if keys.is_empty() {
         return Ok(None);
     }
@@ -310,7 +355,9 @@ fn assignment_of(record: &Value, book: Option<&Fatebook>, has_files: bool) -> Re
         // What reverts it was left on the host.
         assignment.parcels.clear();
     }
-    if json!(assignment.reverter).to_string().contains(Redactor::MASK) {
+    let needs_secret =
+        plan.needs_secret.unwrap_or_else(|| json!(assignment.reverter).to_string().contains(Redactor::MASK));
+    if needs_secret {
         assignment.recorded_is_gone();
     }
     Ok(assignment)

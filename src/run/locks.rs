@@ -1,10 +1,10 @@
-//! One case of a service and one on a host at a time, on the whole machine: a file for each, locked while a case runs. The
+//! One case of a service and one on a host at a time, for this user of this machine: a file for each, locked while a case runs. The
 //! kernel takes a lock away with its process, so none is ever left behind. Touches files in the machine's temporary folder.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -17,6 +17,8 @@ const VARIABLE: &str = "PISAURA_LOCKS";
 #[derive(Clone, Debug)]
 pub(super) struct Locks {
     folder: PathBuf,
+    /// Other users may have theirs in it, too.
+    shared: bool,
 }
 
 /// Locks that are held until this is dropped.
@@ -26,21 +28,35 @@ pub(super) struct Locked {
 }
 
 impl Locks {
-    /// Makes the folder if need be: all users of the machine share it.
+    /// Makes the folder if need be. It is this user's alone, so that nobody else can hold us up or mislead us: other users are kept
+    /// off by what lies on the host itself. A folder that the variable names may be shared, and is then taken as it is.
     pub(super) fn new() -> io::Result<Self> {
-        let folder = match std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()) {
-            Some(folder) => PathBuf::from(folder),
-            None => PathBuf::from("/tmp/pisaura-locks"),
+        let named = |folder: &Path, error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("{}: {error}: {VARIABLE} names another folder", folder.display()),
+            )
         };
-        match fs::DirBuilder::new().mode(0o1777).create(&folder) {
-            // The mode of a new folder is subject to the umask.
-            Ok(()) => fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
-            }
+        let own = rustix::process::geteuid().as_raw();
+        let given = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let is_given = given.is_some();
+        let folder = given.unwrap_or_else(|| PathBuf::from(format!("/tmp/pisaura-locks-{own}")));
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(named(&folder, error)),
+            _ => {}
         }
-        Ok(Self { folder })
+        let found = if is_given { fs::metadata(&folder) } else { fs::symlink_metadata(&folder) };
+        let found = found.map_err(|error| named(&folder, error))?;
+        let why = match () {
+            () if !found.is_dir() => "it is no folder",
+            () if is_given => {
+                return Ok(Self { folder, shared: found.uid() != own || found.mode() & 0o022 != 0 });
+            }
+            () if found.uid() != own => "it is another user's",
+            () if found.mode() & 0o022 != 0 => "others may write to it",
+            () => return Ok(Self { folder, shared: false }),
+        };
+        Err(named(&folder, io::Error::other(why)))
     }
 
     /// Takes all of them, or none and says who has one.
@@ -53,7 +69,7 @@ impl Locks {
                 Ok(()) if !self.is_there(&key, &file) => return self.try_lock(keys),
                 Ok(()) => files.push(sign(file)),
                 Err(TryLockError::WouldBlock) => return Ok(Err(holder(&key, &mut file))),
-                Err(TryLockError::Error(error)) => return Err(failed(&key, &error)),
+                Err(TryLockError::Error(error)) => return Err(self.failed(&key, &error)),
             }
         }
         Ok(Ok(Locked { _files: files }))
@@ -65,7 +81,7 @@ impl Locks {
         for key in sorted(keys) {
             let file = loop {
                 let file = self.open(&key)?;
-                file.lock().map_err(|error| failed(&key, &error))?;
+                file.lock().map_err(|error| self.failed(&key, &error))?;
                 if self.is_there(&key, &file) {
                     break file;
                 }
@@ -85,25 +101,41 @@ impl Locks {
 
     fn open(&self, key: &str) -> Result<File, String> {
         let path = self.folder.join(file_name(key));
-        let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32;
+        // What somebody may have put there is neither followed nor waited for.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32;
+        let mode = if self.shared { 0o666 } else { 0o600 };
         let open = |create: bool, write: bool| {
             OpenOptions::new()
                 .read(true)
                 .write(write)
                 .create(create)
-                .mode(0o666)
+                .mode(mode)
                 .custom_flags(flags)
                 .open(&path)
         };
-        // Another user's file can be locked without being written to, and in a sticky folder only if not to be created.
-        let created = open(true, true).inspect(|file| {
-            // Another user's run has to be able to lock it too, whatever the umask of this one says.
-            let _ = file.set_permissions(fs::Permissions::from_mode(0o666));
-        });
-        created
-            .or_else(|_| open(false, true))
-            .or_else(|_| open(false, false))
-            .map_err(|error| failed(key, &error))
+        let mut opened = open(true, true);
+        if self.shared {
+            // Another user's run has to be able to lock it too, whatever the umask of this one says; and another user's file can be
+            // locked without being written to, and in a sticky folder only if not to be created. The first reason is the one to tell.
+            if let Ok(file) = &opened {
+                let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+            }
+            opened =
+                opened.or_else(|error| open(false, true).or_else(|_| open(false, false)).map_err(|_| error));
+        }
+        let file = opened.map_err(|error| self.failed(key, &error))?;
+        match file.metadata() {
+            Ok(metadata) if metadata.is_file() && metadata.nlink() <= 1 => Ok(file),
+            Ok(_) => Err(self.failed(key, &io::Error::other(format!("{} is no plain file", path.display())))),
+            Err(error) => Err(self.failed(key, &error)),
+        }
+    }
+
+    fn failed(&self, key: &str, error: &io::Error) -> String {
+        format!(
+            "cannot lock the {key} in {}: {error}: {VARIABLE} names another folder for the locks",
+            self.folder.display()
+        )
     }
 }
 
@@ -112,10 +144,6 @@ fn sorted(keys: &[String]) -> Vec<String> {
     keys.sort();
     keys.dedup();
     keys
-}
-
-fn failed(key: &str, error: &io::Error) -> String {
-    format!("cannot lock the {key}: {error}: {VARIABLE} names another folder for the locks")
 }
 
 /// Leaves word of who holds the lock, for those who wait. It is of no matter if that cannot be written.

@@ -33,6 +33,7 @@ pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
 pub use guards::check_allowed;
 pub use healing::{Healed, describe, heal};
 pub use options::{JunitFlavor, RunOptions, without_empty_variables};
+pub use signals::{Listening, raise_on_signal};
 
 use access::AccessMaker;
 use locks::{Locked, Locks};
@@ -147,6 +148,7 @@ pub fn begin(
         interrupt,
         signalled_at: None,
         journal: options.output.join(JOURNAL),
+        ship_bytes_max: options.ship_max,
         selective: BTreeMap::new(),
         dirty: HashMap::new(),
         books_closed: 0,
@@ -197,6 +199,8 @@ struct Engine {
     signalled_at: Option<Instant>,
     /// In which runs say what they leave.
     journal: PathBuf,
+    /// How much may travel with a book.
+    ship_bytes_max: u64,
     /// Failures, by their names without hosts, that were none for a host, and whether they were tried on another one.
     selective: BTreeMap<String, bool>,
     /// Hosts that may be broken now, and the command that heals each.
@@ -470,7 +474,15 @@ impl Engine {
             Ok(access) => access,
             Err(message) => return self.settle(id, CaseOutcome::botched("StartFailed", message)),
         };
-        let order = Order { id, name: case.name.clone(), book, fate, host: host.clone(), access };
+        let order = Order {
+            id,
+            name: case.name.clone(),
+            book,
+            fate,
+            host: host.clone(),
+            access,
+            ship_bytes_max: self.ship_bytes_max,
+        };
         let (plan, access) = healing::plan_of(&case, &order.assignment());
         match self.reporters.will_begin(id, plan, access.as_ref()) {
             Ok(()) => self.cluster.begin(order),

@@ -54,6 +54,10 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_STRICT", value_parser = BoolishValueParser::new())]
     pub strict: bool,
 
+    /// How much may travel with a book, to the folder that its cases run in: the files beside it and its resources
+    #[arg(long, env = "PISAURA_SHIP_MAX", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub ship_max: u64,
+
     /// How long a case waits for an offer of Mesos' that fits
     #[arg(long, env = "PISAURA_OFFER_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = duration, help_heading = MESOS)]
     pub offer_timeout: Duration,
@@ -189,4 +193,19 @@ impl RunOptions {
             }),
         }
     }
+}
+
+/// A size in bytes, KiB, MiB or GiB.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("a size is a number with its unit, as 64MiB".to_owned()),
+    };
+    let number: u64 =
+        digits.trim().parse().map_err(|_| "a size is a number with its unit, as 64MiB".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "that is too much".to_owned())
 }

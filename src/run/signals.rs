@@ -1,14 +1,64 @@
 //! Signals that ask the run to end: SIGINT (Ctrl-C), SIGTERM (what CI sends), SIGHUP (a terminal that was closed).
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::remote::Interrupt;
 
 use super::Message;
 
 /// Passes them on to the run, for as long as the process lives.
 pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
+    each(move |name| sender.send(Message::Signal(name)).is_ok())
+}
+
+/// While this lives, the first signal raises a flag, and is told; one more, not at the same moment, ends the process at once.
+#[derive(Debug)]
+pub struct Listening {
+    over: Arc<AtomicBool>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Listens while something is done that is no run: what older runs have left is healed. Fails if nobody can.
+pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), code: i32) -> io::Result<Listening> {
+    let over = Arc::new(AtomicBool::new(false));
+    let listening = Listening { over: Arc::clone(&over) };
+    let mut first: Option<Instant> = None;
+    each(move |name| {
+        if over.load(Ordering::Relaxed) {
+            return false;
+        }
+        match first {
+            None => {
+                first = Some(Instant::now());
+                interrupt.raise();
+                tell(&format!("{name}: the reverter at work is let finish; once more leaves at once"));
+            }
+            Some(at) if name != "SIGHUP" && at.elapsed() >= super::SECOND_SIGNAL_AFTER => {
+                tell(&format!(
+                    "{name}: left at once: hosts may still be broken: `pisaura revert --list` shows them"
+                ));
+                std::process::exit(code);
+            }
+            Some(_) => {}
+        }
+        true
+    })?;
+    Ok(listening)
+}
+
+/// Calls this with each signal's name, until it answers no.
+fn each(mut hear: impl FnMut(&'static str) -> bool + Send + 'static) -> io::Result<()> {
     let hangups_ignored = is_ignored(SIGHUP);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupts, mut terminations, mut hangups) = {
@@ -31,7 +81,7 @@ pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
                     _ = hangups.recv(), if hangups_count => "SIGHUP",
                     _ = too_large.recv() => continue,
                 };
-                if sender.send(Message::Signal(name)).is_err() {
+                if !hear(name) {
                     return;
                 }
             }

@@ -115,7 +115,7 @@ fn too_large() {
     scratch.write("fatebooks/data.json", format!("[{}]", "1,".repeat(800_000)));
     let checked = scratch.pisaura(&["check"]);
     assert!(
-        checked.stderr.starts_with("fatebooks/data.json:1:1: this file has 1562 KiB, and a fatebook has at most 1024 KiB: if it is not one, keep it out of this folder"),
+        checked.stderr.starts_with("fatebooks/data.json:1:1: this file has more than 1024 KiB, which a fatebook has at most: if it is none, keep it out of this folder"),
         "{}",
         &checked.stderr[..200]
     );

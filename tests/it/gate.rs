@@ -135,10 +135,10 @@ fn locks_between_processes() {
         assert!((0..=1).contains(&inside), "two on one host at once: {}", scratch.read("times"));
     }
     assert_eq!(scratch.read("times").lines().count(), 12);
-    // Another user's runs can take the same locks.
+    // A folder of one's own is one's own.
     for lock in std::fs::read_dir(scratch.join("locks")).expect("locks").flatten() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&lock.metadata().expect("a lock").permissions());
-        assert_eq!(mode & 0o777, 0o666, "{:?}", lock.path());
+        assert_eq!(mode & 0o777, 0o600, "{:?}", lock.path());
     }
     assert!(said.contains("waiting for the ") && said.contains(", which process "), "{said}");
 }

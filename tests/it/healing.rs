@@ -159,7 +159,7 @@ fn by_hand() {
 fn not_wanted() {
     let killed = Killed::new("", "", "f--step=2");
     let ran = killed.pisaura(&["run", "--no-heal", "--exact", "b::g"]);
-    let told = "pisaura: 1 cases of older runs may have left their hosts broken, and stay as they are: `pisaura revert --list` shows them\n";
+    let told = "pisaura: 1 case of older runs may have left hosts broken, which stay as they are: `pisaura revert --list` shows them\n";
     assert!(ran.stderr.starts_with(told), "{}", ran.stderr);
     // A host that somebody else may have broken, and that is not healed, is no host to test on.
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
@@ -252,7 +252,7 @@ fn left_over() {
 }
 
 fn watcher_first() {
-    let killed = Killed::new("", "timeout: 200ms, deadman: 3s", "f--step=2");
+    let killed = Killed::new("", "timeout: 600ms, deadman: 3s", "f--step=2");
     wait_for("the watcher", || killed.log() == "break.sh\nheal.sh\n");
     wait_for("its word", || killed.sshd.processes().is_empty());
     let ran = killed.pisaura(&["revert"]);
@@ -324,7 +324,7 @@ fn other_hosts() {
     );
     let ran = killed.pisaura(&["run", "--fatebooks", "others"]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("1 cases of older runs may have left other hosts broken"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 case of older runs may have left other hosts broken"), "{}", ran.stderr);
     assert_eq!(killed.log(), "break.sh\n");
     assert_eq!(killed.pisaura(&["revert"]).stdout, "1 reverted\n");
 }

@@ -10,9 +10,11 @@ mod common;
 mod deadman;
 mod format;
 mod gate;
+mod green;
 mod harness;
 mod healing;
 mod host_keys;
+mod hostile;
 mod house;
 mod interrupts;
 mod junit;
@@ -39,8 +41,10 @@ fn main() -> std::process::ExitCode {
         deadman::tests(),
         format::tests(),
         gate::tests(),
+        green::tests(),
         harness::tests(),
         host_keys::tests(),
+        hostile::tests(),
         healing::tests(),
         house::tests(),
         interrupts::tests(),

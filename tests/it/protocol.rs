@@ -99,16 +99,16 @@ pub fn tests() -> Vec<Trial> {
 
 /// A book with a failure that makes a file `broken` and says so in `log`; its healthcheck waits where `stop` says, until there is
 /// a file `go`.
-struct Case {
-    scratch: Scratch,
-    sshd: Sshd,
+pub struct Case {
+    pub scratch: Scratch,
+    pub sshd: Sshd,
 }
 
-const BREAK: &str = "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/broken\"\n";
+pub const BREAK: &str = "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/broken\"\n";
 const HEAL: &str = "#!/bin/sh\necho heal >>\"$HOME/log\"\nrm -f \"$HOME/broken\"\n";
 
 impl Case {
-    fn new(config: &str) -> Self {
+    pub fn new(config: &str) -> Self {
         let (scratch, sshd) = (Scratch::new(), Sshd::with(config));
         scratch.write("fatebooks/b/break.sh", BREAK);
         scratch.write("fatebooks/b/heal.sh", HEAL);
@@ -119,7 +119,7 @@ impl Case {
     }
 
     /// The healthcheck waits in this call of it (`--step=2`).
-    fn waits_at(&self, step: &str) -> &Self {
+    pub fn waits_at(&self, step: &str) -> &Self {
         let (go, at) = (self.path("go"), self.path("at"));
         self.scratch.write(
             "fatebooks/b/check.sh",
@@ -128,12 +128,12 @@ impl Case {
         self
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.scratch.join(name).display().to_string()
     }
 
     /// With these keys of its failure, and more failures.
-    fn book(&self, keys: &str, more: &str) -> &Self {
+    pub fn book(&self, keys: &str, more: &str) -> &Self {
         let given = |key: &str, value: &str| {
             if keys.contains(&format!("{key}:")) { String::new() } else { format!("{key}: {value}, ") }
         };
@@ -149,7 +149,7 @@ impl Case {
     }
 
     /// The book's host is reached through this port.
-    fn through(&self, port: u16, known: &str) -> &Self {
+    pub fn through(&self, port: u16, known: &str) -> &Self {
         let path = "fatebooks/b/fatebook.yaml";
         let text = self
             .scratch
@@ -160,18 +160,18 @@ impl Case {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.scratch.command(&program());
         command.args(arguments);
         command
     }
 
-    fn pisaura(&self, arguments: &[&str]) -> Ran {
+    pub fn pisaura(&self, arguments: &[&str]) -> Ran {
         Ran::of(&mut self.command(arguments), &self.scratch)
     }
 
     /// A run that has come to where its healthcheck waits.
-    fn begin(&self) -> Child {
+    pub fn begin(&self) -> Child {
         let run =
             self.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
         wait_for("the stop", || self.scratch.join("at").exists());
@@ -179,7 +179,7 @@ impl Case {
     }
 
     /// The same, killed there.
-    fn begin_and_kill(&self) {
+    pub fn begin_and_kill(&self) {
         let mut run = self.begin();
         run.kill().expect("a signal");
         run.wait().expect("an end");
@@ -187,7 +187,7 @@ impl Case {
     }
 
     /// A run that was killed once its inducer had made a file `at` on the host.
-    fn kill_in_the_inducer(&self) {
+    pub fn kill_in_the_inducer(&self) {
         let mut run =
             self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
         wait_for("the inducer", || self.sshd.home().join("at").exists());
@@ -195,15 +195,15 @@ impl Case {
         run.wait().expect("an end");
     }
 
-    fn go(&self) {
+    pub fn go(&self) {
         self.scratch.write("go", "");
     }
 
-    fn end(&self, run: Child) -> Ran {
+    pub fn end(&self, run: Child) -> Ran {
         Ran::from_output(&run.wait_with_output().expect("an end"), &self.scratch)
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.sshd.read("log")
     }
 
@@ -211,19 +211,19 @@ impl Case {
         fs::read_to_string(self.sshd.home().join("log")).unwrap_or_default()
     }
 
-    fn is_broken(&self) -> bool {
+    pub fn is_broken(&self) -> bool {
         self.sshd.home().join("broken").exists()
     }
 
     /// The folder of the one case on the host.
-    fn case_folder(&self) -> PathBuf {
+    pub fn case_folder(&self) -> PathBuf {
         let entries = fs::read_dir(self.sshd.our_folder()).expect("a folder").flatten();
         let is_case = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".case-");
         entries.into_iter().find(is_case).expect("a case").path()
     }
 
     #[track_caller]
-    fn check_left_clean(&self) {
+    pub fn check_left_clean(&self) {
         let root = self.sshd.home().join(".pisaura");
         wait_for_none("there", || if root.exists() { format!("{:?}", walk(&root)) } else { String::new() });
         wait_for("that nothing runs", || self.sshd.processes().is_empty());
@@ -241,7 +241,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The host keys of these servers, under the name of a relay.
-fn known(port: u16, servers: &[&Sshd]) -> String {
+pub fn known(port: u16, servers: &[&Sshd]) -> String {
     let keys = |sshd: &&Sshd| {
         let text = fs::read_to_string(sshd.join("host_ed25519.pub")).expect("a key");
         format!("[127.0.0.1]:{port} {text}")
@@ -250,21 +250,26 @@ fn known(port: u16, servers: &[&Sshd]) -> String {
 }
 
 /// A second machine, that the first one's key opens.
-fn another(case: &Case) -> Sshd {
+pub fn another(case: &Case) -> Sshd {
     let other = Sshd::start();
     fs::copy(case.sshd.join("identity.pub"), other.join("authorized_keys")).expect("a key");
     other
 }
 
 /// A machine that was made from the same image: the same keys, and a home of its own at the same path. It ends with the test.
-struct Twin {
+pub struct Twin {
     child: Child,
-    port: u16,
+    pub port: u16,
     home: tempfile::TempDir,
 }
 
 impl Twin {
     fn of(sshd: &Sshd) -> Self {
+        Self::with(sshd, ":")
+    }
+
+    /// The same, after this was done where only it sees it.
+    pub fn with(sshd: &Sshd, setup: &str) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let port = crate::common::free_port();
         let config = fs::read_to_string(sshd.join("config")).expect("a configuration");
@@ -272,7 +277,7 @@ impl Twin {
         fs::write(home.path().join("config"), text).expect("a configuration");
         fs::create_dir(home.path().join("home")).expect("a folder");
         let script = format!(
-            "mount --bind '{0}/home' '{1}' && exec /usr/sbin/sshd -D -e -f '{0}/config'",
+            "mount --bind '{0}/home' '{1}' && {setup} && exec /usr/sbin/sshd -D -e -f '{0}/config'",
             home.path().display(),
             sshd.home().display()
         );
@@ -283,6 +288,12 @@ impl Twin {
             .expect("it runs");
         wait_for("the twin", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { child, port, home }
+    }
+}
+
+impl Twin {
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("home/log")).unwrap_or_default()
     }
 }
 
@@ -1266,7 +1277,7 @@ fn one_root() {
     for _ in 0..20 {
         let home = tempfile::tempdir().expect("a folder");
         let text = format!(
-            "set -eu; for n in 1 2 3 4 5 6 7 8; do (_pisaura_A=1 _pisaura_N=f$n; . '{0}/common.sh'; . '{0}/probe.sh') & done; wait",
+            "set -eu; for n in 1 2 3 4 5 6 7 8; do (_pisaura_A=1 _pisaura_N=f$n; . '{0}/common.sh'; . '{0}/safe.sh'; . '{0}/probe.sh') & done; wait",
             folder.display()
         );
         let output =

@@ -61,6 +61,8 @@ const SIMPLE: [&str; 16] = [
     "awk 'BEGIN {print \"$1\"; exit 2}'",
     "echo done",
 ];
+/// Behind these no argument is put: an error would be their status, or its opposite.
+const TAKE_NONE: [&str; 2] = ["test -e log", "! false"];
 const COMPOUND: [&str; 8] = [
     "for f in a b; do echo $f; done",
     "if false; then echo no; else echo else; fi",
@@ -82,8 +84,9 @@ fn make(chance: &mut Chance) -> Made {
     for index in 0..count {
         let is_here = match chance.below(10) {
             0..=4 => {
-                text.push_str(chance.of(&SIMPLE));
-                is_simple = true;
+                let command = chance.of(&SIMPLE);
+                text.push_str(command);
+                is_simple = !TAKE_NONE.contains(&command);
                 false
             }
             5..=7 => {
@@ -117,7 +120,7 @@ fn make(chance: &mut Chance) -> Made {
     text.push_str(end);
     is_simple &= end.trim().is_empty();
     if end == " & wait" {
-        is_simple = true;
+        is_simple = false;
     }
     if chance.below(4) == 0 {
         text = format!("\n {text}\n\n");
@@ -149,7 +152,7 @@ fn by_chance() {
     let arguments = ["--step=1".to_owned(), "two words".to_owned()];
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut appended = 0;
-    for round in 0..300 {
+    for round in 0..400 {
         let made = make(&mut chance);
         let shell = SHELLS[round % SHELLS.len()];
         let given = &arguments[..round / 3 % 3];
@@ -240,7 +243,8 @@ fn where_arguments_go() {
         "set -o pipefail; a | b c",
         "echo done",
         "echo \"${#HOME}\" x",
-        "! grep x file",
+        "! grep x file && a",
+        "a 2>&1",
     ] {
         check(simple, &format!("{simple} \"$@\""));
         check(&format!("{simple} \n"), &format!("{simple} \"$@\" \n"));
@@ -267,6 +271,12 @@ fn where_arguments_go() {
         "set -- a b; run it",
         "shift; run it",
         "A=1 B=2",
+        "! grep x file",
+        "a && ! b | c",
+        "[ -e x ]",
+        "a && test -e x",
+        "a || exit 3",
+        "a & wait",
         "echo 'unclosed",
         "echo x \\",
         "echo \"${x",

@@ -4,6 +4,11 @@
 _pisaura_now
 _pisaura_s="$_pisaura_r"
 [ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
+# What runs is what was brought, for a failure may have changed it since.
+_pisaura_x=$(_pisaura_sums 2>/dev/null) || _pisaura_x=
+[ "$_pisaura_x" = "$_pisaura_brought" ] || _pisaura_refuse a6 ''
+_pisaura_umask=$(umask)
+umask 077
 mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     # Whoever has reverted a case that was not armed has put its folder in our way, or is about to.
     _pisaura_n=0
@@ -32,9 +37,24 @@ printf '%s\n' "$_pisaura_M $_pisaura_W $_pisaura_s $_pisaura_F" >>"$_pisaura_L" 
     rm -f "$_pisaura_L"
     _pisaura_refuse a1 ''
 }
+# Other login users see it, and we see theirs.
+case $_pisaura_s in
+*[!0-9]*) ;;
+*)
+    _pisaura_taken
+    # shellcheck disable=SC2086
+    set -- $_pisaura_I $_pisaura_W
+    umask 022
+    { set -C && printf '%s\n' "$2 $_pisaura_s $((_pisaura_s + (${7:-0} > 0 ? ${7:-0} + 60 : 3600) * 100)) $6" >"$_pisaura_r"; } 2>/dev/null || :
+    set +C
+    umask 077
+    if _pisaura_is_others "$_pisaura_s"; then _pisaura_refuse a2 ''; fi
+    ;;
+esac
 # Somebody may have this machine by a root that is not the one that can be used now.
 _pisaura_is_another() { ! [ "$1" -ef "$_pisaura_L" ]; }
 if _pisaura_each_lease _pisaura_is_another; then _pisaura_refuse a2 ''; fi
+# What heals is one command in brackets, so that a part of a file is none.
 _pisaura_make() {
     for _pisaura_x in healed inducing induced reverting word left touched watcher ready; do
         printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || return 1
@@ -42,9 +62,10 @@ _pisaura_make() {
     printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" "${HOME:-/}" >"$_pisaura_C/facts" &&
         printf '%-63s\n' armed >"$_pisaura_C/orders" &&
         printf %s "$_pisaura_revert" >"$_pisaura_C/revert" &&
-        printf %s "$_pisaura_heal$_pisaura_common$_pisaura_reverting" >"$_pisaura_C/heal" &&
-        printf %s "$_pisaura_watch$_pisaura_common$_pisaura_watching" >"$_pisaura_C/watch"
+        printf '{\n%s\nexit\n}\n' "$_pisaura_heal$_pisaura_common$_pisaura_reverting" >"$_pisaura_C/heal" &&
+        printf '{\n%s\nexit\n}\n' "$_pisaura_watch$_pisaura_common$_pisaura_watching" >"$_pisaura_C/watch"
 }
 _pisaura_make || _pisaura_refuse a1 ''
+umask "$_pisaura_umask"
 # A machine that is ended hard keeps only what is on its disk.
 [ "$_pisaura_Y" = 0 ] || sync 2>/dev/null || :

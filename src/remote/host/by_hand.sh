@@ -28,5 +28,17 @@ _pisaura_tell() {
 _pisaura_command() {
     # An empty file would be a reverter that does nothing, and well.
     [ -s "$_pisaura_C/revert" ] || return 127
-    (cd "$HOME" 2>/dev/null || :; exec /bin/sh "$_pisaura_C/revert") </dev/null
+    (cd "$HOME" 2>/dev/null || :; exec /bin/sh "$_pisaura_C/revert") </dev/null &
+    _pisaura_z=$! _pisaura_n=0
+    while kill -0 $_pisaura_z 2>/dev/null; do
+        if [ $_pisaura_n -ge $((_pisaura_P * 10)) ]; then
+            echo "the reverter took longer than its time limit, and is ended" >&2
+            _pisaura_end_marked
+            wait $_pisaura_z
+            return 124
+        fi
+        sleep 0.1 2>/dev/null || { sleep 1; _pisaura_n=$((_pisaura_n + 9)); }
+        _pisaura_n=$((_pisaura_n + 1))
+    done
+    wait $_pisaura_z
 }

@@ -6,13 +6,12 @@ _pisaura_check_program() {
     command -v "$2" >/dev/null 2>&1 || { printf 'the %s cannot be run: the host has no program `%s`\n' "$1" "$2" >&2; exit 1; }
 }
 
-# Shell text $2 of the $1 can be read by the host's shell; its first word, $3, is found if it is given.
+# Shell text $2 of the $1 can be read by the shell here.
 _pisaura_check_text() {
     _pisaura_y=$(/bin/sh -n -c -- "$2" 2>&1) || {
         printf 'the %s cannot be run: %s\n' "$1" "$(printf %s "$_pisaura_y" | tr -s '\n ' ' ')" >&2
         exit 1
     }
-    [ -z "$3" ] || _pisaura_check_program "$1" "$3"
 }
 
 # File $2 of the $1 has an interpreter that can read it.

@@ -7,6 +7,8 @@ _pisaura_get orders
 { read -r _pisaura_x _ <"$_pisaura_L"; } 2>/dev/null || _pisaura_x=
 [ "$_pisaura_x" = "$_pisaura_M" ] || _pisaura_refuse a2 ''
 _pisaura_put induced begun || _pisaura_refuse a1 ''
+# What cuts the machine off may end it hard.
+[ "$_pisaura_Y" = 0 ] || sync 2>/dev/null || :
 _pisaura_mark b0
 set +eu
 _pisaura_command
@@ -16,6 +18,7 @@ _pisaura_put inducing -
 # What it leaves running is ended before the reverter begins. Looked for now, when nobody waits for it.
 _pisaura_put left looking
 (
+    _pisaura_narrow
     _pisaura_marked
     [ -z "$_pisaura_r" ] || _pisaura_r=some
     _pisaura_put left "${_pisaura_r:-none}"

@@ -7,15 +7,23 @@ _pisaura_make() {
     _pisaura_make "$(dirname -- "$1")" "$2" && mkdir -- "$1" && printf '%s\n' "$1" >>"$2"
 }
 
-# File $1 of ours is put to path $2; $3 is its key.
+# File $1 of ours is put to path $2; $3 is its name in our folder. Nobody but us and root may be able to change it there, or to put
+# another in its place: what runs from there may run as root.
 _pisaura_install() {
-    _pisaura_d=$_pisaura_R/put-$3
+    _pisaura_d=$_pisaura_R/put-${3%%/*}
+    _pisaura_t=$(dirname -- "$2")
     if [ -d "$2" ]; then
         echo "$2 is a folder" >&2
         return 1
     fi
+    if [ -e "$2" ] && [ ! -f "$2" ] && [ ! -h "$2" ]; then
+        echo "$2 is no file" >&2
+        return 1
+    fi
     # A file of the host's own that is the same already is left as it is.
-    if [ ! -e "$_pisaura_d/path" ] && [ -x "$2" ] && cmp -s -- "$1" "$2"; then return 0; fi
+    if [ ! -e "$_pisaura_d/path" ] && _pisaura_is_own_file "$2" && [ -x "$2" ] && _pisaura_is_safe "$_pisaura_t" && cmp -s -- "$1" "$2"; then
+        return 0
+    fi
     mkdir -p "$_pisaura_d/owners" || return 1
     if [ -e "$_pisaura_d/path" ] && ! cmp -s -- "$1" "$2"; then
         for _pisaura_x in "$_pisaura_d/owners"/*; do
@@ -27,12 +35,23 @@ _pisaura_install() {
         done
     fi
     if [ ! -e "$_pisaura_d/path" ]; then
-        _pisaura_make "$(dirname -- "$2")" "$_pisaura_R/made" || return 1
-        if [ -e "$2" ] || [ -L "$2" ]; then cp -pP -- "$2" "$_pisaura_d/was" || return 1; fi
+        _pisaura_make "$_pisaura_t" "$_pisaura_R/made" || return 1
+        _pisaura_is_safe "$_pisaura_t" || return 1
+        if [ -e "$2" ] || [ -h "$2" ]; then cp -pP -- "$2" "$_pisaura_d/was" || return 1; fi
         printf '%s' "$2" >"$_pisaura_d/path" || return 1
     fi
+    _pisaura_is_safe "$_pisaura_t" || return 1
     printf '' >"$_pisaura_d/owners/${_pisaura_F##*/}" || return 1
-    if [ -x "$2" ] && cmp -s -- "$1" "$2"; then return 0; fi
-    (umask 022 && cp -- "$1" "$2.pisaura") && chmod 0755 "$2.pisaura" && mv -f -- "$2.pisaura" "$2"
+    if _pisaura_is_own_file "$2" && [ -x "$2" ] && cmp -s -- "$1" "$2"; then return 0; fi
+    # Under a name that nobody can guess, and that no link has.
+    _pisaura_x=$(mktemp "$_pisaura_t/.pisaura.XXXXXX") || return 1
+    cat <"$1" >"$_pisaura_x" && chmod 0755 "$_pisaura_x" && _pisaura_move "$_pisaura_x" "$2" || {
+        rm -f -- "$_pisaura_x"
+        return 1
+    }
+    _pisaura_is_own_file "$2" && cmp -s -- "$1" "$2" || {
+        echo "$2 is another file than was put there" >&2
+        return 1
+    }
 }
 umask 077

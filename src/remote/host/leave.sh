@@ -55,8 +55,8 @@ for _pisaura_d in "$_pisaura_R"/put-*; do
     rm -f "$_pisaura_d/owners/${_pisaura_F##*/}"
     rmdir "$_pisaura_d/owners" 2>/dev/null || continue
     _pisaura_x=$(cat "$_pisaura_d/path")
-    if [ -e "$_pisaura_d/was" ] || [ -L "$_pisaura_d/was" ]; then
-        mv -f -- "$_pisaura_d/was" "$_pisaura_x"
+    if [ -e "$_pisaura_d/was" ] || [ -h "$_pisaura_d/was" ]; then
+        _pisaura_move "$_pisaura_d/was" "$_pisaura_x" || continue
     elif [ -n "$_pisaura_x" ]; then
         rm -f -- "$_pisaura_x"
     fi

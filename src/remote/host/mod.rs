@@ -14,6 +14,7 @@
 //! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
 //! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
 //! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
+//! | `/var/tmp/.pisaura-taken-MARK` | that a case has the machine, for other login users to see | `arm.sh` | whoever frees the lease |
 //!
 //! and in a case's folder:
 //!
@@ -65,8 +66,8 @@
 //! # A text is whole or nothing
 //!
 //! Each text goes to `/bin/sh` by standard input, so it stands in no argument list, whatever login shell the user has. The
-//! command line that is executed ([`Text::loader`]) reads all of it, compares its length, and only then has it parsed, as one
-//! piece. A login that runs something else instead gets a text that stops in its first line ([`BEGIN`]). What it prints before
+//! command line that is executed ([`loader`]) reads all of it, compares its length, and only then has it parsed, as one piece. It
+//! is the same for each text, so a shell may wait for the next one while the last is still at work. A login that runs something else instead gets a text that stops in its first line ([`BEGIN`]). What it prints before
 //! our first mark is not ours; and it ends with a mark: without that, whatever the server says, it has failed.
 
 use super::quote::quote;
@@ -80,6 +81,7 @@ pub(super) const NOT_WHOLE: &str = "the reverter there is gone, or not whole";
 
 const BEGIN: &str = include_str!("begin.sh");
 const COMMON: &str = include_str!("common.sh");
+const SAFE: &str = include_str!("safe.sh");
 const PROBE: &str = include_str!("probe.sh");
 const PLACE: &str = include_str!("place.sh");
 const PUT: &str = include_str!("put.sh");
@@ -156,15 +158,19 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// The command line that reads the text whole, or runs nothing. It has no secret in it, and nothing that a login shell of any
-    /// kind would change.
-    pub(super) fn loader(&self) -> String {
-        // A shell counts bytes, or characters.
-        let (bytes, characters) = (self.text.len(), self.text.chars().count());
-        format!(
-            "exec /bin/sh -c '{SHORT}x=$(cat); case ${{#{SHORT}x}} in {bytes}|{characters}) {SHORT}l=1; eval \"{{ ${SHORT}x; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
-        )
+    /// What is sent: the text behind its length, which a shell counts in bytes or in characters.
+    pub(super) fn framed(&self) -> String {
+        format!("{} {};{}", self.text.len(), self.text.chars().count(), self.text)
     }
+}
+
+/// The command line that reads a framed text whole, or runs nothing. It is the same for each text, has no secret in it, and nothing
+/// that a login shell of any kind would change.
+pub(super) fn loader() -> String {
+    let (text, lengths) = (format!("{SHORT}x"), format!("{SHORT}y"));
+    format!(
+        "exec /bin/sh -c '{text}=$(cat); {lengths}=${{{text}%%;*}}; {text}=${{{text}#*;}}; case \" ${lengths} \" in *\" ${{#{text}}} \"*) {SHORT}l=1; eval \"{{ ${text}; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
+    )
 }
 
 /// Takes comments, indentation and the length of our names out: a host need not read them, and each case sends them anew.
@@ -192,8 +198,8 @@ pub(super) struct Site<'a> {
     pub(super) setsid: bool,
     /// How the dead man's switch gets out of the login's reach, as `probe.sh` tells.
     pub(super) reach: &'a str,
-    /// The file that heals the host, if it is one of ours.
-    pub(super) healing_file: Option<FileFacts>,
+    /// The files that were brought there.
+    pub(super) files: Vec<FileFacts>,
 }
 
 impl Site<'_> {
@@ -201,13 +207,16 @@ impl Site<'_> {
         case_folder(self.folder, self.mark)
     }
 
+    /// What is known of the file of ours that this command runs.
+    fn file_of(&self, script: &HostScript) -> Option<&FileFacts> {
+        let own = script.own_file()?;
+        self.files.iter().find(|facts| facts.name == own)
+    }
+
     /// Lines that end with 127 if the file of this command is not whole: a part of a reverter would heal a part. What was brought
     /// anew says so of itself in `PISAURA_WHOLE`.
     fn whole(&self, script: &HostScript) -> String {
-        let Some(facts) = self.healing_file.as_ref().filter(|facts| script.own_file() == Some(&facts.name))
-        else {
-            return String::new();
-        };
+        let Some(facts) = self.file_of(script) else { return String::new() };
         let file = quote(&format!("{}/{}", self.folder, facts.name));
         let (command, wanted) = match facts.checksum {
             Some(checksum) => ("cksum", format!("{checksum} {}", facts.bytes)),
@@ -216,6 +225,26 @@ impl Site<'_> {
         format!(
             "set -- $({command} <{file})\n[ \"${{1-}} ${{2-}}\" = \"${{PISAURA_WHOLE:-{wanted}}}\" ] || {{ echo '{NOT_WHOLE}' >&2; exit 127; }}\nunset PISAURA_WHOLE\n"
         )
+    }
+
+    /// A function that tells of all files of these commands what they hold, and what it has to tell.
+    fn sums(&self, scripts: &[&HostScript]) -> (String, String) {
+        let mut files: Vec<&FileFacts> = scripts.iter().filter_map(|script| self.file_of(script)).collect();
+        files.sort_by(|one, other| one.name.cmp(&other.name));
+        files.dedup_by(|one, other| one.name == other.name);
+        let all = files.iter().map(|facts| quote(&format!("./{}", facts.name))).collect::<Vec<_>>().join(" ");
+        let told = |facts: &&FileFacts| match facts.checksum {
+            Some(checksum) => format!("{checksum} {} ./{}", facts.bytes, facts.name),
+            None => facts.bytes.to_string(),
+        };
+        let wanted = files.iter().map(told).collect::<Vec<_>>().join("\n");
+        let body = match files.first() {
+            None => ":".to_owned(),
+            Some(FileFacts { checksum: Some(_), .. }) => format!("cksum {all}"),
+            Some(_) => format!("for {SHORT}x in {all}; do echo $(wc -c <\"${SHORT}x\"); done"),
+        };
+        let folder = quote(self.folder);
+        (format!("{SHORT}sums() {{ (cd {folder} && {body}) }}\n"), wanted)
     }
 
     fn set(&self, text: &mut Text, case_folder: &str) {
@@ -251,7 +280,7 @@ pub(super) fn heal_path(folder: &str, mark: &str) -> String {
 pub(super) fn probe(token: &str, name: &str, makes: bool) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n").set("N", name).set("A", if makes { "1" } else { "0" });
-    text.add(COMMON).add(PROBE).end("0")
+    text.add(COMMON).add(SAFE).add(PROBE).end("0")
 }
 
 /// A file of ours: its name in our folder, length and checksum (none where the host has no `cksum`).
@@ -294,7 +323,13 @@ pub(super) fn which_are_whole(token: &str, folder: &str, files: &[FileFacts]) ->
 /// Puts files of our folder (by name) to absolute paths.
 pub(super) fn install(token: &str, folder: &str, files: &[(String, String)]) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
-    text.add("_pisaura_mark b 0\n").set("F", folder).add(COMMON).add(PUT).add(INSTALL).add("_pisaura_hold\n");
+    text.add("_pisaura_mark b 0\n")
+        .set("F", folder)
+        .add(COMMON)
+        .add(SAFE)
+        .add(PUT)
+        .add(INSTALL)
+        .add("_pisaura_hold\n");
     for (name, path) in files {
         let from = quote(&format!("{folder}/{name}"));
         text.add_as_it_is(&format!(
@@ -316,10 +351,29 @@ pub(super) fn check(token: &str, folder: &str, scripts: &[&HostScript]) -> Whole
     text.end("0")
 }
 
+/// The same for a command of this machine's, as a text for its shell: what fails is told on standard error.
+pub(super) fn check_here(step: &str, text: Option<&str>, file: Option<&str>) -> String {
+    let mut script = strip(CHECK);
+    let step = quote(step);
+    if let Some(file) = file {
+        script.push_str(&format!("{SHORT}check_file {step} {}\n", quote(file)));
+    }
+    if let Some(text) = text {
+        script.push_str(&format!("{SHORT}check_text {step} {}\n", quote(text)));
+    }
+    script
+}
+
 /// A command that has nothing to do with the healing of its case.
 pub(super) fn command(token: &str, script: &HostScript, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stderr);
-    text.add("_pisaura_mark p $$\n").add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
+    let whole = site.whole(script);
+    text.add("_pisaura_mark p $$\n").add_as_it_is(&script.function(
+        "_p_command",
+        site.folder,
+        site.mark,
+        &whole,
+    ));
     text.add("set +eu\n_pisaura_command\n_pisaura_s=$?\n").end("$_pisaura_s")
 }
 
@@ -327,7 +381,7 @@ pub(super) fn command(token: &str, script: &HostScript, site: &Site<'_>) -> Whol
 pub(super) fn arm(token: &str, arming: &Arming, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stderr);
     text.add("_pisaura_mark p $$\n");
-    add_arming(&mut text, arming, site);
+    add_arming(&mut text, &[], arming, site);
     text.end("0")
 }
 
@@ -336,17 +390,18 @@ pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &S
     let mut text = Text::new(token, Marked::Stderr);
     text.add("_pisaura_mark p $$\n");
     match site.setsid || arming.deadline.is_none() {
-        true => add_arming(&mut text, arming, site),
+        true => add_arming(&mut text, &[script], arming, site),
         false => {
             site.set(&mut text, &site.case_folder());
-            text.add(COMMON).add(REFUSE);
+            text.set("Y", if arming.cuts_off { "1" } else { "0" }).add(COMMON).add(REFUSE);
         }
     }
     text.add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
     text.add(INDUCE).end("$_pisaura_s")
 }
 
-fn add_arming(text: &mut Text, arming: &Arming, site: &Site<'_>) {
+/// `breaking` is what runs in the same text, once the host is armed.
+fn add_arming(text: &mut Text, breaking: &[&HostScript], arming: &Arming, site: &Site<'_>) {
     let case_folder = site.case_folder();
     site.set(text, &case_folder);
     let seconds = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
@@ -361,6 +416,10 @@ fn add_arming(text: &mut Text, arming: &Arming, site: &Site<'_>) {
     text.set("heal", &heal_parameters(arming, site, &case_folder));
     text.set("watching", &strip(WATCH));
     text.set("watch", &watch_parameters(arming, site, &case_folder, revert.trim_end()));
+    let scripts: Vec<&HostScript> =
+        breaking.iter().copied().chain([&arming.reverter]).chain(&arming.only_if).collect();
+    let (sums, brought) = site.sums(&scripts);
+    text.set("brought", &brought).add_as_it_is(&sums);
     if let Some(only_if) = &arming.only_if {
         text.add_as_it_is(&only_if.function("_p_only_if", site.folder, site.mark, ""));
         text.add(
@@ -419,6 +478,8 @@ pub(super) struct Reverting<'a> {
     pub(super) as_armed: bool,
     /// Whether the command is all that heals the host; else what it needs is not kept.
     pub(super) is_known: bool,
+    /// Whether it may be that nothing was armed: nobody has heard of the inducer.
+    pub(super) may_be_unarmed: bool,
 }
 
 /// Heals the host.
@@ -431,6 +492,7 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
         .set("D", flag(reverting.watched))
         .set("X", flag(reverting.again))
         .set("G", flag(reverting.brought_anew))
+        .set("N", flag(reverting.may_be_unarmed))
         .set("O", reverting.identity);
     if let Some(facts) = &reverting.brought_file {
         let sum = facts
@@ -440,7 +502,7 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
     }
     text.add(COMMON).add(OVER_SSH);
     // What an older run has armed is not known here to be whole.
-    let is_provable = !reverting.as_armed || script.own_file().is_none() || site.healing_file.is_some();
+    let is_provable = !reverting.as_armed || script.own_file().is_none() || site.file_of(script).is_some();
     match reverting.is_known && is_provable {
         true => text.add_as_it_is(&script.function("_p_recorded", site.folder, site.mark, &site.whole(script))),
         false => text.add("_pisaura_recorded() { echo 'what was left on the host to heal it is gone, and nothing else is known to be the same' >&2; return 125; }\n"),

@@ -18,7 +18,7 @@ _pisaura_is_whole() {
 # File $1 becomes $2.
 _pisaura_place() {
     _pisaura_is_whole "$1" "$3" "$4" || { printf '%s did not arrive whole\n' "$2" >&2; rm -f "$1"; return 1; }
-    chmod 0755 "$1" && mv -f "$1" "$2"
+    mkdir -p "${2%/*}" && chmod 0755 "$1" && mv -f "$1" "$2"
 }
 
 # Tells of file $1 that it is there and whole.

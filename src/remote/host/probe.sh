@@ -1,8 +1,6 @@
 # probe.sh: the first text on a connection. Proves that our text is what runs here, tells what the host is, and makes the
 # folder of our own. Harmless for whatever else may read it: nothing is done but by variables that only it sets.
 umask 077
-_pisaura_u=$(id -u)
-[ -n "$_pisaura_u" ]
 
 # Whether folder $1 is ours alone: no link, its user's, and nobody else may write to it. Says why not.
 _pisaura_is_ours() {
@@ -34,31 +32,12 @@ _pisaura_use() {
 
 # A root of ours in folder $1: the one that is there, or a new one.
 _pisaura_seek() {
+    _pisaura_is_safe "$1" || return 1
     for _pisaura_x in "$1/.pisaura-$_pisaura_u".??????; do
         [ -d "$_pisaura_x" ] && _pisaura_use "$_pisaura_x" "$_pisaura_N" && return 0
     done
     _pisaura_x=$(mktemp -d "$1/.pisaura-$_pisaura_u.XXXXXX" 2>/dev/null) || return 1
     _pisaura_use "$_pisaura_x" "$_pisaura_N"
-}
-
-# Whether folder $1 and all above it are its user's or root's and nobody else may put another in their place.
-_pisaura_is_safe() {
-    _pisaura_p=$(cd "$1" 2>/dev/null && pwd -P) || return 1
-    set --
-    while [ -n "$_pisaura_p" ]; do
-        set -- "$@" "$_pisaura_p"
-        _pisaura_p=${_pisaura_p%/*}
-    done
-    ls -ldn -- / "$@" 2>/dev/null | while read -r _pisaura_x _ _pisaura_y _pisaura_z; do
-        case $_pisaura_y in
-        0 | "$_pisaura_u") ;;
-        *) echo "not for a folder of ours, for it is user $_pisaura_y's: $_pisaura_z" >&2 && exit 1 ;;
-        esac
-        case $_pisaura_x in
-        d????-??-* | d????????[tT]*) ;;
-        *) echo "not for a folder of ours, for others may write there ($_pisaura_x): $_pisaura_z" >&2 && exit 1 ;;
-        esac
-    done
 }
 
 # What may end a process that this login leaves running, and how it gets out of that's reach: none (nothing), session (only who ends
@@ -91,7 +70,9 @@ _pisaura_f=
 if [ "$_pisaura_A" = 1 ]; then
     { [ -n "${HOME:-}" ] && _pisaura_is_safe "$HOME" && _pisaura_use "$HOME/.pisaura" "$_pisaura_N"; } ||
         _pisaura_seek /var/tmp || _pisaura_seek /tmp || {
-        echo "no folder of our own can be made in the home folder, in /var/tmp or in /tmp" >&2
+        for _pisaura_x in ls mkdir chmod mktemp; do
+            command -v $_pisaura_x >/dev/null 2>&1 || echo "the host has no program \`$_pisaura_x\` in its PATH" >&2
+        done
         exit 1
     }
     cd "$_pisaura_f" || exit 1

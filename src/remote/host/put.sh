@@ -21,3 +21,14 @@ _pisaura_hold() {
 }
 
 _pisaura_release() { rm -f "$_pisaura_R/putting"; }
+
+# File $1 takes the place of $2, also of a link; never into a folder.
+_pisaura_move() {
+    mv -fT -- "$1" "$2" 2>/dev/null || {
+        if [ -d "$2" ]; then
+            echo "$2 is a folder" >&2
+            return 1
+        fi
+        mv -f -- "$1" "$2"
+    }
+}

@@ -41,9 +41,10 @@ _pisaura_find() {
     exit 0
 }
 
-# Whether this is the machine that was prepared, by this run's folder and by an identity that is known and the same.
+# Whether this is the machine that was prepared, by this run's folder and by an identity that is known and the same; and nobody has
+# heard of an inducer that was begun.
 _pisaura_is_it() {
-    [ -d "$_pisaura_F" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] && [ "${_pisaura_O:-}" = "$_pisaura_I" ] || return 1
+    [ "${_pisaura_N:-}" = 1 ] && [ -d "$_pisaura_F" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] && [ "${_pisaura_O:-}" = "$_pisaura_I" ] || return 1
     # shellcheck disable=SC2086
     set -- $_pisaura_O
     [ $# = 5 ] && [ "$2" != - ] && [ "$4" != - ]
@@ -177,6 +178,8 @@ _pisaura_end_group() {
 
 _pisaura_v=
 _pisaura_find
+_pisaura_elapsed
+_pisaura_tell t "$_pisaura_r"
 _pisaura_get induced
 _pisaura_tell i "$_pisaura_r"
 _pisaura_s=
@@ -266,10 +269,12 @@ if [ $_pisaura_s = 0 ]; then
     # session of its own. Which session that is, is asked while this shell lives.
     _pisaura_session $$
     (
-        _pisaura_end_marked "$_pisaura_r"
+        _pisaura_g=$_pisaura_r
+        _pisaura_narrow
+        _pisaura_end_marked "$_pisaura_g"
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free
-        cd "$_pisaura_C" && rm -rf armed revert heal out ready word left inducing induced watcher reverting turn touched lease watch
+        cd "${_pisaura_C:?}" && rm -rf armed revert heal out ready word left inducing induced watcher reverting turn touched lease watch
     ) </dev/null >/dev/null 2>&1 &
 fi

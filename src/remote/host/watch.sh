@@ -8,7 +8,21 @@ _pisaura_start $$
 _pisaura_put watcher "$$ $_pisaura_r" || exit 0
 _pisaura_signal=0
 trap '' HUP
-trap '_pisaura_signal=1' TERM INT
+# No signal to our group ends us; none is ignored either, for a reverter would do so, too.
+trap '_pisaura_signal=1' TERM INT QUIT USR1 USR2 ALRM VTALRM XCPU PIPE
+
+# Sleeps for $1 seconds, or until a signal comes; answers with how that ended.
+_pisaura_doze() {
+    sleep "$1" &
+    _pisaura_z=$!
+    _pisaura_start $_pisaura_z
+    _pisaura_t=$_pisaura_r
+    wait $_pisaura_z
+    _pisaura_s=$?
+    # Where it is over, its number may be another's.
+    if _pisaura_lives $_pisaura_z "$_pisaura_t"; then kill $_pisaura_z 2>/dev/null; fi
+    return $_pisaura_s
+}
 
 # Whether it still is to heal, by the word in the file of orders, gone or not. What cannot be read is no order. Where there is no
 # /proc, the open file can be read but once.
@@ -60,14 +74,10 @@ fi
 
 _pisaura_left=$_pisaura_deadline _pisaura_quick=0
 while :; do
-    sleep "$_pisaura_left" &
-    _pisaura_z=$!
-    wait $_pisaura_z
-    _pisaura_s=$?
-    _pisaura_ordered || { kill $_pisaura_z 2>/dev/null; exit 0; }
+    _pisaura_doze "$_pisaura_left" && _pisaura_s=0 || _pisaura_s=1
+    _pisaura_ordered || exit 0
     [ $_pisaura_s != 0 ] || break
     # Somebody has ended the sleep, or sent us a signal: that does not make our time shorter.
-    kill $_pisaura_z 2>/dev/null
     _pisaura_now
     case $_pisaura_r$_pisaura_a in
     *[!0-9]*) ;;
@@ -81,6 +91,15 @@ done
 
 # It fires. Who reverts over SSH, or by hand, sees that by the token.
 _pisaura_take() {
+    # Where the case's folder is gone it is made again, if that can be: whoever reverts must see who has healed the host, and when.
+    if [ ! -e "$_pisaura_C/facts" ]; then
+        (
+            umask 077
+            mkdir -p "$_pisaura_C" && printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_a" "${HOME:-/}" >"$_pisaura_C/facts"
+        ) 2>/dev/null
+        _pisaura_start $$
+        _pisaura_put watcher "$$ $_pisaura_r"
+    fi
     rmdir armed 2>/dev/null
     _pisaura_now
     _pisaura_put word "running $_pisaura_r"
@@ -125,7 +144,8 @@ _pisaura_restore() {
     [ -x "$_pisaura_F/$_pisaura_B" ] && cmp -s "/proc/$1/fd/$2" "$_pisaura_F/$_pisaura_B" && return 0
     (
         umask 077
-        cd / && mkdir -p "$_pisaura_F" && { cat "/proc/$1/fd/$2" 2>/dev/null || cat <&"$2"; } >"$_pisaura_F/.in-watch" &&
+        _pisaura_x=$_pisaura_F/$_pisaura_B
+        cd / && mkdir -p "${_pisaura_x%/*}" && { cat "/proc/$1/fd/$2" 2>/dev/null || cat <&"$2"; } >"$_pisaura_F/.in-watch" &&
             chmod 0755 "$_pisaura_F/.in-watch" && mv -f "$_pisaura_F/.in-watch" "$_pisaura_F/$_pisaura_B"
     ) 2>/dev/null
 }
@@ -197,10 +217,7 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     _pisaura_tries=$((_pisaura_tries + 1))
     [ $_pisaura_tries -lt "$_pisaura_K" ] || exit 0
     # A signal wakes us, so that whoever says stop need not wait.
-    sleep $_pisaura_pause &
-    _pisaura_z=$!
-    wait $_pisaura_z
-    kill $_pisaura_z 2>/dev/null
+    _pisaura_doze $_pisaura_pause
     [ $_pisaura_pause -ge 16 ] || _pisaura_pause=$((_pisaura_pause * 2))
     [ -z "$_pisaura_frozen" ] || continue
     _pisaura_ordered || exit 0

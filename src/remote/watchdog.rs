@@ -1,0 +1,97 @@
+//! Ends a connection whose limit is over, or whose run was interrupted, while libssh2 goes through what a server sends without an
+//! end: it takes in all there is before it looks at anything else. Owns a thread for each connection.
+//!
+//! Whoever waits between two calls of libssh2 sees the same limits by itself, and at once; this is for the time within a call.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Interrupt, Limit};
+
+/// How long after a limit a call may still be about to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+/// How soon it is seen, while something is under way, that a run was interrupted.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The watchdog of a connection.
+pub(super) struct Watchdog {
+    watched: Arc<(Mutex<Watched>, Condvar)>,
+}
+
+#[derive(Clone, Default)]
+struct Watched {
+    until: Option<Instant>,
+    interrupt: Option<Interrupt>,
+    is_over: bool,
+}
+
+impl Watchdog {
+    /// Watches over this connection whenever it is told to. Without a thread there is no watchdog, and no other harm.
+    pub(super) fn new(stream: &TcpStream) -> Self {
+        let watched: Arc<(Mutex<Watched>, Condvar)> = Arc::default();
+        if let Ok(stream) = stream.try_clone() {
+            let watched = Arc::clone(&watched);
+            let _ = std::thread::Builder::new()
+                .name("watchdog".to_owned())
+                .spawn(move || watch(&watched, &stream));
+        }
+        Self { watched }
+    }
+
+    /// Watches until what this returns is dropped.
+    pub(super) fn watch(&self, limit: Limit<'_>) -> Watch<'_> {
+        let mut now = lock(&self.watched.0);
+        let before = (now.until, now.interrupt.take());
+        (now.until, now.interrupt) = (Some(limit.until), limit.interrupt.cloned());
+        self.watched.1.notify_one();
+        Watch { watchdog: self, before }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        lock(&self.watched.0).is_over = true;
+        self.watched.1.notify_one();
+    }
+}
+
+/// While this lives, a limit is watched.
+pub(super) struct Watch<'a> {
+    watchdog: &'a Watchdog,
+    before: (Option<Instant>, Option<Interrupt>),
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut now = lock(&self.watchdog.watched.0);
+        (now.until, now.interrupt) = std::mem::take(&mut self.before);
+    }
+}
+
+fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn watch(watched: &(Mutex<Watched>, Condvar), stream: &TcpStream) {
+    let mut now = lock(&watched.0);
+    // An interrupt that is seen a second time has not ended what is under way.
+    let mut seen = false;
+    while !now.is_over {
+        let Some(until) = now.until else {
+            seen = false;
+            now = watched.1.wait(now).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let raised = now.interrupt.as_ref().is_some_and(Interrupt::is_raised);
+        let left = (until + GRACE).saturating_duration_since(Instant::now());
+        if left.is_zero() || (raised && seen) {
+            // What is read or written now ends with an error.
+            let _ = stream.shutdown(Shutdown::Both);
+            now.until = None;
+            continue;
+        }
+        seen = raised;
+        now = watched.1.wait_timeout(now, left.min(LOOK)).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
