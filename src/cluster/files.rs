@@ -121,8 +121,11 @@ impl Drop for FileServer {
 /// One of this machine's addresses that a name stands for.
 fn own_one_of(host: &str) -> Option<IpAddr> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, 0)).ok()?;
-    addresses.map(|address| address.ip()).find(|address| std::net::TcpListener::bind((*address, 0)).is_ok())
+    // The own name often means the loopback, where nobody else would reach us.
+    let is_literal = host.parse::<IpAddr>().is_ok();
+    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, 0)).ok()?.map(|address| address.ip());
+    let mut fitting = addresses.filter(|address| is_literal || !address.is_loopback());
+    fitting.find(|address| std::net::TcpListener::bind((*address, 0)).is_ok())
 }
 
 /// The address from which packets to `server` go. None is sent.

@@ -289,15 +289,12 @@ fn try_agent(
         return Ok(());
     }
     // libssh2 waits for an agent without a limit, as for one that asks its user.
-    let relay = match AgentRelay::start(waiter.limit) {
-        Ok(relay) => relay,
-        Err(error) => {
-            tried.push(format!("the ssh-agent (cannot be asked: {error})"));
-            return Ok(());
-        }
-    };
+    // Where there is no room for a socket of ours, it is asked all the same.
+    let relay = AgentRelay::start(waiter.limit).ok();
     let opened = session.agent().and_then(|mut agent| {
-        agent.set_identity_path(&relay.path())?;
+        if let Some(relay) = &relay {
+            agent.set_identity_path(&relay.path())?;
+        }
         agent.connect()?;
         agent.list_identities()?;
         let identities = agent.identities()?;
@@ -321,7 +318,7 @@ fn try_agent(
             Err(_) if waiter.limit.is_interrupted() => {
                 return Err(waiter.trouble(&over(), "logging in with the ssh-agent"));
             }
-            Err(_) if relay.was_ended() => {
+            Err(_) if relay.as_ref().is_some_and(AgentRelay::was_ended) => {
                 tried.push("the ssh-agent (it did not sign in time: does it wait for its user?)".to_owned());
                 return Ok(());
             }

@@ -1,9 +1,9 @@
 //! Signals that ask the run to end: SIGINT (Ctrl-C), SIGTERM (what CI sends), SIGHUP (a terminal that was closed).
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,7 +59,9 @@ pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), code: i32) -> io::R
 
 /// Calls this with each signal's name, until it answers no.
 fn each(mut hear: impl FnMut(&'static str) -> bool + Send + 'static) -> io::Result<()> {
-    let hangups_ignored = is_ignored(SIGHUP);
+    // Once we listen, it is not ignored any more.
+    static HANGUPS_IGNORED: OnceLock<bool> = OnceLock::new();
+    let hangups_ignored = *HANGUPS_IGNORED.get_or_init(|| is_ignored(SIGHUP));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupts, mut terminations, mut hangups) = {
         let _entered = runtime.enter();
