@@ -283,7 +283,7 @@ impl BookFile {
 }
 
 /// Shorter values stand in other words by chance.
-const VALUE_BYTES_MIN: usize = 4;
+const VALUE_BYTES_MIN: usize = 8;
 
 /// Puts the names of variables where messages have their values.
 fn without_values(problems: &mut [Problem], filled: &[(String, String)]) {

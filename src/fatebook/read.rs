@@ -114,6 +114,10 @@ impl<'a> Reader<'a> {
         {
             self.problem(node.place, "`service` is empty: give the tested service a title");
         }
+        for (key, what) in [("service", "the service's name"), ("hosts", "names of cases"), ("tags", "tags")]
+        {
+            self.keep_secrets_out(fields.get(key), what);
+        }
         let cpu = self.number(fields.get("cpu"), "cpu").unwrap_or(0.1);
         let mem = self.number(fields.get("mem"), "mem").unwrap_or(64.0);
         let hosts = self.hosts(fields.get("hosts"));
@@ -132,6 +136,7 @@ impl<'a> Reader<'a> {
             tags: self.texts(fields.get("tags"), "tags"),
             pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(true),
         };
+        self.note_same_hosts(fields.get("hosts"), &hosts, ssh.port);
         let fates = self.fates(fields.get("failures"), &hosts, &resources, &defaults);
         self.secret_values.extend(secrets.iter().filter_map(|name| (self.environment)(name)));
         self.secret_values.retain(|value| !value.is_empty());
@@ -284,6 +289,7 @@ impl<'a> Reader<'a> {
             return options;
         };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        self.keep_secrets_out(fields.get("username"), "messages about logging in");
         options.username = given(self.text(fields.get("username"), "username"));
         options.password = given(self.text(fields.get("password"), "password"));
         options.passphrase = given(self.text(fields.get("passphrase"), "passphrase"));
@@ -427,6 +433,39 @@ impl<'a> Reader<'a> {
         fates
     }
 
+    /// Everybody sees what a case is called, and why it is skipped.
+    fn keep_secrets_out(&mut self, node: Option<&Node>, what: &str) {
+        let Some(node) = node else { return };
+        match &node.value {
+            Value::Scalar(scalar) => {
+                if let Some(secret) = scalar.used.iter().find(|used| self.secrets.contains(used)) {
+                    let message =
+                        format!("the secret `{secret}` would stand in {what}, which everybody sees");
+                    self.problem(node.place, message);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| self.keep_secrets_out(Some(item), what)),
+            Value::Map(_) => {}
+        }
+    }
+
+    /// Tells of names that certainly are one host: cases on it do not overlap, but it is broken twice.
+    fn note_same_hosts(&mut self, node: Option<&Node>, hosts: &[HostEntry], port: u16) {
+        let Some(node) = node else { return };
+        let mut seen: HashMap<(String, u16), String> = HashMap::new();
+        for host in hosts.iter().filter(|host| !host.sandbox) {
+            let key = (host.host.to_lowercase(), host.port.unwrap_or(port));
+            if let Some(first) = seen.get(&key) {
+                self.note(
+                    node.place,
+                    format!("`{first}` and `{host}` are one host, which is broken for each of them"),
+                );
+            } else {
+                seen.insert(key, host.to_string());
+            }
+        }
+    }
+
     fn fate_name(&mut self, fields: &Fields<'_>) -> Option<String> {
         let node = fields.get("name")?;
         let wanted = "`name` is a text";
@@ -494,6 +533,9 @@ impl<'a> Reader<'a> {
             let own: HashSet<String> = own.iter().map(ToString::to_string).collect();
             hosts.iter().filter(|host| own.contains(&host.to_string())).cloned().collect::<Vec<_>>()
         });
+        self.keep_secrets_out(fields.get("skip"), "the reason to skip the case");
+        self.keep_secrets_out(fields.get("tags"), "tags");
+        self.keep_secrets_out(fields.get("hosts"), "names of cases");
         let skip = fields.get("skip").and_then(|node| {
             let reason = self.text(Some(node), "skip")?;
             if is_yes_or_no(reason.trim()) {

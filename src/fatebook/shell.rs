@@ -78,11 +78,12 @@ pub(super) fn always_succeeds(written: &str) -> Option<String> {
     }
 }
 
-/// The programs that a text certainly runs, as far as its beginning tells: up to the first bracket, compound command, here-document
-/// or condition. Built-in commands are among them; words with quotes or expansions in them are not.
+/// The programs that a text certainly runs, and that have to be there before it, as far as its beginning tells: up to the first
+/// bracket, compound command, here-document or condition, and to the first command that may bring another one there. Built-in commands are among them; words with quotes or expansions in them are not.
 pub fn programs(text: &str) -> Vec<String> {
     let mut lexer = Lexer { text, at: 0, uses_parameters: false, is_whole: true };
-    let (mut found, mut words, mut redirects) = (Vec::new(), Vec::new(), false);
+    // Where a path begins is another place after `cd`.
+    let (mut found, mut words, mut redirects, mut moved) = (Vec::new(), Vec::new(), false, false);
     while let Some(token) = lexer.next() {
         match token {
             Token::Comment => {}
@@ -104,20 +105,21 @@ pub fn programs(text: &str) -> Vec<String> {
             Token::Operator("<" | "<&" | "<>" | ">" | ">>" | ">&" | ">|") => redirects = true,
             Token::Operator(operator) => {
                 let command = std::mem::take(&mut words);
-                found.extend(program_of(&command));
-                let first = command.first().map_or("", String::as_str);
-                let goes_on = match operator {
-                    "&&" => matches!(first, "cd" | "set" | "export" | ":" | "true"),
-                    "||" => false,
-                    _ => !matches!(first, "exit" | "return" | "exec"),
-                };
-                if !goes_on {
+                if command.is_empty() && !matches!(operator, "\n") {
                     return found;
                 }
+                found.extend(program_of(&command).filter(|program| !moved || !program.contains('/')));
+                let first = command.first().map_or("", String::as_str);
+                // What any other command does may bring the next one there.
+                let changes_nothing = matches!(first, "cd" | "set" | ":" | "true" | "sleep" | "echo");
+                if operator == "||" || (operator != "|" && !changes_nothing) {
+                    return found;
+                }
+                moved |= first == "cd";
             }
         }
     }
-    found.extend(program_of(&words));
+    found.extend(program_of(&words).filter(|program| !moved || !program.contains('/')));
     found
 }
 
@@ -519,7 +521,12 @@ mod tests {
         check("exec nosuch; never", &["nosuch"]);
         check("cd /x && nosuch", &["cd", "nosuch"]);
         check("command -v a && a", &["command"]);
-        check("a 2>&1 >log | b\nc", &["a", "b", "c"]);
+        check("a 2>&1 >log | b\nc", &["a", "b"]);
+        check("cd /opt/app && ./stop.sh", &["cd"]);
+        check(". /etc/profile; appctl stop", &["."]);
+        check("export PATH=$PATH:/x; y", &["export"]);
+        check("PATH=/x; y", &[]);
+        check("apt-get install x; x", &["apt-get"]);
         check("a || b", &["a"]);
         check("f() { a; }; f", &[]);
         check("if a; then b; fi", &[]);
