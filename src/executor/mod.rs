@@ -415,7 +415,9 @@ impl Performer<'_> {
 
     /// Why the healthcheck cannot begin, if that is certain: a mistake in it is not to be taken for its no.
     fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
-        let command = self.assignment.healthcheck.check(self.workplace)?;
+        let mut command = self.assignment.healthcheck.check(self.workplace)?;
+        command.current_dir(self.workplace);
+        command.envs(self.assignment.env.iter().map(|(name, value)| (name, value)));
         let key = format!("{command:?}");
         if self.checked.contains(&key) {
             return None;

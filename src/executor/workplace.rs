@@ -109,7 +109,7 @@ impl List {
             && depth > 0
             && !source.canonicalize().map_err(|error| named(source, &error))?.starts_with(root)
         {
-            if self.named.contains(place) {
+            if place.ancestors().any(|above| self.named.contains(above)) {
                 return Ok(());
             }
             let target = fs::read_link(source).unwrap_or_default();

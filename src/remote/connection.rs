@@ -22,6 +22,9 @@ use super::{Interrupt, Limit};
 
 /// What an OpenSSH of today offers, of what libssh2 has: no cipher in CBC mode, nothing older than AES.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
+/// After this silence, and then this often, a connection is asked whether it lives; so often without an answer, it does not.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVES_MAX: u32 = 4;
 /// The message of errors that our own limits make.
 pub(super) const TIME_LIMIT: &str = "time limit";
 /// LIBSSH2_ERROR_EAGAIN: not now.
@@ -73,6 +76,11 @@ impl Connection {
         };
         // Each request is small and waited for: held back to be sent with the next one, it would only be late.
         stream.set_nodelay(true).map_err(|error| lost(&error))?;
+        // A long silent step survives what forgets silent connections on the way, and a peer that is dead is noticed meanwhile.
+        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true)
+            .and_then(|()| rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE))
+            .and_then(|()| rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE))
+            .and_then(|()| rustix::net::sockopt::set_tcp_keepcnt(&stream, KEEPALIVES_MAX));
         // A cut connection is noticed by what is not acknowledged.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, login.connect_timeout.as_millis() as u32);
         let watchdog = Watchdog::new(&stream);

@@ -39,6 +39,8 @@ pub(super) fn channel_exit(channel: &mut Channel, waiter: &Waiter<'_>) -> Result
     waiter.until_done(|| channel.wait_close()).map_err(|error| failed(&error))?;
     let signal = channel.exit_signal().map_err(|error| failed(&error))?;
     if let Some(name) = signal.exit_signal {
+        // Names of one's own have their maker behind them (RFC 4254, 6.10).
+        let name = name.split('@').next().unwrap_or_default().to_owned();
         return Ok(Exit::Signal(name));
     }
     channel.exit_status().map(Exit::Status).map_err(|error| failed(&error))

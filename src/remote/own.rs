@@ -10,7 +10,7 @@ use crate::machine::{Exit, Trouble, TroubleKind};
 
 use super::Limit;
 use super::connection::{Connection, TIME_LIMIT, Waiter, is_lost};
-use super::exchange::{Exchange, Over, channel_exit, close};
+use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
 use super::host::{NOT_OURS, Whole, loader};
 use super::quote::quote;
 use super::random_hex;
@@ -18,6 +18,10 @@ use super::script::Marks;
 
 /// LIBSSH2_ERROR_CHANNEL_FAILURE: the server refuses another channel.
 const CHANNEL_REFUSED: ErrorCode = ErrorCode::Session(-21);
+/// How long SFTP may take to be opened; without it files go another way.
+const SFTP_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// What was done when that took too long.
+pub(super) const OPENING_SFTP: &str = "opening SFTP";
 pub(super) const CHANNEL_REFUSED_TOLD: &str =
     "the SSH server there refuses another channel: does its MaxSessions allow one?";
 /// How long a server may take to let go of a channel that has been closed.
@@ -122,14 +126,20 @@ impl<'a> Desk<'a> {
             _ => None,
         };
         drop(watch);
+        let _watch = self.connection.watchdog.watch(Limit::within(ASIDE, None));
         close(&mut channel, &waiter, matches!(over, Ok(Some(_))));
         if was_spare && matches!(over, Ok(Some(Over::Closed))) && !exchange.has_begun() {
             self.connection.spare.give_up(&waiter);
             return self.ask(text, doing);
         }
+        let has_begun = exchange.has_begun();
         let stderr = exchange.stderr.finish(str::to_owned).whole();
         let printed = String::from_utf8_lossy(exchange.answer.as_deref().unwrap_or_default()).into_owned();
         match over? {
+            None if !has_begun && !self.limit.is_interrupted() => Err(self.trouble(
+                TroubleKind::Connection,
+                "the login there has not run our command (/bin/sh) in time: does it wait for something, or run something else (ForceCommand, `command=` of the key, ~/.bashrc)?",
+            )),
             None => Err(waiter.trouble(
                 &ssh2::Error::new(ErrorCode::Session(-9), TIME_LIMIT),
                 "running a command of our own",
@@ -171,7 +181,8 @@ impl<'a> Desk<'a> {
                 "the login there runs a shell of its own in place of our command, with what is meant for ours (ForceCommand, `command=` of the key, an `exec` in ~/.bashrc): let it run the command that it is given (SSH_ORIGINAL_COMMAND)".to_owned()
             }
             Some(exit) => {
-                format!("the login there does not run our command (/bin/sh), but something else, which ended with {exit}{told}")
+                let how = if matches!(exit, Exit::Signal(_)) { "was" } else { "ended with" };
+                format!("the login there does not run our command (/bin/sh), but something else, which {how} {exit}{told}")
             }
             None => format!("the connection was lost while a command of our own ran{told}"),
         };
@@ -244,16 +255,19 @@ impl<'a> Desk<'a> {
     fn bring_by_sftp(self, bytes: &[u8], path: &str) -> Result<bool, Trouble> {
         let (connection, waiter) = (self.connection, self.waiter());
         connection.spare.settle(&waiter)?;
+        // Some subsystems are none, and say nothing.
+        let waiter = Waiter { limit: self.limit.at_most(SFTP_WITHIN), ..waiter };
         let sftp = match waiter.until_done(|| connection.session.sftp()) {
             Ok(sftp) => sftp,
             Err(error) if error.message() == TIME_LIMIT => {
                 // What is dropped now would wait for the host's word without a limit.
                 let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-                return Err(waiter.trouble(&error, "opening SFTP"));
+                return Err(waiter.trouble(&error, OPENING_SFTP));
             }
             // A lost connection and an SFTP server that is not there look alike; the way without it will tell.
             Err(_) => return Ok(false),
         };
+        let waiter = self.waiter();
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
         let opened = waiter.until_done(|| sftp.open_mode(Path::new(path), flags, 0o700, OpenType::File));
         let mut done = false;

@@ -178,6 +178,14 @@ impl HostScript {
         }
     }
 
+    /// The path that it runs as the book has written it, if that is one from the root.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self.command.place()? {
+            Place::AsWritten(path) if path.starts_with('/') => Some(path),
+            _ => None,
+        }
+    }
+
     /// A line that proves, with the functions of `check.sh`, that the command can begin on the host.
     pub(super) fn check_text(&self, folder: &str) -> String {
         let name = quote(self.env.iter().find(|(name, _)| name == STEP).map_or("command", |(_, step)| step));

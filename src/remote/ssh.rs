@@ -15,7 +15,7 @@ use super::connection::{Connection, Route};
 use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
 use super::host::{self, FileFacts, Reverting, Site, Whole};
 use super::login::{Login, Target, others_may_read};
-use super::own::{Brought, CHANNEL_REFUSED_TOLD, Desk, Shell, cksum};
+use super::own::{Brought, CHANNEL_REFUSED_TOLD, Desk, OPENING_SFTP, Shell, cksum};
 use super::quote::quote;
 use super::script::{Arming, Healing, HostScript, Marks, Role};
 use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex, time_since_boot};
@@ -60,6 +60,8 @@ pub struct SshHost {
     takes_over: bool,
     /// Nothing answers any more on the connection.
     is_silent: bool,
+    /// The host's SFTP says nothing.
+    without_sftp: bool,
     /// What the host that is being healed has written down of its inducer.
     induced: Option<Induced>,
     /// Since when the present lease of somebody else was seen.
@@ -125,6 +127,7 @@ impl SshHost {
             cases: Vec::new(),
             takes_over: false,
             is_silent: false,
+            without_sftp: false,
             induced: None,
             seen: None,
             case: HostMark::default(),
@@ -214,7 +217,9 @@ impl SshHost {
     /// Connects if need be, proves that what runs there is ours, and makes the folder of our own if it `makes` one.
     fn connect(&mut self, makes: bool, limit: Limit<'_>) -> Result<(), Trouble> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.target, &self.login, &self.route, limit)?);
+            let mut connection = Connection::open(&self.target, &self.login, &self.route, limit)?;
+            connection.without_sftp = self.without_sftp;
+            self.connection = Some(connection);
             self.ground = None;
             self.looked = false;
             let key =
@@ -286,6 +291,7 @@ impl SshHost {
         let has_cksum = self.ground.as_ref().is_some_and(|ground| ground.cksum);
         let facts = |(destination, content): (&String, &Content)| FileFacts {
             name: name_in_folder(destination),
+            put_to: Some(destination.clone()).filter(|destination| destination.starts_with('/')),
             bytes: content.bytes,
             checksum: has_cksum.then_some(content.checksum),
         };
@@ -406,14 +412,22 @@ impl SshHost {
             };
             let name = parcel.name();
             let temporary = format!(".in-{}", self.token()?);
-            let brought = self.desk(limit)?.bring(&bytes, &folder, &temporary)?;
+            let brought = self.desk(limit)?.bring(&bytes, &folder, &temporary);
+            if let Err(trouble) = &brought {
+                // The next connection does without.
+                self.without_sftp |= trouble.message.ends_with(OPENING_SFTP) && !limit.is_interrupted();
+            }
+            let brought = brought?;
             if brought == Brought::ByCat
                 && let Some(connection) = &mut self.connection
             {
                 connection.without_sftp = true;
             }
             let checksum = has_cksum.then_some(content.checksum);
-            placed.push((temporary, FileFacts { name: name.clone(), bytes: bytes.len(), checksum }));
+            placed.push((
+                temporary,
+                FileFacts { name: name.clone(), put_to: None, bytes: bytes.len(), checksum },
+            ));
             arrived.push((parcel.destination.clone(), content));
             if parcel.destination.starts_with('/') {
                 to_install.push((name, parcel.destination.clone()));
@@ -479,17 +493,20 @@ impl SshHost {
         self.sent_at = time_since_boot();
         let desk = self.desk(limit)?;
         let waiter = desk.waiter();
+        let watch = desk.connection.watchdog.watch(limit);
         let Shell { mut channel, was_spare } = desk.shell()?;
         let framed = text.framed();
         let mut exchange =
             Exchange::new(framed.as_bytes(), self.redactor.longest()).with_next(&desk.connection.spare);
         exchange.marks = Some(Marks::new(&text.token));
-        let watch = desk.connection.watchdog.watch(limit);
         let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
         drop(watch);
+        // Closing, and ending what runs, have limits of their own.
+        let closing = desk.connection.watchdog.watch(Limit::within(ASIDE * 2, None));
         if was_spare && matches!(gone_on, Ok(Some(Over::Closed))) && !exchange.has_begun() {
             close(&mut channel, &waiter, true);
             desk.connection.spare.give_up(&waiter);
+            drop(closing);
             return self.run_text(text, limit, watcher);
         }
         let mut is_silent = false;
@@ -518,6 +535,7 @@ impl SshHost {
             close(&mut channel, &desk.waiter(), !is_silent);
         }
         drop(channel);
+        drop(closing);
         let mut marks = exchange.marks.take();
         let held = marks.as_mut().map(Marks::finish).unwrap_or_default();
         let has_begun = marks.as_ref().is_some_and(|marks| marks.get('b').is_some());
@@ -594,7 +612,7 @@ impl SshHost {
         };
         if !ground.setsid && arming.deadline.is_some() {
             // A watcher that is in the inducer's session would be ended with it.
-            let text = host::arm(&self.token()?, arming, &site);
+            let text = host::arm(&self.token()?, script, arming, &site);
             let (ran, marks) = self.run_text(&text, limit, watcher)?;
             match marks {
                 Some(marks) if marks.status() == Some(0) => {}

@@ -15,6 +15,8 @@ pub fn tests() -> Vec<Trial> {
         test("green::an_error_is_no_answer", errors_are_no_answers),
         test("green::what_cannot_be_read_is_told_before", unreadable),
         test("green::a_file_that_is_not_whole_is_brought_anew", not_whole),
+        test("green::a_file_elsewhere_that_is_not_whole_is_put_anew", put_elsewhere),
+        test("green::what_a_text_brings_itself_is_not_missed", brings_its_own),
         test("green::what_heals_is_whole_or_nothing", parts_heal_nothing),
         test("green::signals_do_not_end_a_switch", signals),
         test("green::healing_by_hand_has_a_limit", limit_by_hand),
@@ -484,4 +486,53 @@ fn another_user() {
     );
     assert!(began.elapsed() >= std::time::Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(twin.log(), "break\nheal\n");
+}
+
+/// A failure empties what was put to a path of the host's, and what is asked of it next.
+fn put_elsewhere() {
+    let case = Case::new("");
+    let there = case.sshd.path().join("opt");
+    let path = there.join("break2.sh");
+    case.scratch.write("fatebooks/b/break2.sh", "#!/bin/sh\necho break2 >>\"$HOME/log\"\n");
+    case.scratch
+        .write("fatebooks/b/break.sh", format!("{BREAK}[ ! -e '{0}' ] || : >'{0}'\n", path.display()));
+    let two = |name: &str| {
+        format!(
+            "  - {{name: {name}, inducer: ['{}'], reverter: [heal.sh], healthcheck: [check.sh]}}\n",
+            path.display()
+        )
+    };
+    let again = "  - {name: h, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh]}\n";
+    case.book("", &format!("{}{again}{}", two("g"), two("i")));
+    let ran = case.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(case.log(), "break\nheal\nbreak2\nheal\nbreak\nheal\nbreak2\nheal\n");
+    assert!(!there.exists());
+    case.check_left_clean();
+}
+
+/// Texts that run well are not refused for what they bring themselves.
+fn brings_its_own() {
+    let case = Case::new("");
+    let app = case.sshd.home().join("app");
+    fs::create_dir(&app).expect("a folder");
+    for name in ["stop.sh", "tool"] {
+        fs::write(app.join(name), "#!/bin/sh\necho own >>\"$HOME/log\"\n").expect("a file");
+        assert!(
+            Command::new("chmod").args(["0755"]).arg(app.join(name)).status().expect("chmod runs").success()
+        );
+    }
+    for inducer in [
+        "cd \"$HOME/app\" && ./stop.sh",
+        "PATH=$PATH:$HOME/app; tool",
+        "export PATH=$PATH:$HOME/app; tool x",
+        ". /dev/null; PATH=$PATH:$HOME/app tool",
+        "tool() { echo own >>\"$HOME/log\"; }; tool",
+    ] {
+        let text = serde_json::to_string(inducer).expect("a text");
+        case.book(&format!("deadman: 'off', inducer: [{text}]"), "");
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(0), "{inducer}{}{}", ran.stdout, ran.stderr);
+    }
+    assert_eq!(case.log().matches("own").count(), 5, "{}", case.log());
 }

@@ -3,13 +3,10 @@
 
 _pisaura_now
 _pisaura_s="$_pisaura_r"
-[ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
-# What runs is what was brought, for a failure may have changed it since.
-_pisaura_x=$(_pisaura_sums 2>/dev/null) || _pisaura_x=
-[ "$_pisaura_x" = "$_pisaura_brought" ] || _pisaura_refuse a6 ''
 _pisaura_umask=$(umask)
 umask 077
 mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
+    [ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
     # Whoever has reverted a case that was not armed has put its folder in our way, or is about to.
     _pisaura_n=0
     while [ -d "$_pisaura_C" ] && [ $_pisaura_n -lt 10 ]; do
@@ -19,6 +16,9 @@ mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     done
     _pisaura_refuse a1 ''
 }
+# What runs is what was brought, for a failure may have changed it since.
+_pisaura_x=$(_pisaura_sums 2>/dev/null) || _pisaura_x=
+[ "$_pisaura_x" = "$_pisaura_brought" ] || _pisaura_refuse a6 ''
 # Whoever makes this file has the host: it is made new or not at all. It names the case, its folder, who is behind it, and since when.
 _pisaura_n=0
 until { set -C && printf '' >"$_pisaura_L"; } 2>/dev/null; do
@@ -48,7 +48,7 @@ case $_pisaura_s in
     { set -C && printf '%s\n' "$2 $_pisaura_s $((_pisaura_s + (${7:-0} > 0 ? ${7:-0} + 60 : 3600) * 100)) $6" >"$_pisaura_r"; } 2>/dev/null || :
     set +C
     umask 077
-    if _pisaura_is_others "$_pisaura_s"; then _pisaura_refuse a2 ''; fi
+    if _pisaura_is_others; then _pisaura_refuse a2 ''; fi
     ;;
 esac
 # Somebody may have this machine by a root that is not the one that can be used now.

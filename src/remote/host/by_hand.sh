@@ -28,17 +28,25 @@ _pisaura_tell() {
 _pisaura_command() {
     # An empty file would be a reverter that does nothing, and well.
     [ -s "$_pisaura_C/revert" ] || return 127
-    (cd "$HOME" 2>/dev/null || :; exec /bin/sh "$_pisaura_C/revert") </dev/null &
-    _pisaura_z=$! _pisaura_n=0
-    while kill -0 $_pisaura_z 2>/dev/null; do
-        if [ $_pisaura_n -ge $((_pisaura_P * 10)) ]; then
-            echo "the reverter took longer than its time limit, and is ended" >&2
-            _pisaura_end_marked
-            wait $_pisaura_z
-            return 124
-        fi
-        sleep 0.1 2>/dev/null || { sleep 1; _pisaura_n=$((_pisaura_n + 9)); }
-        _pisaura_n=$((_pisaura_n + 1))
-    done
-    wait $_pisaura_z
+    # It runs in front, as whoever waits for it expects; who ends it when it takes too long, behind.
+    (
+        _pisaura_n=0
+        while [ $_pisaura_n -lt "$_pisaura_P" ]; do
+            sleep 1
+            _pisaura_n=$((_pisaura_n + 1))
+        done
+        echo "the reverter took longer than its time limit, and is ended" >&2
+        _pisaura_end_marked
+    ) </dev/null >/dev/null &
+    _pisaura_t=$! _pisaura_s=0
+    _pisaura_now
+    _pisaura_j=$_pisaura_r
+    (cd "$HOME" 2>/dev/null || :; exec /bin/sh "$_pisaura_C/revert") </dev/null || _pisaura_s=$?
+    kill $_pisaura_t 2>/dev/null || :
+    _pisaura_now
+    case $_pisaura_r$_pisaura_j in
+    *[!0-9]*) ;;
+    *) [ $((_pisaura_r - _pisaura_j)) -lt $((_pisaura_P * 100 - 50)) ] || _pisaura_s=124 ;;
+    esac
+    return $_pisaura_s
 }

@@ -45,7 +45,8 @@ _pisaura_check_file() {
         exit 1
     }
     case ${1##*/} in
-    sh | ash | dash | bash | ksh | mksh | zsh) _pisaura_x=$("$1" -n "$_pisaura_p" 2>&1) ;;
+    bash) _pisaura_x=$("$1" -O extglob -n "$_pisaura_p" 2>&1) ;;
+    sh | ash | dash | ksh | mksh | zsh) _pisaura_x=$("$1" -n "$_pisaura_p" 2>&1) ;;
     busybox) return 0 ;;
     python | python[0-9]*) _pisaura_x=$("$1" -c 'import sys; compile(open(sys.argv[1], "rb").read(), sys.argv[1], "exec")' "$_pisaura_p" 2>&1) ;;
     ruby) _pisaura_x=$("$1" -c "$_pisaura_p" 2>&1) ;;

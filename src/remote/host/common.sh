@@ -92,32 +92,10 @@ _pisaura_compare() {
     fi
 }
 
-# Narrows the search below to what was begun since this shell was, if that is not long ago: numbers are given in turn, the last one
-# to the subshell that asks. What the watcher has begun is not looked for.
-_pisaura_narrow() {
-    _pisaura_look_at $$
-    _pisaura_y=$_pisaura_r
-    _pisaura_now
-    case $_pisaura_y$_pisaura_r in *[!0-9]*) return 0 ;; esac
-    _pisaura_k=$((_pisaura_r - _pisaura_y))
-    [ $_pisaura_k -ge 0 ] && [ $_pisaura_k -lt 50 ] && { read -r _pisaura_z _ </proc/self/stat; } 2>/dev/null || return 0
-    _pisaura_k=$$
-    [ "$_pisaura_z" -gt $_pisaura_k ] && [ $((_pisaura_z - _pisaura_k)) -lt 200 ] || return 0
-    _pisaura_among=
-    while _pisaura_k=$((_pisaura_k + 1)) && [ $_pisaura_k -lt "$_pisaura_z" ]; do
-        [ -d /proc/$_pisaura_k ] && [ $_pisaura_k != "${_pisaura_w:-}" ] || continue
-        _pisaura_look_at $_pisaura_k
-        [ "$_pisaura_parent" = "${_pisaura_w:-x}" ] || _pisaura_among="$_pisaura_among /proc/$_pisaura_k/environ"
-    done
-}
-
 # The processes that carry the case's mark in their environment: they were begun by its inducer, verify or reverter. With an
 # argument, only those of that session.
 _pisaura_marked() {
-    _pisaura_y=
-    # shellcheck disable=SC2086
-    [ -z "${_pisaura_among-all}" ] ||
-        _pisaura_y=$(PISAURA_MARK='' grep -ls "PISAURA_MARK=$_pisaura_M" ${_pisaura_among-/proc/[0-9]*/environ} 2>/dev/null) || :
+    _pisaura_y=$(PISAURA_MARK='' grep -ls "PISAURA_MARK=$_pisaura_M" /proc/[0-9]*/environ 2>/dev/null) || :
     _pisaura_q=
     for _pisaura_x in $_pisaura_y; do
         _pisaura_x=${_pisaura_x#/proc/}
@@ -190,8 +168,6 @@ _pisaura_end_marked() {
     _pisaura_marked "$@"
     _pisaura_e=$_pisaura_r _pisaura_n=0 _pisaura_k=0
     for _pisaura_x in $_pisaura_e; do _pisaura_k=$((_pisaura_k + 1)); done
-    # What they begin now has later numbers.
-    [ -z "$_pisaura_e" ] || unset _pisaura_among
     # shellcheck disable=SC2086
     [ -z "$_pisaura_e" ] || kill -TERM $_pisaura_e 2>/dev/null || :
     while [ -n "$_pisaura_e" ] && [ $_pisaura_n -lt 22 ]; do
@@ -220,20 +196,23 @@ _pisaura_each_lease() {
 _pisaura_taken() { _pisaura_r=/var/tmp/.pisaura-taken-$_pisaura_M; }
 
 # Whether another login user's case has this machine: in $_pisaura_r for how many seconds at most, in $_pisaura_q who is behind it. It
-# only delays: what others say is not believed for longer than an hour. $1 is when we have taken it ourselves; nothing, if not.
+# only delays, and where two come at once both step back. Our own whose time is over are taken away.
 _pisaura_is_others() {
     # shellcheck disable=SC2086
-    set -- "$1" $_pisaura_I
+    set -- $_pisaura_I
     _pisaura_now
     _pisaura_k=$_pisaura_r
     case $_pisaura_k in *[!0-9]*) return 1 ;; esac
     for _pisaura_x in /var/tmp/.pisaura-taken-*; do
-        [ -f "$_pisaura_x" ] && [ ! -h "$_pisaura_x" ] && [ ! -O "$_pisaura_x" ] || continue
+        [ -f "$_pisaura_x" ] && [ ! -h "$_pisaura_x" ] || continue
         { read -r _pisaura_y _pisaura_z _pisaura_r _pisaura_q <"$_pisaura_x"; } 2>/dev/null || continue
-        case $_pisaura_z:$_pisaura_r in *[!0-9:]* | :* | *:) continue ;; esac
-        [ "$_pisaura_y" = "${3:-}" ] && [ "$_pisaura_r" -gt "$_pisaura_k" ] && [ "$_pisaura_z" -le "$_pisaura_k" ] || continue
-        # Who came later steps back.
-        [ -z "$1" ] || [ "$_pisaura_z" -lt "$1" ] || { [ "$_pisaura_z" = "$1" ] && expr "X${_pisaura_x##*-}" \< "X$_pisaura_M" >/dev/null; } || continue
+        # What is no number, or would be taken for one of another base.
+        case $_pisaura_r in '' | *[!0-9]* | 0* | ????????????????*) continue ;; esac
+        [ "$_pisaura_y" = "${2:-}" ] && [ "$_pisaura_r" -gt "$_pisaura_k" ] || {
+            [ ! -O "$_pisaura_x" ] || rm -f "$_pisaura_x"
+            continue
+        }
+        [ ! -O "$_pisaura_x" ] || continue
         _pisaura_r=$(((_pisaura_r - _pisaura_k) / 100 + 1))
         [ $_pisaura_r -le 3600 ] || _pisaura_r=3600
         return 0

@@ -18,7 +18,6 @@ _pisaura_put inducing -
 # What it leaves running is ended before the reverter begins. Looked for now, when nobody waits for it.
 _pisaura_put left looking
 (
-    _pisaura_narrow
     _pisaura_marked
     [ -z "$_pisaura_r" ] || _pisaura_r=some
     _pisaura_put left "${_pisaura_r:-none}"

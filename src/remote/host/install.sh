@@ -24,6 +24,9 @@ _pisaura_install() {
     if [ ! -e "$_pisaura_d/path" ] && _pisaura_is_own_file "$2" && [ -x "$2" ] && _pisaura_is_safe "$_pisaura_t" && cmp -s -- "$1" "$2"; then
         return 0
     fi
+    _pisaura_v=$_pisaura_t
+    while [ ! -d "$_pisaura_v" ]; do _pisaura_v=$(dirname -- "$_pisaura_v"); done
+    _pisaura_is_safe "$_pisaura_v" || return 1
     mkdir -p "$_pisaura_d/owners" || return 1
     if [ -e "$_pisaura_d/path" ] && ! cmp -s -- "$1" "$2"; then
         for _pisaura_x in "$_pisaura_d/owners"/*; do

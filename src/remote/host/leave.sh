@@ -25,6 +25,13 @@ _pisaura_is_dirty() {
 }
 
 _pisaura_shared=
+# Somebody has begun to leave, and was cut off.
+if [ -d "$_pisaura_F.gone" ] && _pisaura_is_dirty "$_pisaura_F.gone"; then
+    [ -e "$_pisaura_F" ] || mv -f -- "$_pisaura_F.gone" "$_pisaura_F" || :
+    echo 'left dirty'
+    _pisaura_mark x 0
+    exit 0
+fi
 if [ -d "$_pisaura_F" ]; then
     # Another executor of the same run may be about to arm: it finds the folder gone, or we find what it has left.
     if _pisaura_is_dirty "$_pisaura_F"; then

@@ -209,15 +209,24 @@ impl Site<'_> {
 
     /// What is known of the file of ours that this command runs.
     fn file_of(&self, script: &HostScript) -> Option<&FileFacts> {
-        let own = script.own_file()?;
-        self.files.iter().find(|facts| facts.name == own)
+        let is_own = |facts: &&FileFacts| script.own_file() == Some(&facts.name);
+        let is_put = |facts: &&FileFacts| facts.put_to.is_some() && facts.put_to.as_deref() == script.path();
+        self.files.iter().find(|facts| is_own(facts) || is_put(facts))
+    }
+
+    /// The path from which this command runs that file.
+    fn path_of(&self, script: &HostScript, facts: &FileFacts) -> String {
+        match script.path() {
+            Some(path) => path.to_owned(),
+            None => format!("{}/{}", self.folder, facts.name),
+        }
     }
 
     /// Lines that end with 127 if the file of this command is not whole: a part of a reverter would heal a part. What was brought
     /// anew says so of itself in `PISAURA_WHOLE`.
     fn whole(&self, script: &HostScript) -> String {
         let Some(facts) = self.file_of(script) else { return String::new() };
-        let file = quote(&format!("{}/{}", self.folder, facts.name));
+        let file = quote(&self.path_of(script, facts));
         let (command, wanted) = match facts.checksum {
             Some(checksum) => ("cksum", format!("{checksum} {}", facts.bytes)),
             None => ("wc -c", format!("{} ", facts.bytes)),
@@ -229,22 +238,23 @@ impl Site<'_> {
 
     /// A function that tells of all files of these commands what they hold, and what it has to tell.
     fn sums(&self, scripts: &[&HostScript]) -> (String, String) {
-        let mut files: Vec<&FileFacts> = scripts.iter().filter_map(|script| self.file_of(script)).collect();
-        files.sort_by(|one, other| one.name.cmp(&other.name));
-        files.dedup_by(|one, other| one.name == other.name);
-        let all = files.iter().map(|facts| quote(&format!("./{}", facts.name))).collect::<Vec<_>>().join(" ");
-        let told = |facts: &&FileFacts| match facts.checksum {
-            Some(checksum) => format!("{checksum} {} ./{}", facts.bytes, facts.name),
+        let known =
+            |script: &&HostScript| self.file_of(script).map(|facts| (self.path_of(script, facts), facts));
+        let mut files: Vec<(String, &FileFacts)> = scripts.iter().filter_map(known).collect();
+        files.sort_by(|one, other| one.0.cmp(&other.0));
+        files.dedup_by(|one, other| one.0 == other.0);
+        let all = files.iter().map(|(path, _)| quote(path)).collect::<Vec<_>>().join(" ");
+        let told = |(path, facts): &(String, &FileFacts)| match facts.checksum {
+            Some(checksum) => format!("{checksum} {} {path}", facts.bytes),
             None => facts.bytes.to_string(),
         };
         let wanted = files.iter().map(told).collect::<Vec<_>>().join("\n");
         let body = match files.first() {
             None => ":".to_owned(),
-            Some(FileFacts { checksum: Some(_), .. }) => format!("cksum {all}"),
+            Some((_, FileFacts { checksum: Some(_), .. })) => format!("cksum {all}"),
             Some(_) => format!("for {SHORT}x in {all}; do echo $(wc -c <\"${SHORT}x\"); done"),
         };
-        let folder = quote(self.folder);
-        (format!("{SHORT}sums() {{ (cd {folder} && {body}) }}\n"), wanted)
+        (format!("{SHORT}sums() {{ {body}; }}\n"), wanted)
     }
 
     fn set(&self, text: &mut Text, case_folder: &str) {
@@ -287,6 +297,8 @@ pub(super) fn probe(token: &str, name: &str, makes: bool) -> Whole {
 #[derive(Clone, Debug)]
 pub(super) struct FileFacts {
     pub(super) name: String,
+    /// Where it was put besides, if it was.
+    pub(super) put_to: Option<String>,
     pub(super) bytes: usize,
     pub(super) checksum: Option<u32>,
 }
@@ -378,10 +390,10 @@ pub(super) fn command(token: &str, script: &HostScript, site: &Site<'_>) -> Whol
 }
 
 /// Arms the host, for one that has no `setsid`: [`induce`] does it in the same text elsewhere.
-pub(super) fn arm(token: &str, arming: &Arming, site: &Site<'_>) -> Whole {
+pub(super) fn arm(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stderr);
     text.add("_pisaura_mark p $$\n");
-    add_arming(&mut text, &[], arming, site);
+    add_arming(&mut text, script, arming, site);
     text.end("0")
 }
 
@@ -390,7 +402,7 @@ pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &S
     let mut text = Text::new(token, Marked::Stderr);
     text.add("_pisaura_mark p $$\n");
     match site.setsid || arming.deadline.is_none() {
-        true => add_arming(&mut text, &[script], arming, site),
+        true => add_arming(&mut text, script, arming, site),
         false => {
             site.set(&mut text, &site.case_folder());
             text.set("Y", if arming.cuts_off { "1" } else { "0" }).add(COMMON).add(REFUSE);
@@ -400,8 +412,8 @@ pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &S
     text.add(INDUCE).end("$_pisaura_s")
 }
 
-/// `breaking` is what runs in the same text, once the host is armed.
-fn add_arming(text: &mut Text, breaking: &[&HostScript], arming: &Arming, site: &Site<'_>) {
+/// `script` is what breaks the host, once it is armed.
+fn add_arming(text: &mut Text, script: &HostScript, arming: &Arming, site: &Site<'_>) {
     let case_folder = site.case_folder();
     site.set(text, &case_folder);
     let seconds = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
@@ -416,8 +428,7 @@ fn add_arming(text: &mut Text, breaking: &[&HostScript], arming: &Arming, site: 
     text.set("heal", &heal_parameters(arming, site, &case_folder));
     text.set("watching", &strip(WATCH));
     text.set("watch", &watch_parameters(arming, site, &case_folder, revert.trim_end()));
-    let scripts: Vec<&HostScript> =
-        breaking.iter().copied().chain([&arming.reverter]).chain(&arming.only_if).collect();
+    let scripts: Vec<&HostScript> = [script, &arming.reverter].into_iter().chain(&arming.only_if).collect();
     let (sums, brought) = site.sums(&scripts);
     text.set("brought", &brought).add_as_it_is(&sums);
     if let Some(only_if) = &arming.only_if {

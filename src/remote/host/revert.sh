@@ -269,9 +269,7 @@ if [ $_pisaura_s = 0 ]; then
     # session of its own. Which session that is, is asked while this shell lives.
     _pisaura_session $$
     (
-        _pisaura_g=$_pisaura_r
-        _pisaura_narrow
-        _pisaura_end_marked "$_pisaura_g"
+        _pisaura_end_marked "$_pisaura_r"
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free

@@ -8,7 +8,7 @@ _pisaura_start $$
 _pisaura_put watcher "$$ $_pisaura_r" || exit 0
 _pisaura_signal=0
 trap '' HUP
-# No signal to our group ends us; none is ignored either, for a reverter would do so, too.
+# No signal to our group ends us.
 trap '_pisaura_signal=1' TERM INT QUIT USR1 USR2 ALRM VTALRM XCPU PIPE
 
 # Sleeps for $1 seconds, or until a signal comes; answers with how that ended.
@@ -163,10 +163,13 @@ _pisaura_try() {
         cd /
     fi
     exec 3<&- 4<&- 5<&- 2>&1
-    printf '%s\n' "$_pisaura_text" | exec /bin/sh
+    # A shell has what it runs behind it ignore these, and services that a reverter starts would do so for ever.
+    # shellcheck disable=SC2086
+    printf '%s\n' "$_pisaura_text" | exec $_pisaura_default /bin/sh
 }
 # It is tried as a run would: again and again, each time within its limit, unless somebody says that it is to stop.
-_pisaura_tries=0 _pisaura_pause=1
+_pisaura_tries=0 _pisaura_pause=1 _pisaura_default=
+if env --default-signal=INT,QUIT true 2>/dev/null; then _pisaura_default="env --default-signal=INT,QUIT"; fi
 while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     # Each says that it begins before it looks whether another does.
     _pisaura_n=0
