@@ -257,6 +257,14 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     if std::env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test") {
         options.run.nextest_run = std::env::var("NEXTEST_RUN_ID").ok().filter(|run| !run.is_empty());
     }
+    if let Some(path) = options.logfile.as_ref().filter(|_| !options.list) {
+        // libtest would find out once the first case is over.
+        std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|error| format!("cannot write --logfile {}: {error}", path.display()))?;
+    }
     let exact = options.exact.then_some(options.filters.as_slice()).filter(|names| !names.is_empty());
     let forced = options.ignored || options.include_ignored;
     let reading = Reading { strict: options.run.strict, thorough: false };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::executor::{Access, Assignment, BookExecutor, Notary, SHIP_BYTES_MAX, Workplace};
+use crate::executor::{Access, Assignment, BookExecutor, Notary, Workplace};
 use crate::fatebook::{Environment, Fatebook, LogLevel, Reading, Redactor, find_books};
 use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent, Verdict, is_plain};
 use crate::remote::{Interrupt, is_alive};
@@ -147,7 +147,15 @@ fn heal_host(
     let shown = access["target"]["shown"].as_str().unwrap_or("?").to_owned();
     let book = access["book"].as_str().and_then(|path| read_book(Path::new(path), environment));
     let redactor = book.as_ref().map(|book| Redactor::new(&book.secret_values)).unwrap_or_default();
-    let workplace = book.as_ref().and_then(|book| Workplace::open(book, SHIP_BYTES_MAX).ok());
+    // How much may travel was decided when the host was broken.
+    let workplace = match book.as_ref().map(|book| Workplace::open(book, u64::MAX)) {
+        Some(Ok(workplace)) => Some(workplace),
+        Some(Err(error)) => {
+            healed.warnings.push(format!("{shown}: only what was left there can heal it: {error}"));
+            None
+        }
+        None => None,
+    };
     // What a run that is alive does there now comes first.
     let keys: Vec<String> = left
         .dirty

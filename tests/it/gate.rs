@@ -11,6 +11,7 @@ pub fn tests() -> Vec<Trial> {
         test("gate::fail_fast_of_the_run", fail_fast_of_the_run),
         test("gate::services_at_once", services_at_once),
         test("gate::locks_between_processes", locks_between_processes),
+        test("gate::four_runs_of_twenty_threads_at_once", four_at_once),
     ]
 }
 
@@ -141,4 +142,41 @@ fn locks_between_processes() {
         assert_eq!(mode & 0o777, 0o600, "{:?}", lock.path());
     }
     assert!(said.contains("waiting for the ") && said.contains(", which process "), "{said}");
+}
+
+/// Working folders and scripts are made, run and removed by many at once: no file is busy, no folder is taken away under its owner.
+fn four_at_once() {
+    let scratch = Scratch::new();
+    for book in 0..20 {
+        for script in ["break.sh", "heal.sh", "check.sh"] {
+            scratch.write(&format!("fatebooks/b{book:02}/{script}"), "#!/bin/sh\nexit 0\n");
+        }
+        let failure = |number: usize| {
+            format!(
+                "  - {{name: f{number}, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh]}}\n"
+            )
+        };
+        let failures: String = (0..3).map(failure).collect();
+        scratch.write(
+            &format!("fatebooks/b{book:02}/fatebook.yaml"),
+            format!("service: s{book}\nhosts: ['sandbox:h{book}']\nfailures:\n{failures}"),
+        );
+    }
+    let runs: Vec<_> = (0..4)
+        .map(|run| {
+            scratch
+                .command(&harness())
+                .args(["--test-threads", "20", "--output", &format!("out-{run}")])
+                .env("PISAURA_LOCKS", scratch.join(&format!("locks-{run}")))
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .expect("it runs")
+        })
+        .collect();
+    for run in runs {
+        let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("test result: ok. 60 passed; 0 failed; 0 ignored"), "{}", ran.stdout);
+    }
 }

@@ -27,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
         test("healing::a_variable_that_is_no_text", no_text),
         test("healing::an_old_report_does_not_stay", old_report),
         test("healing::marks_of_other_runs_stay", other_marks),
+        test("healing::a_signal_while_older_runs_are_healed", signal_while_healing),
     ]
 }
 
@@ -447,4 +448,31 @@ fn stop_file() {
     assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("ignored (interrupted before it began)"), "{}", ran.stdout);
     assert_eq!(killed.log(), "break.sh\nheal.sh\n");
+}
+
+/// The first signal is told, and the reverter at work goes on; the second one leaves at once.
+fn signal_while_healing() {
+    let killed = Killed::new("", "timeout: 60s", "f--step=2");
+    killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nexit 3\n");
+    killed.take_the_reverter_away();
+    let mut revert = killed
+        .scratch
+        .command(&program())
+        .arg("revert")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut told = std::io::BufReader::new(revert.stderr.take().expect("a pipe"));
+    crate::common::wait_for_line(&mut told, "the reverter did not succeed: ");
+    let signal =
+        || Command::new("kill").args(["-TERM", &revert.id().to_string()]).status().expect("kill runs");
+    assert!(signal().success());
+    crate::common::wait_for_line(
+        &mut told,
+        "SIGTERM: the reverter at work is let finish; once more leaves at once",
+    );
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert!(signal().success());
+    assert_eq!(revert.wait().expect("an end").code(), Some(4));
 }

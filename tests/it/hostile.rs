@@ -27,6 +27,9 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::what_only_looks_starts_and_writes_nothing", only_looks),
         test("hostile::modes_do_not_hang_on_the_umask", modes),
         test("hostile::a_home_whose_name_ends_a_paste", odd_home),
+        test("hostile::a_subsystem_that_says_nothing", silent_sftp),
+        test("hostile::a_login_that_says_nothing", silent_login),
+        test("hostile::a_key_that_is_everybodys", open_key),
     ]
 }
 
@@ -590,4 +593,35 @@ fn odd_home() {
         ran.stdout
     );
     assert!(!format!("{}{}", ran.stdout, ran.stderr).contains('\u{1b}'));
+}
+
+/// It is called SFTP, and is none.
+fn silent_sftp() {
+    let case = Case::new("Subsystem sftp /bin/sleep 600");
+    case.book("timeout: 20s", "");
+    let ran = case.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(case.log(), "break\nheal\n");
+    // What it has left running is the server's.
+    let case = Case::new("Subsystem sftp /bin/cat");
+    case.book("timeout: 20s", "");
+    assert_eq!(case.pisaura(&["run"]).code, Some(0));
+}
+
+fn silent_login() {
+    let case = Case::new("ForceCommand sleep 5");
+    case.book("timeout: 1s", "");
+    let ran = case.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    let told = "the login there has not run our command (/bin/sh) in time: does it wait for something, or run something else (ForceCommand";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+}
+
+fn open_key() {
+    let case = Case::new("");
+    fs::set_permissions(case.sshd.join("identity"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    let ran = case.pisaura(&["run"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("others may read or change the private key"), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("others may read").count(), 1, "{}", ran.stderr);
 }
