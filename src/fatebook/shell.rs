@@ -530,7 +530,7 @@ mod tests {
         check("a || b", &["a"]);
         check("f() { a; }; f", &[]);
         check("if a; then b; fi", &[]);
-        check("\"$X\" y; a", &["a"]);
+        check("\"$X\" y; a", &[]);
         check("! a <in", &["a"]);
         check("cat <<E\na\nE", &[]);
         check("sudo A=1 b", &["sudo"]);
