@@ -162,6 +162,7 @@ impl BookExecutor {
                 redactor.clone(),
                 is_alive,
                 access.may_heal,
+                access.lasting,
             )
         })
     }

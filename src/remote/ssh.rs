@@ -48,6 +48,8 @@ pub struct SshHost {
     controllers: fn(&str) -> Option<bool>,
     /// Whether what dead runs have left may be healed.
     may_heal: bool,
+    /// Whether the host is still there when the run is over: a demo host is not.
+    lasting: bool,
     /// What was brought there, by destination.
     brought: HashMap<String, Content>,
     /// What was proven to be able to begin there.
@@ -106,6 +108,7 @@ impl SshHost {
         redactor: Redactor,
         controllers: fn(&str) -> Option<bool>,
         may_heal: bool,
+        lasting: bool,
     ) -> Self {
         Self {
             target,
@@ -121,6 +124,7 @@ impl SshHost {
             healer: random_hex().unwrap_or_default(),
             controllers,
             may_heal,
+            lasting,
             brought: HashMap::new(),
             checked: HashSet::new(),
             looked: false,
@@ -283,6 +287,7 @@ impl SshHost {
             setsid: ground.setsid,
             reach: &ground.reach,
             files: self.files(),
+            sees_others: self.lasting,
         }
     }
 
@@ -609,6 +614,7 @@ impl SshHost {
             setsid: ground.setsid,
             reach: &ground.reach,
             files: self.files(),
+            sees_others: self.lasting,
         };
         if !ground.setsid && arming.deadline.is_some() {
             // A watcher that is in the inducer's session would be ended with it.

@@ -71,7 +71,11 @@ pub fn keep_panics() {
 }
 
 pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    own_uid() == 0
+}
+
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// A folder of one test's own, with a blank in its path.

@@ -292,6 +292,11 @@ impl Twin {
 }
 
 impl Twin {
+    /// What its users see as the first machine's home folder.
+    pub fn home(&self) -> PathBuf {
+        self.home.path().join("home")
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("home/log")).unwrap_or_default()
     }

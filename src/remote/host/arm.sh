@@ -38,8 +38,8 @@ printf '%s\n' "$_pisaura_M $_pisaura_W $_pisaura_s $_pisaura_F" >>"$_pisaura_L" 
     _pisaura_refuse a1 ''
 }
 # Other login users see it, and we see theirs.
-case $_pisaura_s in
-*[!0-9]*) ;;
+case $_pisaura_others$_pisaura_s in
+0* | *[!0-9]*) ;;
 *)
     _pisaura_taken
     # shellcheck disable=SC2086

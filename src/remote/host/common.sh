@@ -196,8 +196,9 @@ _pisaura_each_lease() {
 _pisaura_taken() { _pisaura_r=/var/tmp/.pisaura-taken-$_pisaura_M; }
 
 # Whether another login user's case has this machine: in $_pisaura_r for how many seconds at most, in $_pisaura_q who is behind it. It
-# only delays, and where two come at once both step back. Our own whose time is over are taken away.
+# only delays, and where two come at once both step back. Our own whose time is over are taken away. Demo hosts are no machines.
 _pisaura_is_others() {
+    [ "${_pisaura_others:-0}" = 1 ] || return 1
     # shellcheck disable=SC2086
     set -- $_pisaura_I
     _pisaura_now

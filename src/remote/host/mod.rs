@@ -200,6 +200,8 @@ pub(super) struct Site<'a> {
     pub(super) reach: &'a str,
     /// The files that were brought there.
     pub(super) files: Vec<FileFacts>,
+    /// Whether other login users' cases on the machine matter: a demo host shares it with others.
+    pub(super) sees_others: bool,
 }
 
 impl Site<'_> {
@@ -263,6 +265,7 @@ impl Site<'_> {
             .set("M", self.mark)
             .set("I", self.identity)
             .set("T", self.healer)
+            .set("others", if self.sees_others { "1" } else { "0" })
             .set("L", &lease_path(case_folder, self.identity));
     }
 }
