@@ -665,8 +665,12 @@ fn shipped_with(book: &crate::fatebook::Fatebook, bytes_max: u64) -> (String, bo
         Err(error) => return (format!("{}: cannot travel: {error}\n", book.name), false),
     };
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let mut names: Vec<String> =
-        files.iter().take(SHIPPED_TOLD).map(|file| clean_line(&file.place.display().to_string())).collect();
+    // As the book would name them.
+    let shown = |file: &crate::executor::Shipped| {
+        let path = file.source.strip_prefix(&book.folder).unwrap_or(&file.source);
+        clean_line(&path.display().to_string())
+    };
+    let mut names: Vec<String> = files.iter().take(SHIPPED_TOLD).map(shown).collect();
     if files.len() > SHIPPED_TOLD {
         names.push(format!("and {} more", files.len() - SHIPPED_TOLD));
     }

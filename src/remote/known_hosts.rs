@@ -33,6 +33,8 @@ pub(super) struct KnownHost {
     host: String,
     port: u16,
     entries: Vec<Entry>,
+    /// The lines in which a certificate authority speaks for the host.
+    authorities: Vec<usize>,
 }
 
 /// The order in which key types are asked for when nothing is known.
@@ -43,8 +45,14 @@ impl KnownHost {
     /// Reads what the file says about the host. A file that is not there says nothing. Fails if it cannot be read.
     pub(super) fn read(session: &Session, path: &Path, host: &str, port: u16) -> Result<Self, Trouble> {
         let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
-        let mut known =
-            Self { path: path.to_owned(), name, host: host.to_owned(), port, entries: Vec::new() };
+        let mut known = Self {
+            path: path.to_owned(),
+            name,
+            host: host.to_owned(),
+            port,
+            entries: Vec::new(),
+            authorities: Vec::new(),
+        };
         let text = match read_file(path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -56,9 +64,18 @@ impl KnownHost {
             }
         };
         for (index, line) in text.lines().enumerate() {
+            if known.is_authority(line.trim()) {
+                known.authorities.push(index + 1);
+            }
             known.entries.extend(known.entry(session, index + 1, line.trim()));
         }
         Ok(known)
+    }
+
+    /// Whether a line has a certificate authority for our host.
+    fn is_authority(&self, line: &str) -> bool {
+        let Some(rest) = line.strip_prefix("@cert-authority") else { return false };
+        rest.split_whitespace().next().is_some_and(|names| matches_patterns(names, &self.name))
     }
 
     /// What a line says about our host, if it does.
@@ -136,6 +153,14 @@ impl KnownHost {
                  forgets the old key",
                 self.name,
                 lines.join(", "),
+                self.name
+            )));
+        }
+        if let Some(line) = self.authorities.first() {
+            // To learn its key, or to be told how, would undo what somebody has decided.
+            return Err(refuse(format!(
+                "the host key of {} is not known: it shows {shown}, and line {line} of {path} has a certificate authority for it. \
+                 Certificates of hosts are not supported: ask whoever runs that authority for the host's own key, and add it to {path}",
                 self.name
             )));
         }

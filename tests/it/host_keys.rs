@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
         test("host_keys::unknown", host_key_unknown),
         test("host_keys::changed", host_key_changed),
         test("host_keys::revoked", host_key_revoked),
+        test("host_keys::spoken_for_by_an_authority", host_key_authority),
         test("host_keys::accepted_when_new", host_key_accepted_when_new),
         test("host_keys::not_checked", host_key_not_checked),
         test("host_keys::forms", host_key_forms),
@@ -77,6 +78,23 @@ fn host_key_revoked() {
     );
 }
 
+fn host_key_authority() {
+    let (scratch, sshd) = setup();
+    let known =
+        format!("# first\n@cert-authority *,[127.0.0.1]:{} {}\n", sshd.port, public_key(&sshd, "identity"));
+    for policy in ["", ", host_key_check: accept-new"] {
+        assert_eq!(
+            run_knowing(&scratch, &sshd, &known, policy),
+            "botched: prepare: the host key of [127.0.0.1]:PORT is not known: it shows ssh-ed25519 SHA256:X, and line 2 of \
+             DIR/known has a certificate authority for it. Certificates of hosts are not supported: ask whoever runs that \
+             authority for the host's own key, and add it to DIR/known"
+        );
+        assert_eq!(scratch.read("known"), known);
+    }
+    let both = format!("{known}[127.0.0.1]:{} {}\n", sshd.port, public_key(&sshd, "host_ed25519"));
+    assert_eq!(run_knowing(&scratch, &sshd, &both, ""), "exit 0");
+}
+
 fn host_key_accepted_when_new() {
     let (scratch, sshd) = setup();
     assert_eq!(
@@ -94,6 +112,10 @@ fn host_key_accepted_when_new() {
     );
     // From now on it is known.
     assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0");
+    // A last line that has no end is not gone on with.
+    let open = "other.host ssh-ed25519 AAAA";
+    assert_eq!(run_knowing(&scratch, &sshd, open, ", host_key_check: accept-new"), "exit 0");
+    assert_eq!(scratch.read("known"), known);
 }
 
 fn host_key_not_checked() {
