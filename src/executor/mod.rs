@@ -162,7 +162,6 @@ impl BookExecutor {
                 redactor.clone(),
                 is_alive,
                 access.may_heal,
-                access.lasting,
             )
         })
     }

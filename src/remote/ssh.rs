@@ -48,8 +48,6 @@ pub struct SshHost {
     controllers: fn(&str) -> Option<bool>,
     /// Whether what dead runs have left may be healed.
     may_heal: bool,
-    /// Whether the host is still there when the run is over: a demo host is not.
-    lasting: bool,
     /// What was brought there, by destination.
     brought: HashMap<String, Content>,
     /// What was proven to be able to begin there.
@@ -108,7 +106,6 @@ impl SshHost {
         redactor: Redactor,
         controllers: fn(&str) -> Option<bool>,
         may_heal: bool,
-        lasting: bool,
     ) -> Self {
         Self {
             target,
@@ -124,7 +121,6 @@ impl SshHost {
             healer: random_hex().unwrap_or_default(),
             controllers,
             may_heal,
-            lasting,
             brought: HashMap::new(),
             checked: HashSet::new(),
             looked: false,
@@ -287,7 +283,6 @@ impl SshHost {
             setsid: ground.setsid,
             reach: &ground.reach,
             files: self.files(),
-            sees_others: self.lasting,
         }
     }
 
@@ -324,16 +319,6 @@ impl SshHost {
                     self.target.shown
                 );
                 return Err(StepEnd::Busy { message, within: WATCHED_FOR });
-            }
-            if let Some((seconds, who)) = line.strip_prefix("other ").and_then(|rest| rest.split_once(' ')) {
-                let left = Duration::from_secs(seconds.parse().unwrap_or(1));
-                let case = who.splitn(5, ':').nth(4).unwrap_or(who);
-                let message = format!(
-                    "{}: the host is in use by another login user there, for `{case}`: it is waited for, {} s at most",
-                    self.target.shown,
-                    left.as_secs()
-                );
-                return Err(StepEnd::Busy { message, within: left });
             }
             let lease = Lease::parse(line);
             let key = lease.as_ref().map_or_else(String::new, |lease| lease.mark.clone());
@@ -614,7 +599,6 @@ impl SshHost {
             setsid: ground.setsid,
             reach: &ground.reach,
             files: self.files(),
-            sees_others: self.lasting,
         };
         if !ground.setsid && arming.deadline.is_some() {
             // A watcher that is in the inducer's session would be ended with it.

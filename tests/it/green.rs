@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::Trial;
 
 use crate::common::{Scratch, is_root, needing, test, wait_for};
-use crate::protocol::{BREAK, Case, Twin, another, known};
+use crate::protocol::{BREAK, Case, another, known};
 use crate::relay::Relay;
 
 pub fn tests() -> Vec<Trial> {
@@ -33,12 +33,6 @@ pub fn tests() -> Vec<Trial> {
             is_root(),
             "needs to be root, for another user",
             foreign_files,
-        ),
-        needing(
-            "green::another_login_user_is_waited_for",
-            is_root(),
-            "needs to be root, for another user",
-            another_user,
         ),
         needing(
             "green::a_reverter_where_nothing_can_be_run",
@@ -459,33 +453,6 @@ fn noexec_reverter() {
     let _ = Command::new("umount").arg("-l").arg(&there).status();
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(case.log(), "break\nheal\n");
-}
-
-/// Another login user's case has the machine: what it says of that lies where all can read it, and only delays.
-fn another_user() {
-    let case = Case::new("");
-    assert_eq!(case.pisaura(&["run"]).code, Some(0));
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot");
-    let uptime = fs::read_to_string("/proc/uptime").expect("a time");
-    let now: f64 = uptime.split(' ').next().and_then(|now| now.parse().ok()).expect("a time");
-    let now = (now * 100.0) as u64;
-    // On a machine of its own, for all other tests share this one's folder.
-    let word = format!("{} {} {} b:1:2:far:etcd::a_leader@h", boot.trim(), now - 100, now + 400);
-    let path = "/var/tmp/.pisaura-taken-0123456789abcdef";
-    let setup =
-        format!("mount -t tmpfs -o mode=1777 none /var/tmp && echo '{word}' >{path} && chown nobody {path}");
-    let twin = Twin::with(&case.sshd, &setup);
-    case.through(twin.port, &known(twin.port, &[&case.sshd]));
-    let began = std::time::Instant::now();
-    let ran = case.pisaura(&["run"]);
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert!(
-        ran.stderr.contains("in use by another login user there, for `etcd::a_leader@h`"),
-        "{}",
-        ran.stderr
-    );
-    assert!(began.elapsed() >= std::time::Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(twin.log(), "break\nheal\n");
 }
 
 /// A failure empties what was put to a path of the host's, and what is asked of it next.

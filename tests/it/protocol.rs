@@ -257,19 +257,14 @@ pub fn another(case: &Case) -> Sshd {
 }
 
 /// A machine that was made from the same image: the same keys, and a home of its own at the same path. It ends with the test.
-pub struct Twin {
+struct Twin {
     child: Child,
-    pub port: u16,
+    port: u16,
     home: tempfile::TempDir,
 }
 
 impl Twin {
     fn of(sshd: &Sshd) -> Self {
-        Self::with(sshd, ":")
-    }
-
-    /// The same, after this was done where only it sees it.
-    pub fn with(sshd: &Sshd, setup: &str) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let port = crate::common::free_port();
         let config = fs::read_to_string(sshd.join("config")).expect("a configuration");
@@ -277,7 +272,7 @@ impl Twin {
         fs::write(home.path().join("config"), text).expect("a configuration");
         fs::create_dir(home.path().join("home")).expect("a folder");
         let script = format!(
-            "mount --bind '{0}/home' '{1}' && {setup} && exec /usr/sbin/sshd -D -e -f '{0}/config'",
+            "mount --bind '{0}/home' '{1}' && exec /usr/sbin/sshd -D -e -f '{0}/config'",
             home.path().display(),
             sshd.home().display()
         );
@@ -288,17 +283,6 @@ impl Twin {
             .expect("it runs");
         wait_for("the twin", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { child, port, home }
-    }
-}
-
-impl Twin {
-    /// What its users see as the first machine's home folder.
-    pub fn home(&self) -> PathBuf {
-        self.home.path().join("home")
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("home/log")).unwrap_or_default()
     }
 }
 

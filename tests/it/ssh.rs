@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use libtest_mimic::Trial;
 
 use crate::common::{Ran, Scratch, Sshd, is_root, keygen, needing, test, wait_for, write_scripts};
-use crate::protocol::{Twin, known};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -52,11 +51,7 @@ fn setup_with(config: &str) -> (Scratch, Sshd) {
 
 /// Runs a case with these keys of `ssh`, and says how it went, in a line.
 pub fn run_with(scratch: &Scratch, sshd: &Sshd, ssh: &str, host: &str) -> String {
-    run_at(scratch, sshd.port, ssh, host)
-}
-
-fn run_at(scratch: &Scratch, port: u16, ssh: &str, host: &str) -> String {
-    let book = format!("service: s\nhosts: ['{host}:{port}']\nssh: {ssh}\nfailures:\n{FAILURE}\n");
+    let book = format!("service: s\nhosts: ['{host}:{}']\nssh: {ssh}\nfailures:\n{FAILURE}\n", sshd.port);
     scratch.write("fatebooks/b/fatebook.yaml", book);
     outcome(&scratch.pisaura(&["run"]))
 }
@@ -220,16 +215,14 @@ fn password() {
             .expect("a mode");
         fs::set_permissions(sshd.home(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
             .expect("a mode");
-        // On a machine of its own: on this one root has cases, which another user has to wait for.
-        let twin = Twin::with(&sshd, "mount -t tmpfs -o mode=1777 none /var/tmp");
-        fs::set_permissions(twin.home(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
-            .expect("a mode");
-        fs::write(sshd.join("known_hosts"), known(twin.port, &[&sshd])).expect("known hosts");
         let with =
             |password: &str| ssh_keys(&sshd, &format!("username: {}, password: {password}", user.name));
-        let run = |ssh: &str| run_at(&scratch, twin.port, ssh, "127.0.0.1");
-        assert_eq!(run(&with("\"a b'c\\\"$HOME\"")), "exit 0", "by {method}");
-        let refused = run(&with("wrong"));
+        assert_eq!(
+            run_with(&scratch, &sshd, &with("\"a b'c\\\"$HOME\""), "127.0.0.1"),
+            "exit 0",
+            "by {method}"
+        );
+        let refused = run_with(&scratch, &sshd, &with("wrong"), "127.0.0.1");
         let shown = if method == "password" { "the password" } else { "the password (keyboard-interactive)" };
         assert_eq!(
             refused,

@@ -37,20 +37,6 @@ printf '%s\n' "$_pisaura_M $_pisaura_W $_pisaura_s $_pisaura_F" >>"$_pisaura_L" 
     rm -f "$_pisaura_L"
     _pisaura_refuse a1 ''
 }
-# Other login users see it, and we see theirs.
-case $_pisaura_others$_pisaura_s in
-0* | *[!0-9]*) ;;
-*)
-    _pisaura_taken
-    # shellcheck disable=SC2086
-    set -- $_pisaura_I $_pisaura_W
-    umask 022
-    { set -C && printf '%s\n' "$2 $_pisaura_s $((_pisaura_s + (${7:-0} > 0 ? ${7:-0} + 60 : 3600) * 100)) $6" >"$_pisaura_r"; } 2>/dev/null || :
-    set +C
-    umask 077
-    if _pisaura_is_others; then _pisaura_refuse a2 ''; fi
-    ;;
-esac
 # Somebody may have this machine by a root that is not the one that can be used now.
 _pisaura_is_another() { ! [ "$1" -ef "$_pisaura_L" ]; }
 if _pisaura_each_lease _pisaura_is_another; then _pisaura_refuse a2 ''; fi

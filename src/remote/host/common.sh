@@ -191,41 +191,9 @@ _pisaura_each_lease() {
     return 1
 }
 
-# Where other login users see that a case has this machine, for they do not see our folders: its boot, when it was taken, until when at
-# the latest (hundredths since the machine was started), and who is behind it. Its name is random, and made new.
-_pisaura_taken() { _pisaura_r=/var/tmp/.pisaura-taken-$_pisaura_M; }
-
-# Whether another login user's case has this machine: in $_pisaura_r for how many seconds at most, in $_pisaura_q who is behind it. It
-# only delays, and where two come at once both step back. Our own whose time is over are taken away. Demo hosts are no machines.
-_pisaura_is_others() {
-    [ "${_pisaura_others:-0}" = 1 ] || return 1
-    # shellcheck disable=SC2086
-    set -- $_pisaura_I
-    _pisaura_now
-    _pisaura_k=$_pisaura_r
-    case $_pisaura_k in *[!0-9]*) return 1 ;; esac
-    for _pisaura_x in /var/tmp/.pisaura-taken-*; do
-        [ -f "$_pisaura_x" ] && [ ! -h "$_pisaura_x" ] || continue
-        { read -r _pisaura_y _pisaura_z _pisaura_r _pisaura_q <"$_pisaura_x"; } 2>/dev/null || continue
-        # What is no number, or would be taken for one of another base.
-        case $_pisaura_r in '' | *[!0-9]* | 0* | ????????????????*) continue ;; esac
-        [ "$_pisaura_y" = "${2:-}" ] && [ "$_pisaura_r" -gt "$_pisaura_k" ] || {
-            [ ! -O "$_pisaura_x" ] || rm -f "$_pisaura_x"
-            continue
-        }
-        [ ! -O "$_pisaura_x" ] || continue
-        _pisaura_r=$(((_pisaura_r - _pisaura_k) / 100 + 1))
-        [ $_pisaura_r -le 3600 ] || _pisaura_r=3600
-        return 0
-    done
-    return 1
-}
-
 # Frees the host, if it is this case's. Taken away in one step, into the case's folder, so that whoever frees it twice does not take
 # another's.
 _pisaura_free() {
-    _pisaura_taken
-    rm -f "$_pisaura_r" 2>/dev/null || :
     _pisaura_x=
     { read -r _pisaura_x _pisaura_y <"$_pisaura_L"; } 2>/dev/null || :
     [ -n "$_pisaura_x" ] && [ "$_pisaura_x" = "$_pisaura_M" ] || return 0

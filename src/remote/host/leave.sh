@@ -79,12 +79,6 @@ if [ -n "$_pisaura_h" ]; then
     fi
     _pisaura_release
 fi
-# Whoever still takes a case's own word away comes too late.
-for _pisaura_x in "$_pisaura_F"/.case-* "$_pisaura_F.gone"/.case-*; do
-    _pisaura_M=${_pisaura_x##*/.case-}
-    _pisaura_taken
-    rm -f -- "$_pisaura_r"
-done
 rm -rf -- "${_pisaura_F:?}" "${_pisaura_F:?}.gone" || exit 1
 rmdir -- "$_pisaura_R" /sys/fs/cgroup/pisaura /sys/fs/cgroup/unified/pisaura /sys/fs/cgroup/systemd/pisaura 2>/dev/null || :
 echo left

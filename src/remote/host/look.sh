@@ -14,7 +14,6 @@ _pisaura_each_lease _pisaura_take_it || :
             [ "$_pisaura_x/ns/mnt" -ef /proc/self/ns/mnt ] || continue
             _pisaura_state="watched ${_pisaura_x#/proc/}"
         done
-        if [ "$_pisaura_state" = free ] && _pisaura_is_others; then _pisaura_state="other $_pisaura_r $_pisaura_q"; fi
         echo "host $_pisaura_state"
     fi
     _pisaura_mark x 0

@@ -14,7 +14,6 @@
 //! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
 //! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
 //! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
-//! | `/var/tmp/.pisaura-taken-MARK` | that a case has the machine, for other login users to see | `arm.sh` | whoever frees the lease |
 //!
 //! and in a case's folder:
 //!
@@ -200,8 +199,6 @@ pub(super) struct Site<'a> {
     pub(super) reach: &'a str,
     /// The files that were brought there.
     pub(super) files: Vec<FileFacts>,
-    /// Whether other login users' cases on the machine matter: a demo host shares it with others.
-    pub(super) sees_others: bool,
 }
 
 impl Site<'_> {
@@ -265,7 +262,6 @@ impl Site<'_> {
             .set("M", self.mark)
             .set("I", self.identity)
             .set("T", self.healer)
-            .set("others", if self.sees_others { "1" } else { "0" })
             .set("L", &lease_path(case_folder, self.identity));
     }
 }
