@@ -31,6 +31,10 @@
 //! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run` |
 //! | connecting, logging in, host keys | `remote::connection`, `remote::login`, `remote::known_hosts` |
 //! | how a script is brought to a host and run there | `remote::own`, `remote::ssh`, `remote::exchange` |
+//! | the shell that is begun before it is needed | `remote::spare` |
+//! | what ends a connection or an agent that libssh2 would wait for | `remote::watchdog`, `remote::agent_relay` |
+//! | what travels with a book, and where its cases run | `executor::workplace` |
+//! | escape sequences and secrets in what is shown | `fatebook::secrets`; lines for a terminal `report::tell` |
 //! | what lies on a host, who writes it, what heals it when nobody else does | `remote::host`, and the shell texts beside it |
 //! | whether a machine is the one that was broken | `remote::host`, `remote::ssh`; on the wire `remote::connection` |
 //! | who has a host, and what that means | `machine::lease` |
@@ -60,7 +64,8 @@
 //! - **What is said of a healed host is written down** before the host forgets it.
 //! - **One thread decides** in a run; should it break down, what runs is reverted, and told. Executors, signals and locks send it events.
 //! - **No secret** leaves [`executor`] upwards: what goes up as an event has been through [`fatebook::Redactor`].
-//! - **Nothing polls**: every wait is for a descriptor, a channel or a moment.
+//! - **Nothing polls**: every wait is for a descriptor, a channel or a moment. Where a library waits in our place, and where nobody
+//!   tells (a host that another machine's run has, a program file that is busy), it is looked now and then, within a limit.
 //!
 //! # Use from a team's own repository
 //!

@@ -1,5 +1,5 @@
-//! Which files are books, what each is called, and the reading of one. Touches the file system, for reading only; the
-//! environment is an argument.
+//! Which files are books, what each is called, and the reading of one. Touches the file system, for reading only, and starts
+//! `/bin/sh -n` where a book is read thoroughly; the environment is an argument.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

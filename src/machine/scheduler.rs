@@ -4,7 +4,8 @@
 //!
 //! An **attempt** is one task. A case has one at a time; the next one comes when the last is over, or given up. Before an
 //! executor induces, it asks: from the answer on the case is dirty, and a lost task is followed by one that only reverts. One
-//! that was given up and lives on can do no more harm than to revert once more, for nobody answers it any more.
+//! that was given up and lives on induces nothing, for nobody answers it any more; that it does not revert into another case is
+//! for the host's lease to see to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -66,8 +66,9 @@
 //!
 //! Each text goes to `/bin/sh` by standard input, so it stands in no argument list, whatever login shell the user has. The
 //! command line that is executed ([`loader`]) reads all of it, compares its length, and only then has it parsed, as one piece. It
-//! is the same for each text, so a shell may wait for the next one while the last is still at work. A login that runs something else instead gets a text that stops in its first line ([`BEGIN`]). What it prints before
-//! our first mark is not ours; and it ends with a mark: without that, whatever the server says, it has failed.
+//! is the same for each text, so a shell may wait for the next one while the last is still at work. A login that runs something
+//! else instead gets a text that stops in its first line ([`BEGIN`]). What it prints before our first mark is not ours; and it
+//! ends with a mark: without that, whatever the server says, it has failed.
 
 use super::quote::quote;
 use super::script::{Arming, HostScript};
