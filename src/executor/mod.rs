@@ -27,7 +27,7 @@ mod workplace;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use assignment::{Access, Assignment, LocalCommand, shown_words};
-pub use workplace::{OwnedFolder, SHIP_BYTES_MAX, Shipped, Workplace, shipped};
+pub use workplace::{OwnedFolder, Shipped, Workplace, shipped};
 
 /// Where an executor's news go.
 pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
@@ -415,9 +415,8 @@ impl Performer<'_> {
 
     /// Why the healthcheck cannot begin, if that is certain: a mistake in it is not to be taken for its no.
     fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
-        let mut command = self.assignment.healthcheck.check(self.workplace)?;
-        command.current_dir(self.workplace);
-        command.envs(self.assignment.env.iter().map(|(name, value)| (name, value)));
+        let command =
+            at_work(self.assignment.healthcheck.check(self.workplace)?, self.assignment, self.workplace);
         let key = format!("{command:?}");
         if self.checked.contains(&key) {
             return None;
@@ -500,10 +499,16 @@ fn log_record(record: &StepRecord) {
 fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Command {
     let number = step.healthcheck_number().unwrap_or_default();
     let step = assignment.pass_step.then(|| format!("--step={number}"));
-    let mut command = assignment.healthcheck.command(workplace, step.as_slice());
+    let command = assignment.healthcheck.command(workplace, step.as_slice());
+    let mut command = at_work(command, assignment, workplace);
+    command.env("PISAURA_STEP", number.to_string());
+    command
+}
+
+/// In the working folder, with the case's variables.
+fn at_work(mut command: Command, assignment: &Assignment, workplace: &Path) -> Command {
     command.current_dir(workplace);
     command.envs(assignment.env.iter().map(|(name, value)| (name, value)));
-    command.env("PISAURA_STEP", number.to_string());
     command
 }
 

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::fatebook::{Fatebook, Resource, ends_like_windows, is_book};
+use crate::fatebook::{Fatebook, Resource, ScriptFile, ends_like_windows, is_book};
 use crate::remote::fetch;
 
 /// Where files of a book that lie outside of its folder are put.
@@ -21,9 +21,6 @@ const DEPTH_MAX: usize = 32;
 pub struct Workplace {
     folder: OwnedFolder,
 }
-
-/// More than this does not travel, unless somebody says so.
-pub const SHIP_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A file of a book's that its cases may need.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,15 +52,11 @@ pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
             list.take(&book.folder.join(path), &place, &Rule::Named, 0)?;
         }
     }
-    for fate in &book.fates {
-        let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
-        let scripts = always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref()]);
-        for file in scripts.flatten().filter_map(|command| command.file.as_ref()) {
-            let place = place_in_workplace(&file.source);
-            // One of a URL's comes later.
-            if book.folder.join(&file.source).exists() {
-                list.take(&book.folder.join(&file.source), &place, &Rule::Named, 0)?;
-            }
+    for file in scripts(book) {
+        let place = place_in_workplace(&file.source);
+        // One of a URL's comes later.
+        if book.folder.join(&file.source).exists() {
+            list.take(&book.folder.join(&file.source), &place, &Rule::Named, 0)?;
         }
     }
     for path in [&book.ssh.identity_file, &book.ssh.known_hosts].into_iter().flatten() {
@@ -76,6 +69,15 @@ pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
     }
     list.take(&book.folder, Path::new(""), &Rule::Beside(&root), 0)?;
     Ok(list.all.into_values().collect())
+}
+
+/// The files that the book's commands name.
+fn scripts(book: &Fatebook) -> impl Iterator<Item = &ScriptFile> {
+    book.fates.iter().flat_map(|fate| {
+        let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
+        let all = always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref()]);
+        all.flatten().filter_map(|command| command.file.as_ref())
+    })
 }
 
 /// Why a file is taken.
@@ -181,21 +183,17 @@ impl Workplace {
                 fetch(url, &folder.path().join(name), bytes_max)?;
             }
         }
-        for fate in &book.fates {
-            let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
-            let scripts = always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref()]);
-            for file in scripts.flatten().filter_map(|command| command.file.as_ref()) {
-                let place = folder.path().join(place_in_workplace(&file.source));
-                if ends_like_windows(&place) {
-                    let message = format!(
-                        "the first line of {} ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",
-                        book.folder.join(&file.source).display()
-                    );
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-                }
-                fs::set_permissions(&place, fs::Permissions::from_mode(0o755))
-                    .map_err(|error| named(&place, &error))?;
+        for file in scripts(book) {
+            let place = folder.path().join(place_in_workplace(&file.source));
+            if ends_like_windows(&place) {
+                let message = format!(
+                    "the first line of {} ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",
+                    book.folder.join(&file.source).display()
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755))
+                .map_err(|error| named(&place, &error))?;
         }
         Ok(Self { folder })
     }

@@ -195,8 +195,8 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// The beginning of a file. Fails if it is none: a pipe would have us wait.
-fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+/// The beginning of a file, read without waiting for anybody. Fails if it is none: nobody may ever open the other end of a pipe.
+pub fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {

@@ -18,6 +18,7 @@ mod values;
 
 pub use discover::{
     BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books, is_book,
+    read_at_most,
 };
 pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource,

@@ -3,6 +3,7 @@
 //! libssh2 is used without blocking, and every wait is a poll on the socket together with the interrupt and the time limit;
 //! so nothing can hang, and an interrupt is heard at once.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +37,10 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     /// The host has no SFTP, or one that sees other folders than its shell.
     pub(super) without_sftp: bool,
+    /// Opening SFTP was not answered in time, and the connection was given up for that.
+    pub(super) sftp_is_silent: Cell<bool>,
+    /// The server was heard, and lets no more channels in.
+    pub(super) refuses_channels: Cell<bool>,
     /// A shell that waits for the next text.
     pub(super) spare: Spare,
     /// For when libssh2 does not come back.
@@ -134,6 +139,8 @@ impl Connection {
             session,
             stream,
             without_sftp: false,
+            sftp_is_silent: Cell::new(false),
+            refuses_channels: Cell::new(false),
             spare: Spare::default(),
             watchdog,
             address,

@@ -1,25 +1,18 @@
 //! Small files of this machine, which somebody may have put something else in place of: read without waiting for anybody, and
 //! not without an end. Touches these files.
 
-use std::fs::OpenOptions;
-use std::io::{Error, Read, Result};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Error, Result};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::fatebook::read_at_most;
 
 /// More than any file of keys has.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// All of a file. Fails if it is none, as a pipe or a device, or is larger than any such file is.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > FILE_BYTES_MAX {
+    let bytes = read_at_most(path, FILE_BYTES_MAX + 1)?;
+    match bytes.len() > FILE_BYTES_MAX {
         true => Err(Error::other("it is larger than 16 MiB")),
         false => Ok(bytes),
     }

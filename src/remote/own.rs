@@ -20,10 +20,6 @@ use super::script::Marks;
 const CHANNEL_REFUSED: ErrorCode = ErrorCode::Session(-21);
 /// How long SFTP may take to be opened; without it files go another way.
 const SFTP_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
-/// What was done when that took too long.
-pub(super) const OPENING_SFTP: &str = "opening SFTP";
-pub(super) const CHANNEL_REFUSED_TOLD: &str =
-    "the SSH server there refuses another channel: does its MaxSessions allow one?";
 /// How long a server may take to let go of a channel that has been closed.
 const LET_GO_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -104,7 +100,11 @@ impl<'a> Desk<'a> {
                     std::thread::sleep(soon.saturating_duration_since(std::time::Instant::now()));
                 }
                 Err(error) if error.code() == CHANNEL_REFUSED => {
-                    return Err(self.trouble(TroubleKind::Connection, CHANNEL_REFUSED_TOLD));
+                    self.connection.refuses_channels.set(true);
+                    return Err(self.trouble(
+                        TroubleKind::Connection,
+                        "the SSH server there refuses another channel: does its MaxSessions allow one?",
+                    ));
                 }
                 Err(error) => return Err(waiter.trouble(&error, "opening a channel")),
             }
@@ -262,7 +262,8 @@ impl<'a> Desk<'a> {
             Err(error) if error.message() == TIME_LIMIT => {
                 // What is dropped now would wait for the host's word without a limit.
                 let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-                return Err(waiter.trouble(&error, OPENING_SFTP));
+                connection.sftp_is_silent.set(!self.limit.is_interrupted());
+                return Err(waiter.trouble(&error, "opening SFTP"));
             }
             // A lost connection and an SFTP server that is not there look alike; the way without it will tell.
             Err(_) => return Ok(false),

@@ -15,7 +15,7 @@ use super::connection::{Connection, Route};
 use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
 use super::host::{self, FileFacts, Reverting, Site, Whole};
 use super::login::{Login, Target, others_may_read};
-use super::own::{Brought, CHANNEL_REFUSED_TOLD, Desk, OPENING_SFTP, Shell, cksum};
+use super::own::{Brought, Desk, Shell, cksum};
 use super::quote::quote;
 use super::script::{Arming, Healing, HostScript, Marks, Role};
 use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex, time_since_boot};
@@ -403,10 +403,9 @@ impl SshHost {
             let name = parcel.name();
             let temporary = format!(".in-{}", self.token()?);
             let brought = self.desk(limit)?.bring(&bytes, &folder, &temporary);
-            if let Err(trouble) = &brought {
-                // The next connection does without.
-                self.without_sftp |= trouble.message.ends_with(OPENING_SFTP) && !limit.is_interrupted();
-            }
+            // The next connection does without.
+            self.without_sftp |=
+                self.connection.as_ref().is_some_and(|connection| connection.sftp_is_silent.get());
             let brought = brought?;
             if brought == Brought::ByCat
                 && let Some(connection) = &mut self.connection
@@ -556,8 +555,9 @@ impl SshHost {
                 error = trouble.message,
                 "a process may be left behind"
             );
-            return trouble.kind == TroubleKind::Timeout
-                || (trouble.kind == TroubleKind::Connection && !is_refused(&trouble));
+            let refuses =
+                self.connection.as_ref().is_some_and(|connection| connection.refuses_channels.get());
+            return !refuses && matches!(trouble.kind, TroubleKind::Connection | TroubleKind::Timeout);
         }
         false
     }
@@ -1139,11 +1139,6 @@ fn cannot_read(parcel: &Parcel, error: &std::io::Error) -> Trouble {
         kind: TroubleKind::Upload,
         message: format!("cannot read {}: {error}", parcel.source.display()),
     }
-}
-
-/// Whether the server was heard, and lets no more channels in.
-fn is_refused(trouble: &Trouble) -> bool {
-    trouble.message.contains(CHANNEL_REFUSED_TOLD)
 }
 
 /// Whether what was armed says of its own file that it is not what it was.

@@ -388,6 +388,11 @@ pub fn keygen(kind: &str, path: &Path, passphrase: &str) {
     assert!(status.success());
 }
 
+/// Begins a process whose output is read later.
+pub fn begin(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+}
+
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("an address").port()

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use crate::common::{Ran, Scratch, Sshd, harness, test};
+use crate::common::{Ran, Scratch, Sshd, begin, harness, test};
 use crate::harness::{books, succumb_to};
 
 pub fn tests() -> Vec<Trial> {
@@ -164,14 +164,12 @@ fn four_at_once() {
     }
     let runs: Vec<_> = (0..4)
         .map(|run| {
-            scratch
-                .command(&harness())
-                .args(["--test-threads", "20", "--output", &format!("out-{run}")])
-                .env("PISAURA_LOCKS", scratch.join(&format!("locks-{run}")))
-                .stdout(std::process::Stdio::piped())
-                .stderr(std::process::Stdio::piped())
-                .spawn()
-                .expect("it runs")
+            begin(
+                scratch
+                    .command(&harness())
+                    .args(["--test-threads", "20", "--output", &format!("out-{run}")])
+                    .env("PISAURA_LOCKS", scratch.join(&format!("locks-{run}"))),
+            )
         })
         .collect();
     for run in runs {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 
-use crate::common::{Scratch, is_root, needing, test, wait_for};
+use crate::common::{Scratch, begin, is_root, needing, test, wait_for};
 use crate::protocol::{BREAK, Case, another, known};
 use crate::relay::Relay;
 
@@ -380,13 +380,10 @@ fn unknown_run() {
     record["controller"] = serde_json::json!("elsewhere:1:2:far");
     record["journal"] = serde_json::json!("/nonexistent/journal.jsonl");
     fs::write(&debt, format!("{record}\n")).expect("a debt");
-    let mut revert = case
-        .command(&["revert", "--output", &case.path("elsewhere")])
-        .env("PISAURA_LOCKS", case.path("other-locks"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
+    let mut revert = begin(
+        case.command(&["revert", "--output", &case.path("elsewhere")])
+            .env("PISAURA_LOCKS", case.path("other-locks")),
+    );
     let mut told = std::io::BufReader::new(revert.stderr.take().expect("a pipe"));
     crate::common::wait_for_line(&mut told, "waiting: the host is in use by ");
     assert!(case.is_broken());

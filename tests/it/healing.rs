@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Trial;
 
-use crate::common::{Ran, Scratch, Sshd, program, test, wait_for};
+use crate::common::{Ran, Scratch, Sshd, begin, program, test, wait_for};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -455,14 +455,7 @@ fn signal_while_healing() {
     let killed = Killed::new("", "timeout: 60s", "f--step=2");
     killed.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nexit 3\n");
     killed.take_the_reverter_away();
-    let mut revert = killed
-        .scratch
-        .command(&program())
-        .arg("revert")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
+    let mut revert = begin(&mut killed.command(&["revert"]));
     let mut told = std::io::BufReader::new(revert.stderr.take().expect("a pipe"));
     crate::common::wait_for_line(&mut told, "the reverter did not succeed: ");
     let signal =

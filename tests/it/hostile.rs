@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::common::{Ran, Scratch, Sshd, program, test, wait_for, write_scripts};
+use crate::common::{Ran, Scratch, Sshd, begin, program, test, wait_for, write_scripts};
 use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
@@ -136,13 +136,7 @@ fn endless_banner() {
     let book = scratch.read("fatebooks/b/fatebook.yaml").replace("timeout: 2s}", "timeout: 10m}");
     scratch.write("fatebooks/b/fatebook.yaml", book);
     let before = met.load(Ordering::Relaxed);
-    let run = scratch
-        .command(&program())
-        .arg("run")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
+    let run = begin(scratch.command(&program()).arg("run"));
     wait_for("a connection", || met.load(Ordering::Relaxed) > before);
     assert!(
         Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("kill runs").success()
@@ -528,7 +522,7 @@ fn modes() {
         command.args(["-c", &format!("umask {umask}; exec \"$0\" run"), &program().display().to_string()]);
         command.env("TMPDIR", case.scratch.join("temporary"));
         fs::create_dir(case.scratch.join("temporary")).expect("a folder");
-        let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let run = begin(&mut command);
         wait_for("the stop", || case.scratch.join("at").exists());
         let private = [
             case.scratch.join("locks"),
