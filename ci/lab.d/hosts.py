@@ -50,7 +50,8 @@ AllowIsolate=yes
 
 def run(*command, **more):
     """Runs a command that has to succeed, and gives what it wrote."""
-    end = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    end = subprocess.run(command, **{**streams, **more})
     output = end.stdout.decode(errors="replace")
     if end.returncode:
         raise Trouble(f"{' '.join(map(str, command))}: {output[-3000:].strip() or f'exit status {end.returncode}'}")
@@ -167,7 +168,7 @@ class Host:
         with open(self.folder / "console", "wb") as console:
             subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=self.lab.lock,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
@@ -264,6 +265,8 @@ class Lab:
         self.root = root().resolve()
         self.number, self.name, self.hosts, self.variables, self.cgroups = None, None, [], {}, []
         self.layer = None
+        # What holds the folder, while `up` does: whatever works in it holds it too, so that `down` waits for that when `up` is killed.
+        self.lock = None
 
     # The file
 
@@ -286,7 +289,7 @@ class Lab:
         (self.folder / "lab.json.new").rename(self.folder / "lab.json")
 
     def locked(self, create=False):
-        """Keeps others off this lab; gives False if it is not there."""
+        """Keeps others off this lab; gives None if it is not there."""
         return bed.held(self.folder, self.create if create else None)
 
     def create(self):
@@ -301,7 +304,7 @@ class Lab:
 
     def up(self, system):
         """Starts all hosts of a system and waits until it can be used."""
-        with self.locked(create=True):
+        with self.locked(create=True) as self.lock:
             if any(self.folder.iterdir()):
                 raise Trouble(f"{self.folder} is there already: `down` takes it away")
             try:
@@ -363,13 +366,17 @@ class Lab:
                     file.write(f"{self.folder}\n")
                 self.write()
                 # One that is there without being registered is nobody's that we know: it is left alone.
-                if bed.quietly(["ip", "netns", "add", f"pisaura-lab-{number}"])[0]:
+                if bed.quietly(["ip", "netns", "add", f"pisaura-lab-{number}"], stdin=self.lock)[0]:
                     return
                 (REGISTRY / str(number)).unlink()
                 self.number = None
             except FileExistsError:
                 continue
         raise Trouble(f"no network 10.213.N.0/24 is free: {REGISTRY} and `ip route` tell whose they are")
+
+    def work(self, *command):
+        """Runs a command that works in the folder or on the network."""
+        run(*command, stdin=self.lock)
 
     def address(self, last):
         return str(ipaddress.ip_network(NETWORK.format(self.number))[last])
@@ -378,26 +385,26 @@ class Lab:
         """A bridge in a network namespace of its own, where no other rules for packets are; this machine and each host are
         plugged into it."""
         switch, link = f"pisaura-lab-{self.number}", f"plab{self.number}"
-        run("ip", "-n", switch, "link", "add", "bridge", "type", "bridge")
-        run("ip", "-n", switch, "link", "set", "bridge", "up")
+        self.work("ip", "-n", switch, "link", "add", "bridge", "type", "bridge")
+        self.work("ip", "-n", switch, "link", "set", "bridge", "up")
         plugs = [(None, link, self.address(OWN_ADDRESS))]
         plugs += [(host.network, "eth0", host.address) for host in self.hosts]
         for at, (network, name, address) in enumerate(plugs):
             inside = []
             if network:
-                run("ip", "netns", "add", network)
-                run("ip", "-n", network, "link", "set", "lo", "up")
+                self.work("ip", "netns", "add", network)
+                self.work("ip", "-n", network, "link", "set", "lo", "up")
                 inside = ["-n", network]
             place = ["netns", network] if network else []
-            run("ip", "-n", switch, "link", "add", f"plug{at}", "type", "veth", "peer", "name", name, *(
+            self.work("ip", "-n", switch, "link", "add", f"plug{at}", "type", "veth", "peer", "name", name, *(
                 place or ["netns", str(os.getpid())]))
-            run("ip", "-n", switch, "link", "set", f"plug{at}", "master", "bridge", "up")
-            run("ip", *inside, "addr", "add", f"{address}/24", "dev", name)
-            run("ip", *inside, "link", "set", name, "up")
+            self.work("ip", "-n", switch, "link", "set", f"plug{at}", "master", "bridge", "up")
+            self.work("ip", *inside, "addr", "add", f"{address}/24", "dev", name)
+            self.work("ip", *inside, "link", "set", name, "up")
 
     def make_keys(self):
         for name in ["identity", "host_key"]:
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pisaura-lab", "-f", self.folder / name)
+            self.work("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pisaura-lab", "-f", self.folder / name)
         key = (self.folder / "host_key.pub").read_text()
         (self.folder / "known_hosts").write_text("".join(f"{host.address} {key}" for host in self.hosts))
 

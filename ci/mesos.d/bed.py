@@ -110,7 +110,7 @@ def quietly(command, **more):
     """Runs a command and gives whether it succeeded, with the end of what it wrote."""
     try:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        end = subprocess.run(command, **streams, **more)
+        end = subprocess.run(command, **{**streams, **more})
     except OSError as error:
         return False, str(error)
     return end.returncode == 0, end.stdout.decode(errors="replace")[-3000:].rstrip()
@@ -208,7 +208,10 @@ def end_family(bed, work, processes):
 
 @contextmanager
 def held(folder, create):
-    """Holds a folder against others, and gives whether it is there; `create`, if there is one, makes it."""
+    """Holds a folder against others, and gives what holds it, or None if it is not there; `create`, if there is one, makes it.
+
+    A child that has it as its standard input goes on to hold the folder when this program is killed.
+    """
     while True:
         try:
             if create:
@@ -217,13 +220,13 @@ def held(folder, create):
         except FileNotFoundError:
             if create:
                 continue
-            yield False
+            yield None
             return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # Who held it before may have removed the folder.
             if folder.exists() and os.path.samestat(os.fstat(lock), os.stat(folder)):
-                yield True
+                yield lock
                 return
         finally:
             os.close(lock)

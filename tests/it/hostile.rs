@@ -552,8 +552,9 @@ fn modes() {
             .map(|entry| entry.path())
             .chain([case_folder.clone()])
         {
-            let mode = fs::symlink_metadata(&path).expect("a file").permissions().mode();
-            assert_eq!(mode & 0o077, 0, "on the host: {}", path.display());
+            // The watcher's copy of the reverter loses its name at once.
+            let Ok(file) = fs::symlink_metadata(&path) else { continue };
+            assert_eq!(file.permissions().mode() & 0o077, 0, "on the host: {}", path.display());
         }
         case.go();
         assert_eq!(case.end(run).code, Some(0));

@@ -579,7 +579,12 @@ fn interrupted() {
             let came_up = up.wait().expect("an end").success();
             let by_itself = !came_up && signal == "TERM";
             if !by_itself {
-                let _ = command("down").status();
+                let down = command("down").stderr(Stdio::piped()).output().expect("ci/lab runs");
+                assert!(
+                    down.status.success(),
+                    "{signal} {moment}: {}",
+                    String::from_utf8_lossy(&down.stderr)
+                );
             }
             wait_for(&format!("that nothing is left after {signal} at moment {moment}"), || {
                 there(&state).is_empty()

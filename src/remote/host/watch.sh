@@ -66,7 +66,7 @@ _pisaura_put ready yes || exit 0
 
 # A copy without a name cannot be written over either. It may come too late for that, so it is not waited for.
 _pisaura_kept=4
-if [ -n "$_pisaura_B" ] && cat "$_pisaura_F/$_pisaura_B" >kept && [ -r kept ]; then
+if [ -n "$_pisaura_B" ] && (umask 077 && cat "$_pisaura_F/$_pisaura_B" >kept) && [ -r kept ]; then
     exec 5<kept
     rm -f kept
     _pisaura_kept=5
