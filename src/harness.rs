@@ -15,7 +15,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, Trial};
 
 use crate::cluster::tear_down;
-use crate::fatebook::{Reading, show_duration};
+use crate::fatebook::{Reading, show_duration, tell_allowed};
 use crate::machine::{CaseOutcome, NOT_FOR_THIS_HOST, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{
@@ -726,13 +726,34 @@ fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> ExitCode {
             true => String::new(),
             false => format!(", asked again for {}", show_duration(fate.grace)),
         };
-        text.push_str(&format!("  3 healthcheck  here{grace}\n"));
+        text.push_str(&match &fate.hold {
+            None => format!("  3 healthcheck  here{grace}\n"),
+            Some(hold) => format!(
+                "  3 hold         {}, healthcheck here every {}, within {}: {}{}\n",
+                show_duration(hold.time),
+                show_duration(hold.every),
+                show_duration(hold.answer_within),
+                tell_allowed(hold),
+                match fate.grace.is_zero() {
+                    true => String::new(),
+                    false => format!(" after the first {}", show_duration(fate.grace)),
+                }
+            ),
+        });
+        if let Some(still) = &fate.still {
+            text.push_str(&format!("    still        on {host}, within {limit}: {}\n", show(still, &[])));
+        }
         text.push_str(&format!(
             "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
             show_duration(fate.revert_within()),
             show(&fate.reverter, &[])
         ));
-        text.push_str(&format!("  5 healthcheck  here{grace}\n"));
+        let recovery =
+            fate.max_recovery.map_or(grace, |time| format!(", asked again for {}", show_duration(time)));
+        let steady = fate.steady.map_or(String::new(), |steady| {
+            format!(", then every {} for {}", show_duration(steady.every), show_duration(steady.time))
+        });
+        text.push_str(&format!("  5 healthcheck  here{recovery}{steady}\n"));
     }
     let count = chosen.iter().filter(|chosen| **chosen).count();
     text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));

@@ -15,7 +15,7 @@ struct Pisaura {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 survived, 1 a healthcheck said no, 2 a mistake in the command line or in a book,
+    "Exit codes: 0 survived, 1 a service was unhealthy, 2 a mistake in the command line or in a book,
 3 a case could not be carried out, 4 a host is left unreverted, 130 interrupted";
 
 #[derive(Debug, Subcommand)]

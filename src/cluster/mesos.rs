@@ -345,7 +345,11 @@ impl Driver {
                         hosts,
                         revert_limit: fate.revert_within() + fate.timeout,
                         // Each step, with its tries and pauses, and room for a slow network.
-                        limit: fate.timeout * 10 + fate.grace * 3 + fate.revert_within() * 2 + GRACE * 4,
+                        limit: fate.timeout * 10
+                            + fate.grace * 2
+                            + fate.longest_recovery()
+                            + fate.revert_within() * 2
+                            + GRACE * 4,
                     };
                     self.orders.insert(order.id, *order);
                     SchedulerEvent::Want(want)

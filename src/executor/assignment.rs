@@ -55,6 +55,9 @@ pub struct Assignment {
     pub only_if: Option<HostScript>,
     /// Asks the host whether the failure took hold.
     pub verify: Option<HostScript>,
+    /// Asks the host whether the failure is still in force.
+    #[serde(default)]
+    pub still: Option<HostScript>,
     /// Heals the host.
     pub reverter: HostScript,
     /// Asks whether the service works.
@@ -127,7 +130,7 @@ impl Assignment {
         kept.access.env = env(&self.access.env);
         kept.env = env(&self.env);
         kept.healthcheck.words = self.healthcheck.words.iter().map(|word| clean(word)).collect();
-        let optional = [&mut kept.only_if, &mut kept.verify].into_iter().flatten();
+        let optional = [&mut kept.only_if, &mut kept.verify, &mut kept.still].into_iter().flatten();
         for script in [&mut kept.inducer, &mut kept.reverter].into_iter().chain(optional) {
             script.change_texts(clean);
         }
@@ -180,6 +183,7 @@ impl Assignment {
         let inducer = script(&fate.inducer, "inducer");
         let only_if = fate.only_if.as_ref().map(|only_if| script(only_if, "only_if"));
         let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
+        let still = fate.still.as_ref().map(|still| script(still, "still"));
         let healthcheck = LocalCommand {
             words: fate.healthcheck.fill(&values),
             style: fate.healthcheck.style,
@@ -213,12 +217,17 @@ impl Assignment {
                 revert_within: fate.revert_within(),
                 watched,
                 cuts_off: fate.cuts_off,
+                hold: fate.hold.clone(),
+                still: fate.still.is_some(),
+                max_recovery: fate.max_recovery,
+                steady: fate.steady,
             },
             access,
             parcels,
             inducer: HostScript { role: Role::Breaks(Box::new(arming)), ..inducer },
             only_if,
             verify,
+            still,
             reverter: HostScript { role: Role::Heals(healing), ..reverter },
             healthcheck,
             pass_step: fate.pass_step,

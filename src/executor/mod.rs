@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    Captured, CaseAction, CaseEvent, CaseId, CaseMachine, CaseOutcome, CaseReport, Exit, HostMark,
+    Captured, CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, HostMark,
     NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
     Verdict,
 };
@@ -43,6 +43,8 @@ pub trait Notary: Send + Sync {
 
 /// How long the cleaning up of a host may take.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(20);
+/// A service whose answers change all the time fills no more records than this.
+const RECORDS_MAX: usize = 1000;
 /// The target of log lines of the level `critical`, which `tracing` does not have.
 pub(crate) const CRITICAL: &str = "pisaura::critical";
 
@@ -232,19 +234,16 @@ impl Performer<'_> {
             true => CaseEvent::Interrupt,
             false => CaseEvent::Begin,
         };
-        let mut actions = machine.step(Duration::ZERO, first);
-        // The machine answers each event with what is to be done; only the last of it brings the next event.
-        while let Some(event) = self.act(&machine, std::mem::take(&mut actions)) {
+        let mut turn = machine.step(Duration::ZERO, first);
+        while let Some(event) = turn.and_then(|turn| self.take(&machine, turn)) {
             let now = self.elapsed();
             if let Some(record) = self.host.take_induced() {
-                let _ = machine.step(now, CaseEvent::HostSays(record));
+                machine.step(now, CaseEvent::HostSays(record));
             }
-            if self.interrupt.is_raised() {
-                actions = machine.step(now, CaseEvent::Interrupt);
-            }
-            if actions.is_empty() {
-                actions = machine.step(now, event);
-            }
+            let interrupt = self.interrupt.is_raised().then_some(CaseEvent::Interrupt);
+            turn = interrupt
+                .and_then(|interrupt| machine.step(now, interrupt))
+                .or_else(|| machine.step(now, event));
         }
         let (verdict, findings, recovered) = machine.result();
         let dirty = machine.is_dirty();
@@ -273,43 +272,39 @@ impl Performer<'_> {
                 took: self.elapsed(),
                 recovered_during: recovered[0],
                 recovered_after: recovered[1],
+                watched: machine.watched().cloned().map(Box::new),
                 heal: self.heal.take().filter(|_| dirty),
                 placement: None,
             }),
         }
     }
 
-    /// Does what the machine wants; `None` once the case is settled.
-    fn act(&mut self, machine: &CaseMachine, actions: Vec<CaseAction>) -> Option<CaseEvent> {
-        let mut event = None;
-        for action in actions {
-            event = match action {
-                CaseAction::Perform { step, attempt, limit } => {
-                    Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
-                }
-                CaseAction::NoteDirty => {
-                    let mark = self.host.settle_mark();
-                    let lasting = self.assignment.access.lasting;
-                    let heal = lasting.then(|| self.host.heal_command()).flatten().unwrap_or_default();
-                    self.heal = Some(heal.clone());
-                    match self.notary.note(self.assignment.id, heal, mark, self.interrupt) {
-                        Ok(()) => Some(CaseEvent::Noted),
-                        Err(why) => Some(CaseEvent::NotNoted(why)),
-                    }
-                }
-                CaseAction::NoteReverted => {
-                    self.heal = None;
-                    (self.observer)(RunEvent::Reverted { case: self.assignment.id });
-                    event
-                }
-                CaseAction::Wait => {
-                    self.wait(machine);
-                    Some(CaseEvent::Woke)
-                }
-                CaseAction::Settle => return None,
-            };
+    /// Does what the machine wants, and answers with what came of it; `None` once the case is settled.
+    fn take(&mut self, machine: &CaseMachine, turn: CaseTurn) -> Option<CaseEvent> {
+        if turn.is_reverted {
+            self.heal = None;
+            (self.observer)(RunEvent::Reverted { case: self.assignment.id });
         }
-        event
+        match turn.next {
+            CaseNext::Perform { step, attempt, limit } => {
+                Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
+            }
+            CaseNext::NoteDirty => {
+                let mark = self.host.settle_mark();
+                let lasting = self.assignment.access.lasting;
+                let heal = lasting.then(|| self.host.heal_command()).flatten().unwrap_or_default();
+                self.heal = Some(heal.clone());
+                Some(match self.notary.note(self.assignment.id, heal, mark, self.interrupt) {
+                    Ok(()) => CaseEvent::Noted,
+                    Err(why) => CaseEvent::NotNoted(why),
+                })
+            }
+            CaseNext::Wait => {
+                self.wait(machine);
+                Some(CaseEvent::Woke)
+            }
+            CaseNext::Settle => None,
+        }
     }
 
     fn elapsed(&self) -> Duration {
@@ -325,7 +320,10 @@ impl Performer<'_> {
     }
 
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
-        (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
+        let is_held = step == Step::During && self.assignment.plan.hold.is_some();
+        if !is_held || attempt == 1 {
+            (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
+        }
         tracing::debug!(%step, attempt, "begins");
         let began = self.elapsed();
         let (began_at, within) = (time_since_boot(), limit);
@@ -354,7 +352,7 @@ impl Performer<'_> {
                 }
                 let parcels = self.parcels();
                 let optional =
-                    [assignment.only_if.as_ref(), assignment.verify.as_ref()].into_iter().flatten();
+                    [&assignment.only_if, &assignment.verify, &assignment.still].into_iter().flatten();
                 let scripts =
                     [&assignment.reverter, &assignment.inducer].into_iter().chain(optional).collect();
                 let end = match self.host.prepare(&Job { parcels: &parcels, scripts }, limit) {
@@ -371,6 +369,7 @@ impl Performer<'_> {
             Step::Select => self.run_optional(assignment.only_if.as_ref(), limit, &mut watcher),
             Step::Induce => self.host.run(&assignment.inducer, limit, &mut watcher),
             Step::Verify => self.run_optional(assignment.verify.as_ref(), limit, &mut watcher),
+            Step::Still => self.run_optional(assignment.still.as_ref(), limit, &mut watcher),
             Step::Revert if attempt > 1 || assignment.only_reverts => {
                 let parcels = self.parcels();
                 self.host.heal_again(&assignment.reverter, &parcels, limit, &mut watcher)
@@ -406,10 +405,20 @@ impl Performer<'_> {
             }
         }
         let record = StepRecord { step, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr };
-        log_record(&record);
         let end = record.end.clone();
+        // Of equal answers in a row, while a failure is held, the first and the last are kept; their number stands elsewhere.
+        let is_same =
+            |other: Option<&StepRecord>| other.is_some_and(|other| other.step == step && other.end == end);
+        let is_repeated = is_held && is_same(self.steps.last());
+        let is_full = is_held && self.steps.len() > RECORDS_MAX;
+        if is_full || is_repeated && is_same(self.steps.iter().nth_back(1)) {
+            self.steps.pop();
+        }
         self.steps.push(record.clone());
-        (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
+        if !is_repeated {
+            log_record(&record);
+            (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
+        }
         end
     }
 

@@ -10,6 +10,10 @@ pub(super) enum Shape {
     Port,
     Truth,
     Duration,
+    /// A percentage.
+    Share,
+    /// A command, or true.
+    Still,
     Deadman,
     Texts,
     Hosts,
@@ -52,11 +56,51 @@ pub(super) const EXPECTATIONS: &[&str] = &["healthy", "unhealthy"];
 
 const ENV: KeyRule = key("env", Shape::Variables, "", "variables that all scripts get");
 const TIMEOUT: KeyRule = key("timeout", Shape::Duration, "60s", "time limit of each step");
-const GRACE: KeyRule = key(
-    "grace",
+const GRACE: KeyRule =
+    key("grace", Shape::Duration, "0s", "how long an unhealthy service is forgiven and asked again");
+const HOLD: KeyRule = key(
+    "hold",
+    Shape::Duration,
+    "",
+    "how long the failure is held, with the service watched; without it one good answer is enough",
+);
+const EVERY: KeyRule =
+    key("every", Shape::Duration, "1s", "how often the healthcheck is asked during a hold");
+const ANSWER_WITHIN: KeyRule = key(
+    "answer_within",
+    Shape::Duration,
+    "",
+    "time limit of one healthcheck during a hold, after which the service counts as unhealthy; `every`, but at least 5s and at most `timeout`, unless said",
+);
+const MAX_OUTAGE: KeyRule = key(
+    "max_outage",
     Shape::Duration,
     "0s",
-    "a healthcheck that says no is asked again until this long has passed",
+    "the longest time in a row that the service may be unhealthy during a hold, after `grace`",
+);
+const MIN_AVAILABILITY: KeyRule = key(
+    "min_availability",
+    Shape::Share,
+    "",
+    "the least part of a hold, after `grace`, in which the service must be healthy: 99.5%",
+);
+const FULL_HOLD: KeyRule = key(
+    "full_hold",
+    Shape::Truth,
+    "false",
+    "hold the failure to the end even when the case can no longer pass, to measure how long the service is down",
+);
+const MAX_RECOVERY: KeyRule = key(
+    "max_recovery",
+    Shape::Duration,
+    "",
+    "how long the service may take to be healthy again after the revert; `grace`, unless said",
+);
+const WATCH_AFTER: KeyRule = key(
+    "watch_after",
+    Shape::Duration,
+    "0s",
+    "how long the service must then stay healthy, asked `every` so often",
 );
 const DEADMAN: KeyRule = key(
     "deadman",
@@ -86,6 +130,14 @@ pub(super) const BOOK: &[KeyRule] = &[
     ENV,
     TIMEOUT,
     GRACE,
+    HOLD,
+    EVERY,
+    ANSWER_WITHIN,
+    MAX_OUTAGE,
+    MIN_AVAILABILITY,
+    FULL_HOLD,
+    MAX_RECOVERY,
+    WATCH_AFTER,
     DEADMAN,
     TAGS,
     PASS_STEP,
@@ -144,6 +196,12 @@ pub(super) const FAILURE: &[KeyRule] = &[
         "run on the host after the inducer; not 0 means that the failure did not take hold",
     ),
     key(
+        "still",
+        Shape::Still,
+        "",
+        "run on the host just before the revert; not 0 means that the failure ended by itself; true asks `verify` once more",
+    ),
+    key(
         "cuts_off",
         Shape::Truth,
         "false",
@@ -152,6 +210,14 @@ pub(super) const FAILURE: &[KeyRule] = &[
     key("expect", Shape::OneOf(EXPECTATIONS), "healthy", "what the healthcheck must say during the failure"),
     TIMEOUT,
     GRACE,
+    HOLD,
+    EVERY,
+    ANSWER_WITHIN,
+    MAX_OUTAGE,
+    MIN_AVAILABILITY,
+    FULL_HOLD,
+    MAX_RECOVERY,
+    WATCH_AFTER,
     DEADMAN,
     PASS_STEP,
     key("hosts", Shape::Hosts, "", "those of the book's hosts that this failure is tried on"),

@@ -5,6 +5,7 @@
 
 mod commands;
 mod discover;
+mod hold;
 mod keys;
 mod model;
 mod node;
@@ -20,9 +21,10 @@ pub use discover::{
     BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books, is_book,
     read_at_most,
 };
+pub use hold::tell_allowed;
 pub use model::{
-    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource,
-    ScriptFile, SshOptions, parse_duration, show_duration,
+    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostEntry, HostKeyCheck, LogLevel,
+    Resource, ScriptFile, SshOptions, Steady, parse_duration, show_duration, tell_share, tell_time,
 };
 pub use problem::{Place, Problem, nearest};
 pub use read::is_hidden;

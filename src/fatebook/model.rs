@@ -89,8 +89,16 @@ pub struct Fate {
     pub verify: Option<Command>,
     /// Whether the inducer may cut the host off from us.
     pub cuts_off: bool,
+    /// Asks the host whether the failure is still in force, just before it is reverted.
+    pub still: Option<Command>,
     /// What the second healthcheck must say.
     pub expect: Expectation,
+    /// How long the failure is held, and the service watched. `None`: its first good answer will do.
+    pub hold: Option<Hold>,
+    /// How long the service may take to be healthy again after the revert, if that is not the grace.
+    pub max_recovery: Option<Duration>,
+    /// How long it has to stay healthy then.
+    pub steady: Option<Steady>,
     /// Time limit of each step.
     pub timeout: Duration,
     /// How long a healthcheck that says no is asked again.
@@ -116,10 +124,19 @@ pub struct Fate {
 impl Fate {
     /// The least time in which the host can be broken, looked at and healed: what a dead man's switch has to leave.
     pub fn longest_life(&self) -> Duration {
-        let steps = if self.verify.is_some() { 4 } else { 3 };
+        let asked =
+            [self.verify.is_some(), self.still.is_some()].iter().filter(|is_there| **is_there).count();
+        let steps = 2 + asked as u32;
+        let watched = self.hold.as_ref().map_or(self.timeout + self.grace, Hold::longest);
         // Where nothing answers any more, that has to be found out.
         let silence = if self.cuts_off { Duration::from_secs(6) } else { Duration::ZERO };
-        self.timeout * steps + self.grace + silence
+        self.timeout * steps + watched + silence
+    }
+
+    /// How long after the revert the service may be asked.
+    pub fn longest_recovery(&self) -> Duration {
+        let steady = self.steady.map_or(Duration::ZERO, |steady| steady.time);
+        self.max_recovery.unwrap_or(self.grace) + steady + self.timeout
     }
 
     /// How long after the inducer was handed out the reverter is still tried.
@@ -131,6 +148,39 @@ impl Fate {
             }
         }
     }
+}
+
+/// How long a failure is held, how the service is asked meanwhile, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// How long the failure stays in force, counted from the end of the inducer, or of `verify`.
+    pub time: Duration,
+    /// The time from one question to the next.
+    pub every: Duration,
+    /// The time limit of one question.
+    pub answer_within: Duration,
+    /// The longest outage that is allowed, after the grace. `None`: with `min_availability` any, without it none.
+    pub max_outage: Option<Duration>,
+    /// The least part of the time after the grace in which the service has to be healthy, in millionths.
+    pub min_availability_ppm: Option<u32>,
+    /// Whether the failure is held to the end even if nothing can save the verdict any more.
+    pub full: bool,
+}
+
+impl Hold {
+    /// The longest it can last: an outage that is under way when the time is up is watched until it ends or is too long.
+    pub fn longest(&self) -> Duration {
+        self.time + self.max_outage.map_or(Duration::ZERO, |time| time + self.every) + self.answer_within
+    }
+}
+
+/// How long a service has to stay healthy after the revert, once it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steady {
+    /// How long.
+    pub time: Duration,
+    /// The time from one question to the next.
+    pub every: Duration,
 }
 
 /// `deadman`.
@@ -145,9 +195,10 @@ pub enum Deadman {
 }
 
 /// `expect`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expectation {
     /// The service goes on working.
+    #[default]
     Healthy,
     /// The failure is to be seen.
     Unhealthy,
@@ -408,6 +459,37 @@ pub fn show_duration(time: Duration) -> String {
         shown.push_str(&format!("{rest}s"));
     }
     shown
+}
+
+/// A time that was measured, for people: `0.04 s`, `6.2 s`, `41 s`, `3 min 12 s`.
+pub fn tell_time(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let told = match seconds {
+        0.0 => return "0 s".to_owned(),
+        _ if seconds < 0.1 => format!("{seconds:.2} s"),
+        _ if seconds < 20.0 => format!("{seconds:.1} s"),
+        _ if seconds < 60.0 => format!("{seconds:.0} s"),
+        _ => {
+            let seconds = seconds.round() as u64;
+            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            let parts = [(hours, "h"), (minutes, "min"), (seconds, "s")];
+            let told =
+                parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}"));
+            return told.collect::<Vec<_>>().join(" ");
+        }
+    };
+    told.replace(".0 s", " s")
+}
+
+/// A part of a whole in millionths, for people: `99.5 %`. Never rounded up to the whole.
+pub fn tell_share(ppm: u32) -> String {
+    let hundredths = ppm / 100;
+    let (whole, part) = (hundredths / 100, hundredths % 100);
+    match part {
+        0 => format!("{whole} %"),
+        part if part % 10 == 0 => format!("{whole}.{} %", part / 10),
+        part => format!("{whole}.{part:02} %"),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::discover::Reading;
+use super::hold::HoldKeys;
 use super::keys;
 use super::model::{
     Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource, SshOptions,
@@ -64,6 +65,7 @@ struct Defaults {
     env: Vec<(String, Text)>,
     timeout: Duration,
     grace: Duration,
+    hold: HoldKeys,
     deadman: Deadman,
     switch_may_die: bool,
     deadman_place: Option<Place>,
@@ -130,6 +132,7 @@ impl<'a> Reader<'a> {
             env: self.env(fields.get("env")),
             timeout: self.timeout(fields.get("timeout")).unwrap_or(Duration::from_secs(60)),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or_default(),
+            hold: self.hold_keys(&fields),
             deadman: deadman.map_or(Deadman::Default, |(deadman, _)| deadman),
             switch_may_die: deadman.is_some_and(|(_, may_die)| may_die),
             deadman_place: fields.get("deadman").map(|node| node.place),
@@ -509,6 +512,9 @@ impl<'a> Reader<'a> {
         let healthcheck = self.healthcheck(fields.get("healthcheck"), resources);
         let only_if = fields.get("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
         let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
+        let verified = verify.as_ref().and_then(Option::as_ref);
+        let still = self.still(fields.get("still"), verified, resources);
+        let own_hold = self.hold_keys(fields);
         let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
             Some("unhealthy") => Expectation::Unhealthy,
             _ => Expectation::Healthy,
@@ -554,7 +560,7 @@ impl<'a> Reader<'a> {
             None => defaults.tags.clone(),
         };
         let deadman = self.deadman(fields.get("deadman"));
-        let fate = Fate {
+        let mut fate = Fate {
             name,
             inducer: inducer?,
             reverter: reverter?,
@@ -568,7 +574,11 @@ impl<'a> Reader<'a> {
                 None => None,
             },
             cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
+            still,
             expect,
+            hold: None,
+            max_recovery: None,
+            steady: None,
             timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
             grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
             deadman: deadman.map_or(defaults.deadman, |(deadman, _)| deadman),
@@ -580,14 +590,19 @@ impl<'a> Reader<'a> {
             skip,
             line: fields.place.line,
         };
+        self.set_hold(&mut fate, own_hold, defaults.hold);
         if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
             if fate.deadman == Deadman::Off {
                 let message = "a host that is cut off can only heal by itself, and `deadman` is \"off\"";
                 self.problem(node.place, message.to_owned());
             }
-            if fate.verify.is_some() {
-                let message = "`verify` is asked over SSH, and with `cuts_off` there may be no way to the host any more: leave one of them out";
-                self.problem(node.place, message.to_owned());
+            for (name, is_there) in [("verify", fate.verify.is_some()), ("still", fate.still.is_some())] {
+                if is_there {
+                    let message = format!(
+                        "`{name}` is asked over SSH, and with `cuts_off` there may be no way to the host any more: leave one of them out"
+                    );
+                    self.problem(node.place, message);
+                }
             }
         }
         if let Deadman::After(time) = fate.deadman
@@ -595,12 +610,15 @@ impl<'a> Reader<'a> {
         {
             let place = fields.get("deadman").map(|node| node.place).or(defaults.deadman_place);
             let message = format!(
-                "the revert cannot fit into a `deadman` of {}: the steps of `{}` may take {} until the reverter has ended (`timeout` {} each, `grace` {}): give it more, or lower them",
+                "the revert cannot fit into a `deadman` of {}: the steps of `{}` may take {} until the reverter has ended (`timeout` {} each, {}): give it more, or lower them",
                 show_duration(time),
                 fate.name,
                 show_duration(fate.longest_life()),
                 show_duration(fate.timeout),
-                show_duration(fate.grace),
+                match &fate.hold {
+                    Some(hold) => format!("`hold` up to {}", show_duration(hold.longest())),
+                    None => format!("`grace` {}", show_duration(fate.grace)),
+                },
             );
             self.problem(place.unwrap_or(fields.place), message);
         }

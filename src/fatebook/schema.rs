@@ -70,6 +70,8 @@ fn shape_of(shape: Shape) -> Value {
             { "type": "number", "minimum": 0 },
             { "type": "string", "pattern": "^([0-9.]+(ms|s|m|min|h))+$" },
         ]})),
+        Shape::Share => or_variable(json!({ "type": "string", "pattern": "^[0-9.]+ ?%$" })),
+        Shape::Still => json!({ "anyOf": [{ "type": "boolean" }, shape_of(Shape::Command)] }),
         Shape::Deadman => or_variable(json!({ "anyOf": [
             shape_of(Shape::Duration),
             { "const": "off" },

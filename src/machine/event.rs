@@ -8,6 +8,7 @@ use crate::fatebook::LogLevel;
 
 use super::output::{Captured, Stream};
 use super::verdict::{Finding, Step, StepEnd, Verdict};
+use super::watch::Watched;
 
 /// A case's number in the run: its place in the list of names.
 pub type CaseId = usize;
@@ -162,10 +163,14 @@ pub struct CaseReport {
     pub steps: Vec<StepRecord>,
     /// How long it took in all.
     pub took: Duration,
-    /// How long the service took to say yes during the failure; zero if it said so at once.
+    /// When the service was healthy to the end of the watch, counted from when the failure was in force: the beginning of the
+    /// question that told so; zero if that was the first.
     pub recovered_during: Option<Duration>,
-    /// How long the service took to say yes after the revert; zero if it said so at once.
+    /// The same after the revert.
     pub recovered_after: Option<Duration>,
+    /// What was seen of the service while the failure was in force. Journals of old know nothing of it.
+    #[serde(default)]
+    pub watched: Option<Box<Watched>>,
     /// The command that heals the host by hand, if it may still be broken.
     pub heal: Option<String>,
     /// Where it ran, if not in this process.

@@ -13,8 +13,9 @@ mod offers;
 mod output;
 mod scheduler;
 mod verdict;
+mod watch;
 
-pub use case::{CaseAction, CaseEvent, CaseMachine, CasePlan, NOT_FOR_THIS_HOST, SEEN_WITHIN};
+pub use case::{CaseEvent, CaseMachine, CaseNext, CasePlan, CaseTurn, NOT_FOR_THIS_HOST, SEEN_WITHIN};
 pub use event::{CaseId, CaseOutcome, CaseReport, HostMark, Placement, RunEvent, StepRecord};
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};
@@ -29,3 +30,4 @@ pub use scheduler::Scheduler;
 pub use verdict::{
     Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
 };
+pub use watch::{Answers, Outage, Watched};

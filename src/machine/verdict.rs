@@ -20,6 +20,8 @@ pub enum Step {
     Verify,
     /// Does the service still work?
     During,
+    /// Is the failure still in force?
+    Still,
     /// Heal the host.
     Revert,
     /// Is it well again?
@@ -28,13 +30,14 @@ pub enum Step {
 
 impl Step {
     /// All of them. This is the order in which they are done, but for a failure with `only_if`: that is asked first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Before,
         Self::Prepare,
         Self::Select,
         Self::Induce,
         Self::Verify,
         Self::During,
+        Self::Still,
         Self::Revert,
         Self::After,
     ];
@@ -44,7 +47,7 @@ impl Step {
         match self {
             Self::Before | Self::Select => 1,
             Self::Prepare | Self::Induce | Self::Verify => 2,
-            Self::During => 3,
+            Self::During | Self::Still => 3,
             Self::Revert => 4,
             Self::After => 5,
         }
@@ -75,6 +78,7 @@ impl fmt::Display for Step {
             Self::Induce => "inducer",
             Self::Verify => "verify",
             Self::During => "healthcheck during",
+            Self::Still => "still",
             Self::Revert => "reverter",
             Self::After => "healthcheck after",
         })
@@ -160,6 +164,8 @@ pub enum TroubleKind {
     Inducer,
     /// The failure did not take hold.
     Verify,
+    /// The failure ended by itself.
+    Still,
     /// A healthcheck gave no answer.
     Healthcheck,
     /// No room to run.
@@ -188,6 +194,7 @@ impl fmt::Display for TroubleKind {
             Self::Select => "OnlyIfFailed",
             Self::Inducer => "InducerFailed",
             Self::Verify => "NotInduced",
+            Self::Still => "NotHeld",
             Self::Healthcheck => "HealthcheckFailed",
             Self::Cluster => "ClusterFailed",
         })
@@ -277,7 +284,7 @@ impl fmt::Display for StepEnd {
 pub enum Verdict {
     /// Not run, or not to the end, by an interrupt, by failfast or because the book says so, or no failure for this host.
     Skipped,
-    /// All five steps said yes.
+    /// Every step went as it should.
     Survived,
     /// The service was not well before it was touched.
     Unfit,

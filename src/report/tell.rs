@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::fatebook::strip_escapes;
-use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, is_plain};
+use crate::fatebook::{Expectation, strip_escapes, tell_share, tell_time};
+use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, Watched, is_plain};
 
 use super::CaseInfo;
 
@@ -72,7 +72,7 @@ pub fn success_text(outcome: &CaseOutcome) -> String {
 
 fn body(report: &CaseReport) -> String {
     let mut text = format!("\n{}", table(report));
-    for record in worth_showing(&report.steps) {
+    for record in worth_showing(report) {
         for (name, captured) in [("stdout", &record.stdout), ("stderr", &record.stderr)] {
             if captured.is_empty() {
                 continue;
@@ -108,22 +108,31 @@ fn table(report: &CaseReport) -> String {
             StepEnd::Failed(trouble) => trouble.kind.to_string(),
             end => end.to_string(),
         };
-        if tries > 1 {
+        let watched = report
+            .watched
+            .as_deref()
+            .filter(|watched| record.step == Step::During && watched.checks() == tries);
+        let is_wanted =
+            watched.is_some_and(|watched| watched.answers.last().is_some_and(|answers| answers.up));
+        if let Some(watched) = watched.filter(|watched| is_wanted || watched.hold.is_some()) {
+            result = tell_watched(watched);
+        } else if tries > 1 {
             let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
             result.push_str(&format!(", {verb} {tries} times"));
         }
-        let recovered = match record.step {
-            Step::During => report.recovered_during,
-            Step::After => report.recovered_after,
-            _ => None,
+        let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
+        let name = match record.step {
+            Step::During if is_held => "hold".to_owned(),
+            step => step.to_string(),
         };
+        let recovered = report.recovered_after.filter(|_| record.step == Step::After);
         if let Some(time) = recovered.filter(|time| !time.is_zero()) {
-            result.push_str(&format!(", well after {}", seconds(time)));
+            result.push_str(&format!(", healthy after {}", tell_time(time)));
         }
         text.push_str(&format!(
             "  {} {:<20}{:>10}  {result}\n",
             number(report, record),
-            record.step,
+            name,
             seconds(whole)
         ));
     }
@@ -145,13 +154,43 @@ fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
-/// Of several tries at a step the last says it all.
-fn worth_showing(steps: &[StepRecord]) -> impl Iterator<Item = &StepRecord> {
-    steps
-        .iter()
-        .enumerate()
-        .filter(|(index, record)| steps.get(index + 1).is_none_or(|next| next.step != record.step))
-        .map(|(_, record)| record)
+/// Of several tries at a step the last says it all; while a failure was held, the first bad answer says more.
+fn worth_showing(report: &CaseReport) -> impl Iterator<Item = &StepRecord> {
+    let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
+    report.steps.chunk_by(|one, next| one.step == next.step).filter_map(move |tries| {
+        let bad = tries.iter().find(|record| !record.end.is_success());
+        bad.filter(|record| is_held && record.step == Step::During).or(tries.last())
+    })
+}
+
+/// What was seen of the service while the failure was in force.
+fn tell_watched(watched: &Watched) -> String {
+    let (checks, down) = (watched.checks(), watched.checks_down());
+    let time = tell_time(watched.time);
+    let (wanted, unwanted) = match watched.expect {
+        Expectation::Healthy => ("healthy", "unhealthy"),
+        Expectation::Unhealthy => ("unhealthy", "healthy"),
+    };
+    let Some(longest) = watched.longest() else {
+        return match checks {
+            1 => format!("{wanted} once, watched for {time}"),
+            checks => format!("{wanted} {checks} of {checks} times, watched for {time}"),
+        };
+    };
+    if watched.hold.is_none() {
+        let first = watched.answers.last().map_or(watched.time, |answers| answers.first);
+        return format!("{wanted} after {}, at check {checks}, watched for {time}", tell_time(first));
+    }
+    let at_least = if longest.has_ended { "" } else { "at least " };
+    let give_or_take = match longest.give_or_take {
+        Duration::ZERO => String::new(),
+        time => format!(" (± {})", tell_time(time)),
+    };
+    format!(
+        "{unwanted} {down} of {checks} times, longest {at_least}{}{give_or_take}, availability {}, watched for {time}",
+        tell_time(longest.lasted),
+        tell_share(watched.availability_ppm()),
+    )
 }
 
 /// A line that a terminal can show: no control characters, not endless.

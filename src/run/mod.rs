@@ -70,7 +70,7 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
-    /// The exit code of `pisaura run`: 0 survived, 1 a healthcheck said no, 2 a book is broken, 3 a case could not be
+    /// The exit code of `pisaura run`: 0 survived, 1 a service was unhealthy, 2 a book is broken, 3 a case could not be
     /// carried out or the report not be written, 4 a host is left unreverted, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         let worst = self.verdicts.iter().max().copied().unwrap_or(Verdict::Survived);

@@ -98,7 +98,7 @@ fn errors_are_no_answers() {
     case.book(&format!("timeout: 2s, deadman: 'off', healthcheck: ['! test -e {broken}']"), "");
     let ran = case.pisaura(&["run"]);
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("the healthcheck said no during the failure"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("unhealthy during the failure"), "{}", ran.stdout);
     check("healthcheck: ['[ -d / ]']", 0, "... ok");
     check("healthcheck: ['true && test -d /']", 0, "... ok");
     // A mistake in what is read only later is not the no that is wanted.

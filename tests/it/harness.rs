@@ -263,10 +263,7 @@ fn json() {
         ]
     );
     assert!(
-        events[4]["stdout"]
-            .as_str()
-            .expect("a text")
-            .contains("succumbed: the healthcheck said no during the failure")
+        events[4]["stdout"].as_str().expect("a text").contains("succumbed: unhealthy during the failure")
     );
     assert_eq!(ran.code, Some(101));
     let shown = scratch.harness(&["--format=json", "--show-output", "killed@127"]);

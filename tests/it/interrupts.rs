@@ -68,7 +68,7 @@ fn stop_at(step: &str, program: &std::path::Path, arguments: &[&str]) -> Stopped
     Stopped { scratch, sshd, run }
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(status.expect("kill runs").success());
 }

@@ -79,7 +79,7 @@ fn whatever() {
         "{out}"
     );
     // Two of the readers show one of both, so both begin alike.
-    let message = "succumbed: the healthcheck said no during the failure (exit status 1)";
+    let message = "succumbed: unhealthy during the failure (exit status 1)";
     assert_eq!(count("string(//failure/@message)"), message);
     assert!(out.starts_with(message), "{out}");
     // Nothing of it colours or moves a terminal.

@@ -13,6 +13,7 @@ mod gate;
 mod green;
 mod harness;
 mod healing;
+mod hold;
 mod host_keys;
 mod hostile;
 mod house;
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
         gate::tests(),
         green::tests(),
         harness::tests(),
+        hold::tests(),
         host_keys::tests(),
         hostile::tests(),
         healing::tests(),

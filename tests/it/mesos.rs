@@ -237,9 +237,13 @@ fn demo_book() {
     let cluster = Cluster::start(&["--agents", "3"]);
     let scratch = Scratch::new();
     let books = concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks");
-    let ran = on_both(&cluster, &scratch, &["--fatebooks", books, "one replica is lost", "noticed"]);
+    let ran = on_both(
+        &cluster,
+        &scratch,
+        &["--fatebooks", books, "one replica is lost", "noticed", "for a moment"],
+    );
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert_eq!(cluster.ended_tasks(), ["TASK_FINISHED"; 4]);
+    assert_eq!(cluster.ended_tasks(), ["TASK_FINISHED"; 6]);
 }
 
 /// Runs the harness on a cluster and without it: names and results are the same.

@@ -44,9 +44,7 @@ fn failfast() {
     let first = case(&scratch, &sshd, "run-1", "a");
     assert_eq!(first.code, Some(101));
     assert!(
-        first
-            .stderr
-            .contains("\nError: succumbed: the healthcheck said no during the failure (exit status 1)\n"),
+        first.stderr.contains("\nError: succumbed: unhealthy during the failure (exit status 1)\n"),
         "{}",
         first.stderr
     );

@@ -105,7 +105,7 @@ pub struct Case {
 }
 
 pub const BREAK: &str = "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/broken\"\n";
-const HEAL: &str = "#!/bin/sh\necho heal >>\"$HOME/log\"\nrm -f \"$HOME/broken\"\n";
+pub const HEAL: &str = "#!/bin/sh\necho heal >>\"$HOME/log\"\nrm -f \"$HOME/broken\"\n";
 
 impl Case {
     pub fn new(config: &str) -> Self {

@@ -325,12 +325,8 @@ fn blocks_on_a_host() {
     );
     check("    verify:\n      - |\n        test -e brokn\n", 3, "the failure did not take hold");
     check("    only_if:\n      - |\n        test -e brokn\n", 0, "ignored");
-    check("    healthcheck:\n      - |\n        false\n", 1, "the healthcheck said no before");
-    check(
-        "    pass_step: false\n    healthcheck:\n      - |\n        false\n",
-        1,
-        "the healthcheck said no before",
-    );
+    check("    healthcheck:\n      - |\n        false\n", 1, "unhealthy before");
+    check("    pass_step: false\n    healthcheck:\n      - |\n        false\n", 1, "unhealthy before");
     check("    only_if:\n      - |\n        exit 2\n", 3, "only_if gave no answer");
     check("    only_if: ['kill -SEGV $$ x']\n", 3, "only_if gave no answer");
     check("    only_if: ['if true']\n", 3, "the only_if cannot be run: ");

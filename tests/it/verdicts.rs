@@ -142,7 +142,7 @@ fn survived() {
                 ("1 healthcheck before", "ok"),
                 ("2 prepare", "ok"),
                 ("2 inducer", "ok"),
-                ("3 healthcheck during", "ok"),
+                ("3 healthcheck during", "healthy once, watched for T s"),
                 ("4 reverter", "ok"),
                 ("5 healthcheck after", "ok"),
             ])
@@ -152,7 +152,7 @@ fn survived() {
 }
 
 fn unfit() {
-    let message = "unfit: the healthcheck said no before anything was broken (exit status 3)";
+    let message = "unfit: unhealthy before anything was broken (exit status 3)";
     Setup::new().no_at("1").check(
         "",
         101,
@@ -174,7 +174,7 @@ fn element(kind: &str, name: &str, message: &str) -> String {
 }
 
 fn succumbed() {
-    let message = "succumbed: the healthcheck said no during the failure (exit status 3)";
+    let message = "succumbed: unhealthy during the failure (exit status 3)";
     Setup::new().no_at("2").check(
         "",
         101,
@@ -196,7 +196,7 @@ fn succumbed() {
 }
 
 fn succumbed_to_being_healthy() {
-    let message = "succumbed: the healthcheck said yes during the failure, and was to say no (exit status 0)";
+    let message = "succumbed: healthy during the failure, and expected to be unhealthy (exit status 0)";
     Setup::new().check(
         "expect: unhealthy",
         101,
@@ -218,7 +218,7 @@ fn succumbed_to_being_healthy() {
 }
 
 fn not_recovered() {
-    let message = "not recovered: the healthcheck said no after the revert (exit status 3)";
+    let message = "not recovered: unhealthy after the revert (exit status 3)";
     Setup::new().no_at("3").check(
         "",
         101,
@@ -229,7 +229,7 @@ fn not_recovered() {
                 ("1 healthcheck before", "ok"),
                 ("2 prepare", "ok"),
                 ("2 inducer", "ok"),
-                ("3 healthcheck during", "ok"),
+                ("3 healthcheck during", "healthy once, watched for T s"),
                 ("4 reverter", "ok"),
                 ("5 healthcheck after", "exit status 3"),
             ])
@@ -375,7 +375,7 @@ fn unreverted() {
     assert_eq!(
         told,
         format!(
-            "{message}\nsuccumbed: the healthcheck said no during the failure (exit status 3)\n{rows}\n  \
+            "{message}\nsuccumbed: unhealthy during the failure (exit status 3)\n{rows}\n  \
              3 healthcheck during, stderr:\n    | no at --step=2\n\n  4 reverter, stderr:\n    | cannot\n\n\
              heal the host: {heal}\n\nfatebooks/b/fatebook.yaml:6\n\
              repeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT"
@@ -429,7 +429,7 @@ fn not_skipped_by_only_if() {
                 ("1 only if", "ok"),
                 ("1 healthcheck before", "ok"),
                 ("2 inducer", "ok"),
-                ("3 healthcheck during", "ok"),
+                ("3 healthcheck during", "healthy once, watched for T s"),
                 ("4 reverter", "ok"),
                 ("5 healthcheck after", "ok"),
             ])
@@ -445,7 +445,7 @@ fn several() {
         101,
         "FAILED",
         &format!(
-            "{message}\nnot recovered: the healthcheck said no after the revert (exit status 3)\n{}\n  5 healthcheck after, stderr:\n    | no at --step=3\n",
+            "{message}\nnot recovered: unhealthy after the revert (exit status 3)\n{}\n  5 healthcheck after, stderr:\n    | no at --step=3\n",
             table(&[
                 ("1 healthcheck before", "ok"),
                 ("2 prepare", "ok"),

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fatebook::{Expectation, show_duration};
+use crate::fatebook::{Expectation, Hold, Steady, show_duration};
 
 use super::verdict::{Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
+use super::watch::{Answer, Broken, Watch, WatchNext, Watched};
+use findings::{NO, may_change, says_no};
+
+mod findings;
 
 /// What the machine needs to know of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +34,25 @@ pub struct CasePlan {
     /// Whether the inducer may cut the host off from us.
     #[serde(default)]
     pub cuts_off: bool,
+    /// How long the failure is held, and the service watched. `None`: its first good answer will do.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Whether the failure has a `still`.
+    #[serde(default)]
+    pub still: bool,
+    /// How long the service may take to be healthy again after the revert, if that is not the grace.
+    #[serde(default)]
+    pub max_recovery: Option<Duration>,
+    /// How long it has to stay healthy then.
+    #[serde(default)]
+    pub steady: Option<Steady>,
+}
+
+impl CasePlan {
+    /// How the service is watched in this step, if it is.
+    fn watch_of(&self, step: Step) -> Option<&Hold> {
+        self.hold.as_ref().filter(|_| step == Step::During)
+    }
 }
 
 /// What happened.
@@ -53,9 +76,30 @@ pub enum CaseEvent {
     Interrupt,
 }
 
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CaseAction {
+/// What is to be done after one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaseTurn {
+    /// The host is healed, or was not broken: whatever watches over it is not needed any more. To be told first.
+    pub is_reverted: bool,
+    /// What comes then; its end brings the next event.
+    pub next: CaseNext,
+}
+
+impl From<CaseNext> for CaseTurn {
+    fn from(next: CaseNext) -> Self {
+        Self { is_reverted: false, next }
+    }
+}
+
+impl CaseTurn {
+    fn reverted(self) -> Self {
+        Self { is_reverted: true, ..self }
+    }
+}
+
+/// What comes next in a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaseNext {
     /// Do this step, within this time, and report how it ended. `attempt` counts from 1.
     Perform {
         /// The step.
@@ -67,8 +111,6 @@ pub enum CaseAction {
     },
     /// Write down that the host may be dirty from now on, and report when that is safe.
     NoteDirty,
-    /// The host is healed: whatever watches over it is not needed any more.
-    NoteReverted,
     /// Wait for `wake_at` or an interrupt.
     Wait,
     /// The case is over.
@@ -124,8 +166,14 @@ pub struct CaseMachine {
     record: Induced,
     interrupted: bool,
     findings: Vec<Finding>,
-    /// How long the service took to say yes, after the failure and after the revert.
+    /// When the service was to be healthy again, counted from the failure and from the revert: when the question began that told so.
     recovered_after: [Option<Duration>; 2],
+    /// When the healthcheck of this step was begun that was the first of all in a row to be answered as it was wanted.
+    well_since: Option<Duration>,
+    /// What was seen of the service while the failure was in force.
+    watch: Option<Watch>,
+    /// The last answer then that was not the one that is wanted.
+    last_down: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +208,9 @@ impl CaseMachine {
             interrupted: false,
             findings: Vec::new(),
             recovered_after: [None, None],
+            well_since: None,
+            watch: None,
+            last_down: None,
         }
     }
 
@@ -176,16 +227,21 @@ impl CaseMachine {
         !self.clean
     }
 
-    /// The verdict, the findings behind it, and how long the service took to be well again, after the failure and after
+    /// What was seen of the service while the failure was in force, if it came to that.
+    pub fn watched(&self) -> Option<&Watched> {
+        self.watch.as_ref().map(Watch::seen).filter(|seen| !seen.answers.is_empty())
+    }
+
+    /// The verdict, the findings behind it, and how long the service took to be healthy again, after the failure and after
     /// the revert. Meaningful once the case is settled.
     pub fn result(&self) -> (Verdict, &[Finding], [Option<Duration>; 2]) {
         (worst(&self.findings), &self.findings, self.recovered_after)
     }
 
     /// Takes in what happened, and answers with what is to be done. Events that do not fit the state are ignored: they
-    /// are late news of something that is over.
-    pub fn step(&mut self, now: Duration, event: CaseEvent) -> Vec<CaseAction> {
-        match (self.state, event) {
+    /// are late news of something that is over, or nothing is to be done because of them.
+    pub fn step(&mut self, now: Duration, event: CaseEvent) -> Option<CaseTurn> {
+        let turn = match (self.state, event) {
             // A failure that may be none for the host asks that first: a service is not asked for nothing.
             (State::New, CaseEvent::Begin) if self.plan.only_if => self.begin(now, Step::Prepare),
             (State::New, CaseEvent::Begin) => self.begin(now, Step::Before),
@@ -199,16 +255,16 @@ impl CaseMachine {
                 self.note_interrupt("before it began");
                 self.settle()
             }
-            (State::Settled, _) => Vec::new(),
+            (State::Settled, _) => return None,
             (_, CaseEvent::HostSays(record)) => {
                 self.record = record;
-                Vec::new()
+                return None;
             }
             (_, CaseEvent::Interrupt) => {
                 self.interrupted = true;
                 match self.state {
                     State::Waiting(_) if self.step != Step::Revert => self.after_interrupt(now),
-                    _ => Vec::new(),
+                    _ => return None,
                 }
             }
             (State::Noting, CaseEvent::Noted) if !self.interrupted => {
@@ -227,42 +283,45 @@ impl CaseMachine {
                     }
                     _ => self.note_interrupt("before the inducer"),
                 }
-                let mut actions = vec![CaseAction::NoteReverted];
-                actions.extend(self.settle());
-                actions
+                self.settle().reverted()
             }
             (State::Waiting(until), CaseEvent::Woke) if now >= until => self.again(now),
-            (State::Waiting(_), CaseEvent::Woke) => vec![CaseAction::Wait],
+            (State::Waiting(_), CaseEvent::Woke) => CaseNext::Wait.into(),
             (State::Performing, CaseEvent::Ended(end)) => self.ended(now, end),
-            _ => Vec::new(),
-        }
+            _ => return None,
+        };
+        Some(turn)
     }
 
-    fn begin(&mut self, now: Duration, step: Step) -> Vec<CaseAction> {
+    fn begin(&mut self, now: Duration, step: Step) -> CaseTurn {
         self.step = step;
         self.step_began = now;
         self.attempt = 0;
+        self.well_since = None;
+        if step == Step::During {
+            self.watch = Some(Watch::new(self.plan.hold.clone(), self.plan.expect, self.plan.grace, now));
+        }
         self.again(now)
     }
 
-    fn again(&mut self, now: Duration) -> Vec<CaseAction> {
+    fn again(&mut self, now: Duration) -> CaseTurn {
         self.attempt += 1;
         self.asked_at = now;
         self.state = State::Performing;
-        vec![CaseAction::Perform { step: self.step, attempt: self.attempt, limit: self.plan.timeout }]
+        CaseNext::Perform { step: self.step, attempt: self.attempt, limit: self.limit() }.into()
     }
 
-    fn wait(&mut self, until: Duration) -> Vec<CaseAction> {
+    fn wait(&mut self, until: Duration) -> CaseTurn {
         self.state = State::Waiting(until);
-        vec![CaseAction::Wait]
+        CaseNext::Wait.into()
     }
 
-    fn settle(&mut self) -> Vec<CaseAction> {
+    fn settle(&mut self) -> CaseTurn {
         self.state = State::Settled;
-        vec![CaseAction::Settle]
+        CaseNext::Settle.into()
     }
 
-    fn ended(&mut self, now: Duration, end: StepEnd) -> Vec<CaseAction> {
+    fn ended(&mut self, now: Duration, end: StepEnd) -> CaseTurn {
         if end == StepEnd::Interrupted {
             self.interrupted = true;
         }
@@ -279,8 +338,13 @@ impl CaseMachine {
         self.cut_off |= self.cuts_off(&end);
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
+            let is_watch = self.plan.watch_of(self.step).is_some();
+            if is_watch && self.note_answer(now, &end).is_some() {
+                self.judge_watch();
+                return self.after_interrupt(now);
+            }
             let is_last = !self.step.is_healthcheck()
-                || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.plan.grace));
+                || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.patience()));
             // That a failure is none for its host is nothing amiss.
             let is_fine = end.is_success() || self.is_none_here(&end) || self.cuts_off(&end);
             let is_amiss = end != StepEnd::Interrupted && !is_fine;
@@ -319,6 +383,7 @@ impl CaseMachine {
                 self.begin(now, next)
             }
             (Step::Verify, end) if end.is_success() => self.begin(now, Step::During),
+            (Step::Still, end) if end.is_success() => self.begin(now, Step::Revert),
             (_, end) => {
                 self.judge(now, &end);
                 self.begin(now, Step::Revert)
@@ -338,50 +403,51 @@ impl CaseMachine {
         self.step == Step::Select && *end == StepEnd::Exited(Exit::Status(NO))
     }
 
-    fn note_dirty(&mut self, now: Duration) -> Vec<CaseAction> {
+    fn note_dirty(&mut self, now: Duration) -> CaseTurn {
         self.state = State::Noting;
         self.clean = false;
         self.dirty_since = Some(now);
-        vec![CaseAction::NoteDirty]
+        CaseNext::NoteDirty.into()
     }
 
     /// The inducer was not begun, so there is nothing to heal, and nobody is told of a host that may be broken.
-    fn not_begun(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
+    fn not_begun(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
         self.judge(now, end);
         if self.interrupted {
             self.note_interrupt("before the inducer");
         }
         self.clean = true;
-        let mut actions = vec![CaseAction::NoteReverted];
-        actions.extend(self.settle());
-        actions
+        self.settle().reverted()
     }
 
     /// The inducer was not begun, but may be later: somebody else has the host, or the failure is none for it any more. Nothing
     /// is broken.
-    fn not_now(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
-        let mut actions = Vec::new();
-        if self.is_dirty() {
+    fn not_now(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
+        let was_dirty = self.is_dirty();
+        if was_dirty {
             self.clean = true;
             self.dirty_since = None;
             self.induced_at = None;
-            actions.push(CaseAction::NoteReverted);
         }
+        let turn = self.later(now, end);
+        if was_dirty { turn.reverted() } else { turn }
+    }
+
+    fn later(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
         if self.interrupted {
             self.note_interrupt("before the inducer");
-            actions.extend(self.settle());
-            return actions;
+            return self.settle();
         }
         match end {
             StepEnd::Declined(NO) if self.declined < DECLINED_MAX => {
                 self.declined += 1;
                 self.is_well = false;
-                actions.extend(self.begin(now, Step::Select));
+                self.begin(now, Step::Select)
             }
             StepEnd::Declined(NO) => {
                 let message = "not for this host as it is now: only_if said no, just before the inducer, again and again";
                 self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message.to_owned());
-                actions.extend(self.settle());
+                self.settle()
             }
             StepEnd::Busy { within, .. } if !within.is_zero() => {
                 // It is looked at anew before it is asked for again.
@@ -390,56 +456,123 @@ impl CaseMachine {
                 }
                 self.is_stale = true;
                 let pause = pause(PAUSE_FIRST, BUSY_PAUSE_LONGEST, self.attempt.max(1)).min(*within);
-                actions.extend(self.wait(now + pause));
+                self.wait(now + pause)
             }
             _ => {
                 self.judge(now, end);
-                actions.extend(self.settle());
+                self.settle()
             }
         }
-        actions
     }
 
-    fn healthcheck_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
-        let wanted = self.wanted(end);
-        let asked_for = now - self.step_began;
-        if !wanted && may_change(end) && asked_for < self.plan.grace {
-            let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
-            return self.wait(now + pause.min(self.plan.grace - asked_for));
+    fn healthcheck_ended(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
+        if self.step == Step::During
+            && let Some(next) = self.note_answer(now, end)
+            && self.plan.hold.is_some()
+        {
+            return match next {
+                WatchNext::Ask(at) => self.wait(at),
+                WatchNext::Over => self.watch_over(now),
+            };
         }
-        if self.step == Step::During {
-            self.answered_at = Some(now);
+        let asked_for = now - self.step_began;
+        if !self.wanted(end) {
+            self.well_since = None;
+            if may_change(end) && asked_for < self.patience() && self.plan.watch_of(self.step).is_none() {
+                let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
+                return self.wait(now + pause.min(self.patience() - asked_for));
+            }
+            self.judge(now, end);
+            return self.answered(now, false);
         }
         // The last asking begins within the grace, and has its own limit; only who stands still takes longer.
-        let last = self.plan.grace + self.plan.timeout + SEEN_WITHIN;
-        if wanted && asked_for > last && self.step != Step::Before {
-            let message = format!(
-                "the healthcheck said yes only {} after it was first asked, and had {} (grace and time limit): this machine, or this process, has stood still meanwhile",
-                show_duration(round(asked_for)),
-                show_duration(self.plan.grace + self.plan.timeout),
-            );
-            self.find(Verdict::Botched, &TroubleKind::Timeout.to_string(), message);
-        } else if wanted {
-            let recovered = if self.attempt == 1 { Duration::ZERO } else { asked_for };
-            match self.step {
-                Step::During => self.recovered_after[0] = Some(recovered),
-                Step::After => self.recovered_after[1] = Some(recovered),
-                _ => {}
-            }
-        } else {
-            self.judge(now, end);
+        let is_first = self.well_since.is_none();
+        let since = *self.well_since.get_or_insert(self.asked_at);
+        if is_first
+            && self.step != Step::Before
+            && asked_for > self.patience() + self.plan.timeout + SEEN_WITHIN
+        {
+            self.judge_late(asked_for);
+            return self.answered(now, true);
+        }
+        if let (Step::After, Some(steady)) = (self.step, self.plan.steady)
+            && self.asked_at - since < steady.time
+        {
+            return self.wait((self.asked_at + steady.every).max(now).min(since + steady.time));
         }
         match self.step {
+            Step::During => self.recovered_after[0] = Some(since - self.step_began),
+            Step::After => self.recovered_after[1] = Some(since - self.step_began),
+            _ => {}
+        }
+        self.answered(now, true)
+    }
+
+    /// Goes on after the last answer of a healthcheck.
+    fn answered(&mut self, now: Duration, is_wanted: bool) -> CaseTurn {
+        match self.step {
             // Who leads may have changed while the service was waited for.
-            Step::Before if wanted && self.plan.only_if && self.attempt > 1 => {
+            Step::Before if is_wanted && self.plan.only_if && self.attempt > 1 => {
                 self.is_well = true;
                 self.begin(now, Step::Select)
             }
-            Step::Before if wanted && self.plan.only_if => self.note_dirty(now),
-            Step::Before if wanted => self.begin(now, Step::Prepare),
-            Step::During => self.begin(now, Step::Revert),
+            Step::Before if is_wanted && self.plan.only_if => self.note_dirty(now),
+            Step::Before if is_wanted => self.begin(now, Step::Prepare),
+            Step::During => {
+                self.answered_at = Some(now);
+                let asks_still = is_wanted && self.findings.is_empty() && self.plan.still;
+                self.begin(now, if asks_still { Step::Still } else { Step::Revert })
+            }
             _ => self.settle(),
         }
+    }
+
+    /// Takes in an answer of the healthcheck while the failure is in force, if it is one.
+    fn note_answer(&mut self, now: Duration, end: &StepEnd) -> Option<WatchNext> {
+        let wanted = self.wanted(end);
+        if !wanted && !may_change(end) {
+            return None;
+        }
+        let answer = match end {
+            _ if wanted => Answer::Up,
+            StepEnd::TimedOut if now - self.asked_at > self.limit() + SEEN_WITHIN => Answer::Unseen,
+            StepEnd::TimedOut => Answer::Silence,
+            _ => Answer::Down,
+        };
+        if matches!(answer, Answer::Down | Answer::Silence) {
+            self.last_down = Some(match end {
+                StepEnd::TimedOut => format!("no answer within {}", show_duration(self.limit())),
+                end => self.tell(end),
+            });
+        }
+        Some(self.watch.as_mut()?.answered(self.asked_at, now, answer))
+    }
+
+    /// The failure was in force as long as it was to be, or the verdict is certain.
+    fn watch_over(&mut self, now: Duration) -> CaseTurn {
+        self.judge_watch();
+        let is_fine = self.findings.is_empty();
+        if let Some(watch) = &self.watch {
+            let last = watch.seen().outages().pop();
+            self.recovered_after[0] = match last {
+                None => Some(Duration::ZERO),
+                Some(outage) => outage.has_ended.then(|| outage.began + outage.lasted),
+            };
+        }
+        self.answered(now, is_fine)
+    }
+
+    /// How long a healthcheck that does not give the answer that is wanted is asked again.
+    fn patience(&self) -> Duration {
+        match self.step {
+            Step::After => self.plan.max_recovery.unwrap_or(self.plan.grace),
+            _ => self.plan.grace,
+        }
+    }
+
+    /// The time limit of the present step.
+    fn limit(&self) -> Duration {
+        self.plan.watch_of(self.step).map_or(self.plan.timeout, |watch| watch.answer_within)
     }
 
     /// Whether a healthcheck's answer is the one that its step wants.
@@ -450,23 +583,22 @@ impl CaseMachine {
         }
     }
 
-    fn revert_ended(&mut self, now: Duration, end: &StepEnd) -> Vec<CaseAction> {
+    fn revert_ended(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
         if end.is_success() {
             self.clean = true;
             self.judge_record();
             if let StepEnd::Healed(by) = end {
                 self.judge_healer(*by);
             }
-            let mut actions = vec![CaseAction::NoteReverted];
-            if self.interrupted {
+            let turn = if self.interrupted {
                 self.note_interrupt("after the inducer; the host was reverted");
-                actions.extend(self.settle());
+                self.settle()
             } else if self.heals_only {
-                actions.extend(self.settle());
+                self.settle()
             } else {
-                actions.extend(self.begin(now, Step::After));
-            }
-            return actions;
+                self.begin(now, Step::After)
+            };
+            return turn.reverted();
         }
         let deadline = self.dirty_since.unwrap_or_default() + self.plan.revert_within;
         let mut next = now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt);
@@ -497,50 +629,8 @@ impl CaseMachine {
         self.settle()
     }
 
-    /// A connection that was lost says nothing of the inducer; the host does.
-    fn judge_record(&mut self) {
-        if !self.cut_off {
-            return;
-        }
-        match self.record {
-            Induced::Begun | Induced::Ended(0) => {}
-            Induced::Ended(status) => self.find(
-                Verdict::Botched,
-                &TroubleKind::Inducer.to_string(),
-                format!("the inducer failed: {}, as the host wrote down: the connection was lost meanwhile", Exit::Status(status)),
-            ),
-            Induced::Unknown => self.find(
-                Verdict::Botched,
-                &TroubleKind::Verify.to_string(),
-                "nothing was tested: the connection was lost, and the host has not written down that the inducer was begun".to_owned(),
-            ),
-        }
-    }
-
-    /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested. The
-    /// host says how long before it was asked that was, and it was asked after the answer, by any clock: one that stands still while
-    /// a machine sleeps is not relied on.
-    fn judge_healer(&mut self, by: HealedBy) {
-        let (Some(induced_at), Some(answered_at)) = (self.induced_at, self.answered_at) else { return };
-        let is_later =
-            |ago: Duration| self.asked_at.checked_sub(ago).is_some_and(|healed| healed >= answered_at);
-        if self.heals_only || by.ago.is_some_and(is_later) {
-            return;
-        }
-        let who = if by.switch { "its dead man's switch" } else { "somebody else" };
-        let when = by.after.map_or_else(
-            || "nobody knows when".to_owned(),
-            |after| format!("{} after it was armed", show_duration(round(after))),
-        );
-        self.find(
-            Verdict::Botched,
-            "HealedTooEarly",
-            format!("nothing was tested: the host was healed by {who}, {when}, while the healthcheck answered {} after", show_duration(round(answered_at - induced_at))),
-        );
-    }
-
     /// Where an interrupt leads to: to the end while the host is untouched, to the reverter afterwards.
-    fn after_interrupt(&mut self, now: Duration) -> Vec<CaseAction> {
+    fn after_interrupt(&mut self, now: Duration) -> CaseTurn {
         if self.is_dirty() {
             return self.begin(now, Step::Revert);
         }
@@ -555,123 +645,6 @@ impl CaseMachine {
     fn note_interrupt(&mut self, when: &str) {
         self.find(Verdict::Skipped, "Interrupted", format!("interrupted {when}"));
     }
-
-    fn find(&mut self, verdict: Verdict, kind: &str, message: String) {
-        self.findings.push(Finding { verdict, kind: kind.to_owned(), message });
-    }
-
-    /// Makes a finding of a step that did not end as it should.
-    fn judge(&mut self, now: Duration, end: &StepEnd) {
-        let verb = if self.step.is_healthcheck() { "asked" } else { "tried" };
-        let asked = match self.attempt {
-            0 | 1 => String::new(),
-            times => format!(", {verb} {times} times in {}", show_duration(round(now - self.step_began))),
-        };
-        if self.step.is_healthcheck() && (says_no(end) || end.is_success()) {
-            let told = self.tell(end);
-            let (verdict, kind, message) = match self.step {
-                Step::Before => (
-                    Verdict::Unfit,
-                    "UnhealthyBefore",
-                    format!("the healthcheck said no before anything was broken ({told}{asked})"),
-                ),
-                Step::During if self.plan.expect == Expectation::Unhealthy => (
-                    Verdict::Succumbed,
-                    "HealthyDuring",
-                    format!("the healthcheck said yes during the failure, and was to say no ({told}{asked})"),
-                ),
-                Step::During => (
-                    Verdict::Succumbed,
-                    "UnhealthyDuring",
-                    format!("the healthcheck said no during the failure ({told}{asked})"),
-                ),
-                _ => (
-                    Verdict::NotRecovered,
-                    "UnhealthyAfter",
-                    format!("the healthcheck said no after the revert ({told}{asked})"),
-                ),
-            };
-            return self.find(verdict, kind, message);
-        }
-        let kind = match end {
-            StepEnd::TimedOut => TroubleKind::Timeout,
-            StepEnd::Failed(trouble) => trouble.kind,
-            StepEnd::Busy { .. } => TroubleKind::HostBusy,
-            StepEnd::Declined(_) => TroubleKind::Select,
-            _ => match self.step {
-                Step::Induce => TroubleKind::Inducer,
-                Step::Select => TroubleKind::Select,
-                Step::Verify => TroubleKind::Verify,
-                Step::Prepare => TroubleKind::Upload,
-                _ => TroubleKind::Healthcheck,
-            },
-        };
-        let told = self.tell(end);
-        let message = match (self.step, end) {
-            (_, StepEnd::Declined(status)) => {
-                let told = Exit::Status(*status);
-                format!(
-                    "nothing was broken: only_if, asked once more just before the inducer, gave no answer: {told} (0 is yes, 1 is no)"
-                )
-            }
-            (_, StepEnd::Busy { message, .. }) => format!("nothing was broken: {message}"),
-            (Step::Select, StepEnd::Exited(_)) => {
-                format!(
-                    "only_if gave no answer, so nobody knows whether the failure is one for this host: {told} (0 is yes, 1 is no)"
-                )
-            }
-            (Step::Verify, end) if says_no(end) => {
-                format!("the failure did not take hold: verify ended with {told}")
-            }
-            (Step::Verify, StepEnd::Exited(_)) => {
-                format!("nobody knows whether the failure took hold: verify gave no answer ({told})")
-            }
-            (step, StepEnd::Exited(Exit::Status(126 | 127))) if step.is_healthcheck() => {
-                format!("the {step} gave no answer: its program could not be run ({told}{asked})")
-            }
-            (step, StepEnd::Exited(_)) if step.is_healthcheck() => {
-                format!("the {step} gave no answer: {told}{asked}")
-            }
-            (step, StepEnd::Exited(_)) => format!("the {step} failed: {told}"),
-            (Step::Induce, StepEnd::Failed(trouble))
-                if trouble.kind == TroubleKind::Connection && !self.plan.cuts_off =>
-            {
-                format!(
-                    "inducer: {told}. If it is meant to cut the host off, the book says so: `cuts_off: true`"
-                )
-            }
-            (step, _) => format!("{step}: {told}{asked}"),
-        };
-        self.find(Verdict::Botched, &kind.to_string(), message);
-    }
-
-    fn tell(&self, end: &StepEnd) -> String {
-        match end {
-            StepEnd::TimedOut => {
-                format!("took longer than its time limit of {}", show_duration(self.plan.timeout))
-            }
-            StepEnd::Exited(exit) => exit.to_string(),
-            StepEnd::Failed(Trouble { message, .. }) => message.clone(),
-            _ => end.to_string(),
-        }
-    }
-}
-
-/// The one status by which `only_if` says no. A script with a mistake in it ends with 2, and one that died with more: from
-/// these a case must not be taken for none of this host's.
-const NO: i32 = 1;
-/// By this status and those above it a shell says that a program could not be run, or that a signal ended it.
-const NO_ANSWER: i32 = 126;
-
-/// A healthcheck's no: a status other than 0 that is the script's own.
-fn says_no(end: &StepEnd) -> bool {
-    matches!(end, StepEnd::Exited(Exit::Status(status)) if (1..NO_ANSWER).contains(status))
-}
-
-/// Whether asking the healthcheck again may bring another answer.
-fn may_change(end: &StepEnd) -> bool {
-    matches!(end, StepEnd::TimedOut | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_)))
-        && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
 }
 
 /// The pause after the given attempt: each twice as long as the one before.
@@ -684,5 +657,4 @@ fn round(time: Duration) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "case_tests.rs"]
 mod tests;

@@ -17,6 +17,10 @@ fn plan() -> CasePlan {
         revert_within: 2 * SECOND,
         watched: false,
         cuts_off: false,
+        hold: None,
+        still: false,
+        max_recovery: None,
+        steady: None,
     }
 }
 
@@ -78,43 +82,37 @@ impl std::fmt::Display for Told {
 }
 
 /// Goes through every path from here, and checks each at its end. Answers with how many there were.
-fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &Path) -> u64 {
+fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) -> u64 {
     assert!(path.performed.len() < 40, "a case without an end: {}", path.told);
     // Somebody may have the host for ever: what comes after the second time is the same as after the first.
     if path.put_off > 1 {
         return 0;
     }
     let mut path = path.clone();
-    let mut next = None;
-    for action in actions {
-        match action {
-            CaseAction::NoteDirty => path.noted_dirty = true,
-            CaseAction::NoteReverted => path.noted_reverted = true,
-            _ => {}
-        }
-        next = Some(action.clone());
-    }
-    let Some(next) = next else { panic!("nothing is to be done after {}", path.told) };
-    assert_eq!(machine.wake_at().is_some(), next == CaseAction::Wait, "{}", path.told);
+    let CaseTurn { is_reverted, next } = turn;
+    path.noted_reverted |= is_reverted;
+    path.noted_dirty |= next == CaseNext::NoteDirty;
+    assert_eq!(machine.wake_at().is_some(), next == CaseNext::Wait, "{}", path.told);
     let mut count = 0;
     let mut go = |machine: &CaseMachine, event: CaseEvent, now: Duration, path: &Path| {
         let mut machine = machine.clone();
         let mut path = path.clone();
         path.told.push(Item::Event(event.clone()));
-        let actions = machine.step(now, event);
-        count += explore(&machine, &actions, now, &path);
+        let Some(turn) = machine.step(now, event) else {
+            panic!("nothing is to be done after {}", path.told)
+        };
+        count += explore(&machine, turn, now, &path);
     };
     match next {
-        CaseAction::Settle => {
+        CaseNext::Settle => {
             check_end(machine, &path);
             let mut machine = machine.clone();
-            assert!(
-                machine.step(now, CaseEvent::Interrupt).is_empty()
-                    && machine.step(now, CaseEvent::Woke).is_empty()
-            );
+            for late in [CaseEvent::Interrupt, CaseEvent::Woke] {
+                assert_eq!(machine.step(now, late), None);
+            }
             return 1;
         }
-        CaseAction::NoteDirty => {
+        CaseNext::NoteDirty => {
             for noted in [CaseEvent::Noted, CaseEvent::NotNoted("full".to_owned())] {
                 go(machine, noted.clone(), now, &path);
                 if !path.interrupted {
@@ -123,7 +121,7 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
                 }
             }
         }
-        CaseAction::Wait => {
+        CaseNext::Wait => {
             let until = machine.wake_at().expect("it waits");
             go(machine, CaseEvent::Woke, until, &path);
             if !path.interrupted {
@@ -131,15 +129,13 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
                 let mut path = path.clone();
                 path.interrupted = true;
                 path.told.push(Item::Event(CaseEvent::Interrupt));
-                let actions = interrupted.step(now, CaseEvent::Interrupt);
-                if actions.is_empty() {
-                    go(&interrupted, CaseEvent::Woke, until, &path);
-                } else {
-                    count += explore(&interrupted, &actions, now, &path);
+                match interrupted.step(now, CaseEvent::Interrupt) {
+                    None => go(&interrupted, CaseEvent::Woke, until, &path),
+                    Some(turn) => count += explore(&interrupted, turn, now, &path),
                 }
             }
         }
-        CaseAction::Perform { step, .. } => {
+        CaseNext::Perform { step, .. } => {
             // What comes after somebody else had the host is the same as before, so less of it will do.
             let brief = path.put_off > 0;
             for end in if brief { brief_ends(step) } else { ends(step) } {
@@ -170,7 +166,6 @@ fn explore(machine: &CaseMachine, actions: &[CaseAction], now: Duration, path: &
                 }
             }
         }
-        CaseAction::NoteReverted => panic!("{} leads nowhere", path.told),
     }
     count
 }
@@ -180,7 +175,7 @@ fn interrupt(machine: &CaseMachine, now: Duration, path: &Path) -> (CaseMachine,
     let (mut machine, mut path) = (machine.clone(), path.clone());
     path.interrupted = true;
     path.told.push(Item::Event(CaseEvent::Interrupt));
-    assert_eq!(machine.step(now, CaseEvent::Interrupt), []);
+    assert_eq!(machine.step(now, CaseEvent::Interrupt), None);
     (machine, path)
 }
 
@@ -263,6 +258,25 @@ fn check_end(machine: &CaseMachine, path: &Path) {
                 .all(|step| last(*step).is_some_and(|at| path.performed[at].1 || *step == Step::During)),
         "survived: {told}"
     );
+    if let (Some(_), true) = (&machine.plan.hold, survived) {
+        let answers: Vec<bool> =
+            path.performed.iter().filter(|(step, _)| *step == Step::During).map(|(_, up)| *up).collect();
+        assert!(
+            answers.len() > 1 && answers.iter().all(|up| *up),
+            "held too briefly, or not healthy all the time: {told}"
+        );
+    }
+    if survived && machine.plan.still {
+        assert!(
+            last(Step::Still).is_some_and(|at| path.performed[at].1),
+            "nobody asked whether the failure lasted: {told}"
+        );
+    }
+    if survived && machine.plan.steady.is_some() {
+        let after: Vec<bool> =
+            path.performed.iter().filter(|(step, _)| *step == Step::After).map(|(_, up)| *up).collect();
+        assert!(after.ends_with(&[true, true]), "healthy once is not steady: {told}");
+    }
     assert_eq!(findings.is_empty(), survived, "{told}");
     if path.interrupted && survived {
         // Only an interrupt that came with the last answer changes nothing.
@@ -284,11 +298,29 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
     }
     // Nobody says here that the inducer was begun, so nothing that is cut off survives.
     plans.push(CasePlan { cuts_off: true, ..plan() });
+    // Held for two questions, each of which takes as long as all steps do here.
+    let every = Duration::from_millis(300);
+    let hold = Hold {
+        time: every * 2,
+        every,
+        answer_within: every,
+        max_outage: None,
+        min_availability_ppm: None,
+        full: false,
+    };
+    let steady = Some(Steady { time: every, every });
+    plans.push(CasePlan { hold: Some(hold.clone()), still: true, ..plan() });
+    plans.push(CasePlan {
+        hold: Some(Hold { full: true, ..hold }),
+        steady,
+        max_recovery: Some(at_once),
+        ..plan()
+    });
     let mut count = 0;
     for plan in plans {
         let mut machine = CaseMachine::new(plan);
-        let actions = machine.step(Duration::ZERO, CaseEvent::Begin);
-        count += explore(&machine, &actions, Duration::ZERO, &Path::default());
+        let turn = machine.step(Duration::ZERO, CaseEvent::Begin).expect("a first step");
+        count += explore(&machine, turn, Duration::ZERO, &Path::default());
     }
     assert!(count > 100_000, "only {count} paths");
 }
@@ -345,21 +377,21 @@ fn a_host_that_was_cut_off_says_whether_it_was_broken() {
         (false, lost(), Some(Induced::Begun), "botched: ConnectionFailed"),
     ] {
         let mut machine = CaseMachine::new(CasePlan { cuts_off, ..plan() });
-        let mut actions = machine.step(Duration::ZERO, CaseEvent::Begin);
+        let mut turn = machine.step(Duration::ZERO, CaseEvent::Begin);
         for seconds in 1.. {
-            let event = match actions.last() {
-                Some(CaseAction::Perform { step: Step::Induce, .. }) => CaseEvent::Ended(end.clone()),
-                Some(CaseAction::Perform { step, .. }) => {
+            let event = match turn.map(|turn| turn.next) {
+                Some(CaseNext::Perform { step: Step::Induce, .. }) => CaseEvent::Ended(end.clone()),
+                Some(CaseNext::Perform { step, .. }) => {
                     if let (Step::Revert, Some(record)) = (step, record) {
-                        assert!(machine.step(seconds * SECOND, CaseEvent::HostSays(record)).is_empty());
+                        assert_eq!(machine.step(seconds * SECOND, CaseEvent::HostSays(record)), None);
                     }
                     CaseEvent::Ended(exited(0))
                 }
-                Some(CaseAction::NoteDirty) => CaseEvent::Noted,
-                Some(CaseAction::Settle) => break,
+                Some(CaseNext::NoteDirty) => CaseEvent::Noted,
+                Some(CaseNext::Settle) => break,
                 other => panic!("{other:?} leads nowhere"),
             };
-            actions = machine.step(seconds * SECOND, event);
+            turn = machine.step(seconds * SECOND, event);
         }
         let (verdict, findings, _) = machine.result();
         let kind = findings.first().map_or("", |finding| finding.kind.as_str());
@@ -382,26 +414,26 @@ fn check_from(
     messages: &[&str],
 ) {
     let mut machine = CaseMachine::new(plan);
-    let mut actions = machine.step(Duration::ZERO, first);
+    let mut turn = machine.step(Duration::ZERO, first);
     let mut now = Duration::ZERO;
     let mut ends = ends.iter();
     loop {
-        let event = match actions.last() {
-            Some(CaseAction::Perform { step, .. }) => {
+        let event = match turn.map(|turn| turn.next) {
+            Some(CaseNext::Perform { step, .. }) => {
                 let (wanted, end) = ends.next().unwrap_or_else(|| panic!("{step} was not expected"));
-                assert_eq!(step, wanted);
+                assert_eq!(step, *wanted);
                 now += Duration::from_millis(100);
                 CaseEvent::Ended(end.clone())
             }
-            Some(CaseAction::NoteDirty) => CaseEvent::Noted,
-            Some(CaseAction::Wait) => {
+            Some(CaseNext::NoteDirty) => CaseEvent::Noted,
+            Some(CaseNext::Wait) => {
                 now = machine.wake_at().expect("it waits");
                 CaseEvent::Woke
             }
-            Some(CaseAction::Settle) => break,
+            Some(CaseNext::Settle) => break,
             other => panic!("{other:?} leads nowhere"),
         };
-        actions = machine.step(now, event);
+        turn = machine.step(now, event);
     }
     assert!(ends.next().is_none(), "settled too early");
     let (got, findings, _) = machine.result();
@@ -428,7 +460,7 @@ fn a_healthcheck_is_asked_again_within_its_grace() {
         plan,
         &ends,
         Verdict::Succumbed,
-        &["the healthcheck said no during the failure (exit status 1, asked 4 times in 1s)"],
+        &["unhealthy during the failure (exit status 1, asked 4 times in 1s)"],
     );
 }
 

@@ -1,0 +1,251 @@
+//! What a step that did not end as it should says of the case: the findings, and their words. Pure.
+
+use crate::fatebook::{tell_share, tell_time};
+
+use super::*;
+
+impl CaseMachine {
+    /// A connection that was lost says nothing of the inducer; the host does.
+    pub(super) fn judge_record(&mut self) {
+        if !self.cut_off {
+            return;
+        }
+        match self.record {
+            Induced::Begun | Induced::Ended(0) => {}
+            Induced::Ended(status) => self.find(
+                Verdict::Botched,
+                &TroubleKind::Inducer.to_string(),
+                format!("the inducer failed: {}, as the host wrote down: the connection was lost meanwhile", Exit::Status(status)),
+            ),
+            Induced::Unknown => self.find(
+                Verdict::Botched,
+                &TroubleKind::Verify.to_string(),
+                "nothing was tested: the connection was lost, and the host has not written down that the inducer was begun".to_owned(),
+            ),
+        }
+    }
+
+    /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested. The
+    /// host says how long before it was asked that was, and it was asked after the answer, by any clock: one that stands still while
+    /// a machine sleeps is not relied on.
+    pub(super) fn judge_healer(&mut self, by: HealedBy) {
+        let (Some(induced_at), Some(answered_at)) = (self.induced_at, self.answered_at) else { return };
+        let is_later =
+            |ago: Duration| self.asked_at.checked_sub(ago).is_some_and(|healed| healed >= answered_at);
+        if self.heals_only || by.ago.is_some_and(is_later) {
+            return;
+        }
+        let who = if by.switch { "its dead man's switch" } else { "somebody else" };
+        let when = by.after.map_or_else(
+            || "nobody knows when".to_owned(),
+            |after| format!("{} after it was armed", show_duration(round(after))),
+        );
+        self.find(
+            Verdict::Botched,
+            "HealedTooEarly",
+            format!("nothing was tested: the host was healed by {who}, {when}, and the service was watched until {} after", show_duration(round(answered_at - induced_at))),
+        );
+    }
+
+    pub(super) fn find(&mut self, verdict: Verdict, kind: &str, message: String) {
+        self.findings.push(Finding { verdict, kind: kind.to_owned(), message });
+    }
+
+    /// A last answer that came too late to be one.
+    pub(super) fn judge_late(&mut self, asked_for: Duration) {
+        let message = format!(
+            "the service was seen to be healthy only {} after it was first asked, and had {} (patience and time limit): this machine, or this process, stood still meanwhile",
+            show_duration(round(asked_for)),
+            show_duration(self.patience() + self.plan.timeout),
+        );
+        self.find(Verdict::Botched, &TroubleKind::Timeout.to_string(), message);
+    }
+
+    /// Makes a finding of what was seen while the failure was held, if it breaks the rules.
+    pub(super) fn judge_watch(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        if let Some(gap) = watch.unwatched() {
+            let message = format!(
+                "nothing was tested: the service was not watched for {} while the failure was in force: this machine, or this process, stood still meanwhile",
+                tell_time(gap)
+            );
+            return self.find(Verdict::Botched, "NotWatched", message);
+        }
+        let Some(broken) = watch.broken() else { return };
+        let seen = watch.seen();
+        let (kind, state) = match self.plan.expect {
+            Expectation::Healthy => ("UnhealthyDuring", "unhealthy"),
+            Expectation::Unhealthy => ("HealthyDuring", "healthy, and expected to be unhealthy,"),
+        };
+        let checks = format!("{} of {} checks", seen.checks_down(), seen.checks());
+        let outage = match broken {
+            Broken::TooLong(outage, _) | Broken::Down(outage) => Some(outage),
+            Broken::Unavailable(..) => seen.longest(),
+        };
+        let first = match broken {
+            Broken::Down(outage) if outage.has_ended => {
+                format!("{state} for {} during the failure ({checks})", tell_time(outage.lasted))
+            }
+            Broken::Down(outage) => {
+                format!("{state} {} after the failure began ({checks})", tell_time(outage.began))
+            }
+            Broken::TooLong(outage, allowed) => {
+                let at_least = if outage.has_ended { "" } else { "at least " };
+                let allowed = tell_time(allowed);
+                format!("{state} for {at_least}{} ({checks}); allowed: {allowed}", tell_time(outage.lasted))
+            }
+            Broken::Unavailable(up, least) => format!(
+                "available for {} of the time at most ({state} in {checks}); required: {}",
+                tell_share(up),
+                tell_share(least)
+            ),
+        };
+        let mut message = first;
+        if let Some(outage) = outage {
+            let began = tell_time(outage.began);
+            message.push_str(&match outage.has_ended {
+                true => format!(
+                    "\n  from {began} to {} after the failure began",
+                    tell_time(outage.began + outage.lasted)
+                ),
+                false => format!("\n  since {began} after the failure began, until the revert"),
+            });
+            if !outage.give_or_take.is_zero() {
+                message.push_str(&format!(" (± {})", tell_time(outage.give_or_take)));
+            }
+        }
+        if !self.plan.grace.is_zero() {
+            message.push_str(&format!("\n  grace: {}", tell_time(self.plan.grace)));
+        }
+        if let Some(last) = &self.last_down {
+            message.push_str(&format!("\n  last bad answer: {last}"));
+        }
+        self.find(Verdict::Succumbed, kind, message);
+    }
+
+    /// Makes a finding of a step that did not end as it should.
+    pub(super) fn judge(&mut self, now: Duration, end: &StepEnd) {
+        let verb = if self.step.is_healthcheck() { "asked" } else { "tried" };
+        let asked = match self.attempt {
+            0 | 1 => String::new(),
+            times => format!(", {verb} {times} times in {}", show_duration(round(now - self.step_began))),
+        };
+        if self.step.is_healthcheck() && (says_no(end) || end.is_success()) {
+            let told = self.tell(end);
+            let (verdict, kind, message) = match self.step {
+                Step::Before => (
+                    Verdict::Unfit,
+                    "UnhealthyBefore",
+                    format!("unhealthy before anything was broken ({told}{asked})"),
+                ),
+                Step::During if self.plan.expect == Expectation::Unhealthy => (
+                    Verdict::Succumbed,
+                    "HealthyDuring",
+                    format!("healthy during the failure, and expected to be unhealthy ({told}{asked})"),
+                ),
+                Step::During => (
+                    Verdict::Succumbed,
+                    "UnhealthyDuring",
+                    format!("unhealthy during the failure ({told}{asked})"),
+                ),
+                _ => (
+                    Verdict::NotRecovered,
+                    "UnhealthyAfter",
+                    match self.plan.max_recovery {
+                        Some(allowed) => format!(
+                            "not healthy again within {} of the revert ({told}{asked})",
+                            show_duration(allowed)
+                        ),
+                        None => format!("unhealthy after the revert ({told}{asked})"),
+                    },
+                ),
+            };
+            return self.find(verdict, kind, message);
+        }
+        let kind = match end {
+            StepEnd::TimedOut => TroubleKind::Timeout,
+            StepEnd::Failed(trouble) => trouble.kind,
+            StepEnd::Busy { .. } => TroubleKind::HostBusy,
+            StepEnd::Declined(_) => TroubleKind::Select,
+            _ => match self.step {
+                Step::Induce => TroubleKind::Inducer,
+                Step::Select => TroubleKind::Select,
+                Step::Verify => TroubleKind::Verify,
+                Step::Still => TroubleKind::Still,
+                Step::Prepare => TroubleKind::Upload,
+                _ => TroubleKind::Healthcheck,
+            },
+        };
+        let told = self.tell(end);
+        let message = match (self.step, end) {
+            (_, StepEnd::Declined(status)) => {
+                let told = Exit::Status(*status);
+                format!(
+                    "nothing was broken: only_if, asked once more just before the inducer, gave no answer: {told} (0 is yes, 1 is no)"
+                )
+            }
+            (_, StepEnd::Busy { message, .. }) => format!("nothing was broken: {message}"),
+            (Step::Select, StepEnd::Exited(_)) => {
+                format!(
+                    "only_if gave no answer, so nobody knows whether the failure is one for this host: {told} (0 is yes, 1 is no)"
+                )
+            }
+            (Step::Verify, end) if says_no(end) => {
+                format!("the failure did not take hold: verify ended with {told}")
+            }
+            (Step::Verify, StepEnd::Exited(_)) => {
+                format!("nobody knows whether the failure took hold: verify gave no answer ({told})")
+            }
+            (Step::Still, end) if says_no(end) => {
+                format!("the failure did not last: it was gone before the revert ({told} of still)")
+            }
+            (Step::Still, StepEnd::Exited(_)) => {
+                format!("nobody knows whether the failure lasted: still gave no answer ({told})")
+            }
+            (step, StepEnd::Exited(Exit::Status(126 | 127))) if step.is_healthcheck() => {
+                format!("the {step} gave no answer: its program could not be run ({told}{asked})")
+            }
+            (step, StepEnd::Exited(_)) if step.is_healthcheck() => {
+                format!("the {step} gave no answer: {told}{asked}")
+            }
+            (step, StepEnd::Exited(_)) => format!("the {step} failed: {told}"),
+            (Step::Induce, StepEnd::Failed(trouble))
+                if trouble.kind == TroubleKind::Connection && !self.plan.cuts_off =>
+            {
+                format!(
+                    "inducer: {told}. If it is meant to cut the host off, the book says so: `cuts_off: true`"
+                )
+            }
+            (step, _) => format!("{step}: {told}{asked}"),
+        };
+        self.find(Verdict::Botched, &kind.to_string(), message);
+    }
+
+    pub(super) fn tell(&self, end: &StepEnd) -> String {
+        match end {
+            StepEnd::TimedOut => {
+                format!("took longer than its time limit of {}", show_duration(self.plan.timeout))
+            }
+            StepEnd::Exited(exit) => exit.to_string(),
+            StepEnd::Failed(Trouble { message, .. }) => message.clone(),
+            _ => end.to_string(),
+        }
+    }
+}
+
+/// The one status by which `only_if` says no. A script with a mistake in it ends with 2, and one that died with more: from
+/// these a case must not be taken for none of this host's.
+pub(super) const NO: i32 = 1;
+/// By this status and those above it a shell says that a program could not be run, or that a signal ended it.
+const NO_ANSWER: i32 = 126;
+
+/// A healthcheck's no: a status other than 0 that is the script's own.
+pub(super) fn says_no(end: &StepEnd) -> bool {
+    matches!(end, StepEnd::Exited(Exit::Status(status)) if (1..NO_ANSWER).contains(status))
+}
+
+/// Whether asking the healthcheck again may bring another answer.
+pub(super) fn may_change(end: &StepEnd) -> bool {
+    matches!(end, StepEnd::TimedOut | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_)))
+        && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
+}
