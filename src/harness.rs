@@ -4,6 +4,7 @@
 //! keeps the printing in libtest's form and order while one rule alone decides what goes when.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -145,19 +146,56 @@ pub fn main() -> ExitCode {
     if crate::executor::is_executor(&arguments) {
         return crate::executor::serve();
     }
-    match parse(command) {
+    match parse::<Options>(command, &arguments, true) {
         Ok(options) => go(options, Face::Harness),
         Err(code) => code,
     }
 }
 
-fn parse(command: clap::Command) -> Result<Options, ExitCode> {
+/// Reads a command line. Fails, with the exit code, once it has printed the help or what is wrong. `runs`: whether these are
+/// arguments of a run: then no report of an older one stays, which would be taken for this one's.
+pub fn parse<T: FromArgMatches>(
+    command: clap::Command,
+    arguments: &[OsString],
+    runs: bool,
+) -> Result<T, ExitCode> {
     let command = run::without_empty_variables(command);
-    let parsed = command.try_get_matches().and_then(|matches| Options::from_arg_matches(&matches));
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| T::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let _ = error.print();
+        if runs && error.use_stderr() {
+            let text = error.render().to_string();
+            let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            refuse(report_of(arguments), why);
+        }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
     })
+}
+
+/// Where the report of a run with these arguments would be, as far as that can be told of arguments that cannot be read.
+fn report_of(arguments: &[OsString]) -> PathBuf {
+    let value_of = |flag: &str, variable: &str| {
+        let given = arguments.iter().enumerate().rev().find_map(|(index, argument)| {
+            let rest = argument.to_str()?.strip_prefix(flag)?;
+            match rest.strip_prefix('=') {
+                Some(value) => Some(OsString::from(value)),
+                None if rest.is_empty() => arguments.get(index + 1).cloned(),
+                None => None,
+            }
+        });
+        given.or_else(|| std::env::var_os(variable)).filter(|value| !value.is_empty()).map(PathBuf::from)
+    };
+    let output = || value_of("--output", "PISAURA_OUTPUT").unwrap_or_else(|| PathBuf::from(run::OUTPUT));
+    value_of("--junit", "PISAURA_JUNIT").unwrap_or_else(|| output().join("junit.xml"))
+}
+
+/// Puts a report that says why nothing was run in the place of an old one; nothing else is made in a folder that may be a mistake.
+fn refuse(path: PathBuf, why: &str) {
+    if path.exists()
+        && let Err(why) = JunitReport::refuse(path, why)
+    {
+        eprintln!("error: {why}");
+    }
 }
 
 impl Options {
@@ -224,13 +262,10 @@ pub fn go(mut options: Options, face: Face) -> ExitCode {
         Err(message) => {
             eprintln!("error: {message}");
             if !options.list && !options.run.dry_run {
-                let path = options.run.junit.clone().unwrap_or_else(|| options.run.output.join("junit.xml"));
-                // Where there is an old one; nothing else is made in a folder that may be a mistake.
-                if path.exists()
-                    && let Err(why) = JunitReport::refuse(path, &message)
-                {
-                    eprintln!("error: {why}");
-                }
+                refuse(
+                    options.run.junit.clone().unwrap_or_else(|| options.run.output.join("junit.xml")),
+                    &message,
+                );
             }
             ExitCode::from(USAGE)
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pisaura::harness::{self, Face, Options};
 use pisaura::run::RunOptions;
 
@@ -57,10 +57,11 @@ fn main() -> ExitCode {
         return code;
     }
     pisaura::remote::protect_memory();
-    let matches = pisaura::run::without_empty_variables(Pisaura::command()).get_matches();
-    let pisaura = match Pisaura::from_arg_matches(&matches) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let runs = arguments.get(1).is_some_and(|command| command == "run");
+    let pisaura = match harness::parse::<Pisaura>(Pisaura::command(), &arguments, runs) {
         Ok(pisaura) => pisaura,
-        Err(error) => error.exit(),
+        Err(code) => return code,
     };
     match pisaura.command {
         Command::Run(options) => harness::go(*options, Face::Program),

@@ -39,6 +39,8 @@ pub struct Fatebook {
     pub secret_values: Vec<String>,
     /// Variables of the environment that the book needs and that are not set.
     pub unset: Vec<String>,
+    /// Those that it uses, in the order in which it does, with the value of those that name hosts.
+    pub used: Vec<(String, Option<String>)>,
 }
 
 /// One entry of `resources`.

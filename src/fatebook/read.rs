@@ -54,6 +54,9 @@ pub(super) struct Reader<'a> {
     pub(super) findings: Findings,
     pub(super) reading: Reading,
     pub(super) unset: Vec<String>,
+    /// Variables of the environment that were used, and which of them name hosts.
+    pub(super) used: Vec<String>,
+    pub(super) used_for_hosts: HashSet<String>,
     pub(super) secrets: Vec<String>,
     /// The values that are shown nowhere, the longest first.
     pub(super) secret_values: Vec<String>,
@@ -85,6 +88,8 @@ impl<'a> Reader<'a> {
             findings: Findings::default(),
             reading,
             unset: Vec::new(),
+            used: Vec::new(),
+            used_for_hosts: HashSet::new(),
             secrets: Vec::new(),
             secret_values: Vec::new(),
         }
@@ -166,7 +171,18 @@ impl<'a> Reader<'a> {
             resources,
             secret_values: self.secret_values.clone(),
             unset: std::mem::take(&mut self.unset),
+            used: self.variables(),
         })
+    }
+
+    /// The variables that are needed to read the book again. Only hosts are no secret for sure.
+    fn variables(&self) -> Vec<(String, Option<String>)> {
+        let value_of = |name: &String| {
+            let value = (self.environment)(name)?;
+            let is_shown = self.used_for_hosts.contains(name) && !self.secrets.contains(name);
+            Some((name.clone(), Some(value).filter(|_| is_shown)))
+        };
+        self.used.iter().filter_map(value_of).collect()
     }
 
     fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {
@@ -368,6 +384,7 @@ impl<'a> Reader<'a> {
                     complete = false;
                     return;
                 }
+                reader.used_for_hosts.extend(used);
                 entries.extend(text.split(',').map(|entry| (entry.to_owned(), item.place)));
             }
             None => complete = false,

@@ -107,6 +107,11 @@ impl Reader<'_> {
             self.problem(node.place, format!("{wanted}, not {}", node.kind()));
             return None;
         };
+        for name in &scalar.used {
+            if !self.used.contains(name) {
+                self.used.push(name.clone());
+            }
+        }
         if scalar.unset.is_empty() {
             return Some(scalar);
         }

@@ -30,6 +30,8 @@ const KEEPALIVES_MAX: u32 = 4;
 pub(super) const TIME_LIMIT: &str = "time limit";
 /// LIBSSH2_ERROR_EAGAIN: not now.
 pub(super) const EAGAIN: ErrorCode = ErrorCode::Session(-37);
+/// The two have no algorithm in common, or the connection was closed while they talked about that.
+const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
 
 /// A connection that is logged in.
 pub(super) struct Connection {
@@ -372,21 +374,37 @@ fn handshake(
                 if wait(session, stream, limit.until, limit.interrupt) == Woken::Socket {
                     continue;
                 }
-                let what = if limit.is_interrupted() { "interrupted" } else { "no answer in time" };
-                return Err(Trouble {
-                    kind: TroubleKind::Connection,
-                    message: format!("{shown}: {what}, beginning to speak SSH"),
-                });
+                let what = match session.banner() {
+                    _ if limit.is_interrupted() => "interrupted, beginning to speak SSH",
+                    Some(_) => "no answer in time, beginning to speak SSH",
+                    None => "no SSH server has answered in time: what listens there may speak something else",
+                };
+                let message = format!("{shown}: {what}");
+                return Err(other_protocol(session, shown)
+                    .unwrap_or(Trouble { kind: TroubleKind::Connection, message }));
             }
             Err(error) => {
-                return Err(Trouble {
-                    kind: TroubleKind::Connection,
-                    message: format!(
-                        "{shown}: cannot begin to speak SSH: {}",
-                        error.message().to_lowercase()
-                    ),
-                });
+                // libssh2 does not tell these two apart, and one of them may pass.
+                let what = match error.code() {
+                    KEX_FAILURE => "the connection was closed, or no key exchange, cipher or MAC of the server's is supported \
+                                    here (`ssh -vv` shows what it offers)"
+                        .to_owned(),
+                    _ => error.message().to_lowercase(),
+                };
+                let message = format!("{shown}: cannot begin to speak SSH: {what}");
+                return Err(other_protocol(session, shown)
+                    .unwrap_or(Trouble { kind: TroubleKind::Connection, message }));
             }
         }
     }
+}
+
+/// What a server is told to be that speaks something else, or the SSH of the last century.
+fn other_protocol(session: &Session, shown: &str) -> Option<Trouble> {
+    let banner = session.banner()?;
+    let is_old = banner.strip_prefix("SSH-1.").is_some_and(|rest| !rest.starts_with("99"));
+    is_old.then(|| Trouble {
+        kind: TroubleKind::Login,
+        message: format!("{shown}: the server speaks SSH 1 only ({banner}), which is not supported"),
+    })
 }

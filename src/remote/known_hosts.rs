@@ -35,6 +35,8 @@ pub(super) struct KnownHost {
     entries: Vec<Entry>,
     /// The lines in which a certificate authority speaks for the host.
     authorities: Vec<usize>,
+    /// The lines about the host whose key cannot be read.
+    unreadable: Vec<usize>,
 }
 
 /// The order in which key types are asked for when nothing is known.
@@ -44,14 +46,17 @@ const KEY_TYPES: &str =
 impl KnownHost {
     /// Reads what the file says about the host. A file that is not there says nothing. Fails if it cannot be read.
     pub(super) fn read(session: &Session, path: &Path, host: &str, port: u16) -> Result<Self, Trouble> {
+        // As OpenSSH does it: a name is the same in capitals, also where the file has it hashed.
+        let host = &host.to_lowercase();
         let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
         let mut known = Self {
             path: path.to_owned(),
             name,
-            host: host.to_owned(),
+            host: host.clone(),
             port,
             entries: Vec::new(),
             authorities: Vec::new(),
+            unreadable: Vec::new(),
         };
         let text = match read_file(path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -67,7 +72,12 @@ impl KnownHost {
             if known.is_authority(line.trim()) {
                 known.authorities.push(index + 1);
             }
-            known.entries.extend(known.entry(session, index + 1, line.trim()));
+            let Some(entry) = known.entry(session, index + 1, line.trim()) else { continue };
+            // Under a key that nobody has, any line with a key in it is a mismatch.
+            match compare(session, &entry.plain, &entry.name, b"\0") {
+                CheckResult::Match | CheckResult::Mismatch => known.entries.push(entry),
+                CheckResult::NotFound | CheckResult::Failure => known.unreadable.push(entry.line),
+            }
         }
         Ok(known)
     }
@@ -161,6 +171,13 @@ impl KnownHost {
             return Err(refuse(format!(
                 "the host key of {} is not known: it shows {shown}, and line {line} of {path} has a certificate authority for it. \
                  Certificates of hosts are not supported: ask whoever runs that authority for the host's own key, and add it to {path}",
+                self.name
+            )));
+        }
+        if let Some(line) = self.unreadable.first() {
+            return Err(refuse(format!(
+                "the host key of {} is not known: it shows {shown}, and the key for it in line {line} of {path} cannot be read: \
+                 mend that line or take it out",
                 self.name
             )));
         }

@@ -249,7 +249,11 @@ fn try_key(
     match result {
         Ok(()) => Ok(()),
         Err(error) if error.code() == ssh2::ErrorCode::Session(-16) => {
-            tried.push(if is_encrypted(&key) {
+            tried.push(if is_on_a_token(file) {
+                format!(
+                    "the key {shown} (it lies on a security key: add it to an ssh-agent, `ssh-add {shown}`)"
+                )
+            } else if is_encrypted(&key) {
                 format!("the key {shown} (the `passphrase` does not open it)")
             } else {
                 format!("the key {shown} (it cannot be used: {})", error.message())
@@ -264,6 +268,11 @@ fn try_key(
 pub(super) fn others_may_read(file: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
     std::fs::metadata(file).is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o077 != 0)
+}
+
+/// Whether the secret half of a key is on a FIDO token, which libssh2 does not speak to; the public half says so.
+fn is_on_a_token(file: &Path) -> bool {
+    read_text(Path::new(&format!("{}.pub", file.display()))).is_ok_and(|key| key.starts_with("sk-"))
 }
 
 fn is_encrypted(key: &str) -> bool {

@@ -194,7 +194,7 @@ impl JunitReport {
                 failure_text(info, outcome, &self.repeat)
             }
             Some(outcome) => success_text(outcome),
-            None => format!("repeat it: {}", self.repeat.command(&info.name)),
+            None => format!("repeat it: {}", self.repeat.command(info)),
         };
         let message = outcome.map(headline).unwrap_or_default();
         let kind = outcome

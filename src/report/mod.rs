@@ -37,6 +37,8 @@ pub struct CaseInfo {
     pub short_name: String,
     /// Its host; empty if that is not known.
     pub host: String,
+    /// The variables of the environment that its book uses, with the value of those that name hosts.
+    pub variables: Vec<(String, Option<String>)>,
     /// Its book's file.
     pub file: PathBuf,
     /// The line at which the failure begins in it.

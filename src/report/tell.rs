@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::fatebook::{Expectation, strip_escapes, tell_share, tell_time};
 use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, Watched, is_plain};
+use crate::remote::quote;
 
 use super::CaseInfo;
 
@@ -22,12 +23,30 @@ pub enum Repeat {
 }
 
 impl Repeat {
-    /// The command that runs the case of this name again.
-    pub fn command(&self, name: &str) -> String {
-        let name = crate::remote::quote(name);
+    /// The command that runs the case again. It names the hosts where the book has them from the environment, and behind it
+    /// whatever else of that is needed.
+    pub fn command(&self, info: &CaseInfo) -> String {
+        let name = quote(&info.name);
+        let hosts: String = info
+            .variables
+            .iter()
+            .filter_map(|(name, value)| Some(format!("{name}={} ", quote(value.as_deref()?))))
+            .collect();
+        let others: Vec<&str> = info
+            .variables
+            .iter()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let others = match others.is_empty() {
+            true => String::new(),
+            false => format!("\n  (in an environment with the same {})", others.join(", ")),
+        };
         match self {
-            Self::Cargo(target, flags) => format!("cargo test --test {target} -- {flags}--exact {name}"),
-            Self::Program(flags) => format!("pisaura run {flags}--exact {name}"),
+            Self::Cargo(target, flags) => {
+                format!("{hosts}cargo test --test {target} -- {flags}--exact {name}{others}")
+            }
+            Self::Program(flags) => format!("{hosts}pisaura run {flags}--exact {name}{others}"),
         }
     }
 }
@@ -56,12 +75,7 @@ pub fn failure_text(info: &CaseInfo, outcome: &CaseOutcome, repeat: &Repeat) -> 
             text.push_str(&format!("\nheal the host: {heal}\n"));
         }
     }
-    text.push_str(&format!(
-        "\n{}:{}\nrepeat it: {}",
-        info.file.display(),
-        info.line,
-        repeat.command(&info.name)
-    ));
+    text.push_str(&format!("\n{}:{}\nrepeat it: {}", info.file.display(), info.line, repeat.command(info)));
     text
 }
 

@@ -32,7 +32,7 @@ mod signals;
 pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
 pub use guards::check_allowed;
 pub use healing::{Healed, describe, heal};
-pub use options::{JunitFlavor, RunOptions, without_empty_variables};
+pub use options::{JunitFlavor, OUTPUT, RunOptions, without_empty_variables};
 pub use signals::{Listening, raise_on_signal};
 
 use access::AccessMaker;

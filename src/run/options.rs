@@ -13,6 +13,9 @@ use crate::fatebook::parse_duration;
 use crate::mesos::{MasterAddress, Security};
 use crate::remote::own_user;
 
+/// The folder for reports and logs, unless another one is named.
+pub const OUTPUT: &str = "target/pisaura";
+
 /// Pisaura's own flags.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pisaura")]
@@ -27,7 +30,7 @@ pub struct RunOptions {
     pub fatebooks: PathBuf,
 
     /// The folder for reports and logs
-    #[arg(long, env = "PISAURA_OUTPUT", default_value = "target/pisaura", value_name = "FOLDER")]
+    #[arg(long, env = "PISAURA_OUTPUT", default_value = OUTPUT, value_name = "FOLDER")]
     pub output: PathBuf,
 
     /// The JUnit report [default: junit.xml in the folder for reports]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 
-use crate::common::{Scratch, begin, is_root, needing, test, wait_for};
+use crate::common::{Ran, Scratch, begin, is_root, needing, test, wait_for};
 use crate::protocol::{BREAK, Case, another, known};
 use crate::relay::Relay;
 
@@ -23,6 +23,8 @@ pub fn tests() -> Vec<Trial> {
         test("green::a_shell_that_waits_may_be_ended", spare_shell),
         test("green::nothing_was_tried", nothing_tried),
         test("green::benchmarks_are_none", benchmarks),
+        test("green::repeated_as_printed", repeated),
+        test("green::no_report_of_an_older_run_stays", old_report),
         test("green::a_key_that_was_let_in_is_let_in", known_key),
         test("green::another_machine_is_not_learned", not_learned),
         test("green::a_short_secret_does_not_stop_healing", short_secret),
@@ -271,6 +273,65 @@ fn nothing_tried() {
     check(&["run"], 0, last);
     check(&["run", "--strict"], 2, last);
     check(&["run", "--exact", "b::f@h"], 2, last);
+}
+
+/// What is told of a case that failed runs it again, also where its hosts come from the environment.
+fn repeated() {
+    let case = Case::new("");
+    case.book("timeout: 2s, healthcheck: ['false']", "");
+    let path = "fatebooks/b/fatebook.yaml";
+    let host = format!("127.0.0.1:{}", case.sshd.port);
+    let text = case.scratch.read(path).replace(&format!("['{host}']"), "\"${MY_HOSTS}\"");
+    let text = text.replace("service: s", "service: ${MY_SERVICE}");
+    case.scratch.write(path, text + "secrets: [MY_SECRET]\nenv: {A: '${MY_SECRET}'}\n");
+    fs::rename(case.scratch.join("fatebooks"), case.scratch.join("my books")).expect("a folder");
+    let variables = [("MY_HOSTS", host.as_str()), ("MY_SERVICE", "notes"), ("MY_SECRET", "hush hush")];
+    let mut command = case.command(&["run", "--fatebooks", "my books"]);
+    let first = command.envs(variables).output().expect("it runs");
+    let told = String::from_utf8_lossy(&first.stdout).into_owned();
+    let (_, repeat) = told.split_once("repeat it: ").unwrap_or_else(|| panic!("no command in {told}"));
+    let mut lines = repeat.lines();
+    let command = lines.next().expect("a command");
+    assert_eq!(command, format!("MY_HOSTS={host} pisaura run --fatebooks 'my books' --exact b::f@{host}"));
+    assert_eq!(lines.next(), Some("  (in an environment with the same MY_SERVICE, MY_SECRET)"));
+    let mut shell = case.scratch.command(std::path::Path::new("sh"));
+    let pisaura = crate::common::program();
+    let folder = pisaura.parent().expect("a folder").display().to_string();
+    shell
+        .args(["-c", command])
+        .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    let second = shell.envs(variables[1..].iter().copied()).output().expect("sh runs");
+    let told = String::from_utf8_lossy(&second.stdout).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{told}");
+    assert!(told.contains("unfit: unhealthy before anything was broken"), "{told}");
+}
+
+/// A run that is refused, for whatever reason, does not leave an older one's report behind, which would be read as its own.
+fn old_report() {
+    let case = Case::new("");
+    let check = |arguments: &[&str], variable: Option<(&str, &str)>, report: &str, replaced: bool| {
+        case.scratch.write(report, "old");
+        let mut command = case.command(arguments);
+        command.envs(variable);
+        let ran = Ran::of(&mut command, &case.scratch);
+        let is_help = arguments.contains(&"--help");
+        assert_eq!(ran.code, Some(if is_help { 0 } else { 2 }), "{arguments:?}: {}", ran.stderr);
+        let text = case.scratch.read(report);
+        assert_eq!(text.contains("type=\"Refused\""), replaced, "{arguments:?}: {text}");
+    };
+    let usual = "target/pisaura/junit.xml";
+    check(&["run", "--nosuch"], None, usual, true);
+    check(&["run", "--timeout"], None, usual, true);
+    check(&["run", "--test-threads", "none"], None, usual, true);
+    check(&["run", "--fatebooks", "nowhere"], None, usual, true);
+    check(&["run", "--exact", "nosuch::case"], None, usual, true);
+    check(&["run", "--nosuch", "--output", "elsewhere"], None, "elsewhere/junit.xml", true);
+    check(&["run", "--nosuch", "--output=elsewhere"], None, "elsewhere/junit.xml", true);
+    check(&["run", "--nosuch"], Some(("PISAURA_OUTPUT", "elsewhere")), "elsewhere/junit.xml", true);
+    check(&["run", "--nosuch", "--junit", "j.xml"], None, "j.xml", true);
+    check(&["run", "--help"], None, usual, false);
+    check(&["check", "--nosuch"], None, usual, false);
+    check(&["list", "--nosuch"], None, usual, false);
 }
 
 fn benchmarks() {

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         test("host_keys::accepted_when_new", host_key_accepted_when_new),
         test("host_keys::not_checked", host_key_not_checked),
         test("host_keys::forms", host_key_forms),
+        test("host_keys::names_in_capitals", host_key_capitals),
     ]
 }
 
@@ -35,6 +36,30 @@ fn run_knowing(scratch: &Scratch, sshd: &Sshd, known: &str, more: &str) -> Strin
         steady.push_str(if word.starts_with("SHA256:") { "SHA256:X, " } else { word });
     }
     steady.replace(&sshd.port.to_string(), "PORT").replace(&scratch.path().display().to_string(), "DIR")
+}
+
+/// A name is the same in capitals, as OpenSSH has it, and so is the hash of it.
+fn host_key_capitals() {
+    let (scratch, sshd) = setup();
+    scratch.write("known", format!("[localhost]:{} {}\n", sshd.port, public_key(&sshd, "host_ed25519")));
+    for hashed in [false, true] {
+        if hashed {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen
+                .args(["-q", "-H", "-f"])
+                .arg(scratch.join("known"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            assert!(keygen.status().expect("ssh-keygen runs").success());
+            assert!(scratch.read("known").starts_with("|1|"));
+        }
+        let ssh = format!(
+            "{{identity_file: '{}/identity', known_hosts: '{}/known'}}",
+            sshd.path().display(),
+            scratch.path().display()
+        );
+        assert_eq!(run_with(&scratch, &sshd, &ssh, "LOCALHOST"), "exit 0", "hashed: {hashed}");
+    }
 }
 
 fn public_key(sshd: &Sshd, name: &str) -> String {
@@ -146,6 +171,15 @@ fn host_key_forms() {
     let known = scratch.read("known");
     assert!(known.starts_with("|1|"), "{known}");
     assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0", "hashed");
+    // A key that cannot be read is no other key.
+    let unreadable = format!("[127.0.0.1]:{port} ssh-ed25519 AAAA!!\n");
+    assert_eq!(
+        run_knowing(&scratch, &sshd, &unreadable, ", host_key_check: accept-new"),
+        "botched: prepare: the host key of [127.0.0.1]:PORT is not known: it shows ssh-ed25519 SHA256:X, and the key for it in \
+         line 1 of DIR/known cannot be read: mend that line or take it out"
+    );
+    let known = format!("{unreadable}[127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519"));
+    assert_eq!(run_knowing(&scratch, &sshd, &known, ""), "exit 0", "the other line has it");
     let negated = format!("[127.*]:{port},![127.0.0.1]:{port} {}\n", public_key(&sshd, "host_ed25519"));
     assert!(run_knowing(&scratch, &sshd, &negated, "").contains("is not known"));
 }

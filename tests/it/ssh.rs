@@ -1,6 +1,7 @@
 //! Hands on a host: logging in, host keys, files, commands and their output, lost connections; against real OpenSSH servers.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
@@ -32,6 +33,7 @@ pub fn tests() -> Vec<Trial> {
         test("ssh::lost_connection_is_opened_anew", lost_connection),
         test("ssh::one_connection_for_a_book", one_connection),
         test("ssh::no_answer_in_time", no_answer_in_time),
+        test("ssh::another_protocol", another_protocol),
         test("ssh::another_try_before_anything_is_induced", another_try),
     ]
 }
@@ -190,7 +192,7 @@ impl User {
         assert!(made.expect("useradd runs").success());
         let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().expect("chpasswd runs");
         let mut input = chpasswd.stdin.take().expect("a pipe");
-        std::io::Write::write_all(&mut input, format!("{name}:{password}\n").as_bytes()).expect("a password");
+        input.write_all(format!("{name}:{password}\n").as_bytes()).expect("a password");
         drop(input);
         assert!(chpasswd.wait().expect("chpasswd ends").success());
         Self { name }
@@ -503,7 +505,36 @@ fn no_answer_in_time() {
     let told = outcome(&scratch.pisaura(&["run"]));
     assert!(
         told.starts_with(
-            "botched: prepare: 127.0.0.1:PORT: no answer in time, beginning to speak SSH, tried 4 times in "
+            "botched: prepare: 127.0.0.1:PORT: no SSH server has answered in time: what listens there may speak something else, tried 4 times in "
+        ),
+        "{told}"
+    );
+}
+
+/// What speaks something else, or in other algorithms, is called what it is.
+fn another_protocol() {
+    let (scratch, sshd) = setup();
+    let old = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = old.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for client in old.incoming() {
+            let Ok(mut client) = client else { return };
+            let _ = client.write_all(b"SSH-1.5-OpenSSH_3.0\n");
+            let _ = client.read(&mut [0; 1024]);
+        }
+    });
+    let book = sshd.book("", FAILURE).replace(&format!(":{}'", sshd.port), &format!(":{port}'"));
+    scratch.write("fatebooks/b/fatebook.yaml", book);
+    assert_eq!(
+        outcome(&scratch.pisaura(&["run"])),
+        "botched: prepare: 127.0.0.1:PORT: the server speaks SSH 1 only (SSH-1.5-OpenSSH_3.0), which is not supported"
+    );
+    let (scratch, sshd) = setup_with("KexAlgorithms sntrup761x25519-sha512@openssh.com");
+    let told = outcome(&run_case(&scratch, &sshd, FAILURE));
+    assert!(
+        told.starts_with(
+            "botched: prepare: 127.0.0.1:PORT: cannot begin to speak SSH: the connection was closed, or no key exchange, cipher or \
+             MAC of the server's is supported here (`ssh -vv` shows what it offers), tried 4 times in "
         ),
         "{told}"
     );
