@@ -431,6 +431,20 @@ pub fn wait_for_line(reader: &mut BufReader<impl std::io::Read>, wanted: &str) -
 }
 
 /// Trivial scripts: each leaves its name in `log` of the home it runs in.
+/// The folders below a folder whose names begin so.
+pub fn found(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            match entry.file_name().to_string_lossy().starts_with(prefix) {
+                true => all.push(entry.path()),
+                false => all.extend(found(&entry.path(), prefix)),
+            }
+        }
+    }
+    all
+}
+
 pub fn write_scripts(scratch: &Scratch) {
     for name in ["break.sh", "heal.sh", "verify.sh"] {
         scratch.write(

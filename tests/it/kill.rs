@@ -14,16 +14,41 @@ use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::common::{PATIENCE, Ran, Scratch, is_root, keygen, program, run_if, wait_for};
+use crate::interrupts::signal;
 use crate::mesos::{Cluster, can_run};
 
 /// What is killed, or cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Harness,
+    /// Stands still for longer than the dead man's time, as on a laptop that is closed.
+    FrozenHarness,
     Executor,
+    FrozenExecutor,
+    /// Ended by an operator.
+    TermedExecutor,
+    /// Its agent is drained: what runs there is ended, and nothing new begins.
+    DrainedAgent,
     Cluster,
     Sshd,
+    /// The whole host, which comes back with the numbers of its processes given to others.
+    RebootedHost,
     Network,
+}
+
+impl Victim {
+    /// Whether there is one without a Mesos, and whether there is one with it.
+    fn is_there(self, on_mesos: bool) -> bool {
+        match self {
+            Self::Executor
+            | Self::FrozenExecutor
+            | Self::TermedExecutor
+            | Self::DrainedAgent
+            | Self::Cluster => on_mesos,
+            Self::FrozenHarness | Self::RebootedHost => !on_mesos,
+            Self::Harness | Self::Sshd | Self::Network => true,
+        }
+    }
 }
 
 /// When.
@@ -41,8 +66,18 @@ enum Moment {
     JustAfterTheReverter,
 }
 
-const VICTIMS: [Victim; 5] =
-    [Victim::Harness, Victim::Executor, Victim::Cluster, Victim::Sshd, Victim::Network];
+const VICTIMS: [Victim; 10] = [
+    Victim::Harness,
+    Victim::FrozenHarness,
+    Victim::Executor,
+    Victim::FrozenExecutor,
+    Victim::TermedExecutor,
+    Victim::DrainedAgent,
+    Victim::Cluster,
+    Victim::Sshd,
+    Victim::RebootedHost,
+    Victim::Network,
+];
 const MOMENTS: [Moment; 9] = [
     Moment::BeforeTheUpload,
     Moment::AfterTheUpload,
@@ -56,7 +91,13 @@ const MOMENTS: [Moment; 9] = [
 ];
 
 /// The part that is run whenever all tests are.
-const ALWAYS: [(bool, Victim, Moment); 12] = [
+const ALWAYS: [(bool, Victim, Moment); 18] = [
+    (false, Victim::FrozenHarness, Moment::InTheInducer),
+    (false, Victim::FrozenHarness, Moment::InTheHealthcheck),
+    (false, Victim::RebootedHost, Moment::InTheHealthcheck),
+    (true, Victim::FrozenExecutor, Moment::InTheHealthcheck),
+    (true, Victim::TermedExecutor, Moment::InTheInducer),
+    (true, Victim::DrainedAgent, Moment::InTheHealthcheck),
     (false, Victim::Sshd, Moment::InASlowInducer),
     (false, Victim::Harness, Moment::InASlowInducer),
     (false, Victim::Harness, Moment::JustBeforeTheInducer),
@@ -76,8 +117,8 @@ pub fn tests() -> Vec<Trial> {
     let mut cells = Vec::new();
     for on_mesos in [false, true] {
         for victim in VICTIMS {
-            let there = on_mesos || !matches!(victim, Victim::Executor | Victim::Cluster);
-            cells.extend(MOMENTS.into_iter().filter(|_| there).map(|moment| (on_mesos, victim, moment)));
+            let is_there = victim.is_there(on_mesos);
+            cells.extend(MOMENTS.into_iter().filter(|_| is_there).map(|moment| (on_mesos, victim, moment)));
         }
     }
     let cells =
@@ -120,11 +161,17 @@ pub struct Host {
     pub name: String,
     link: String,
     pub address: String,
+    /// Has process numbers of its own, which begin anew when it does.
+    counts_anew: bool,
     sshd: Option<Child>,
 }
 
 impl Host {
     pub fn start() -> Self {
+        Self::start_as(false)
+    }
+
+    fn start_as(counts_anew: bool) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::Builder::new().prefix("pisaura-host-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -144,8 +191,14 @@ impl Host {
             if !ip(&["netns", "add", &name]) {
                 continue;
             }
-            let mut host =
-                Self { folder, name: name.clone(), link: link.clone(), address: far.clone(), sshd: None };
+            let mut host = Self {
+                folder,
+                name: name.clone(),
+                link: link.clone(),
+                address: far.clone(),
+                counts_anew,
+                sshd: None,
+            };
             let made = ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &name])
                 && ip(&["addr", "add", &format!("{near}/30"), "dev", &link])
                 && ip(&["link", "set", &link, "up"])
@@ -178,12 +231,27 @@ impl Host {
         fs::write(self.path("config"), config).expect("a configuration");
         let key = fs::read_to_string(self.path("host_key.pub")).expect("a key");
         fs::write(self.path("known_hosts"), format!("{} {key}", self.address)).expect("known hosts");
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.name, "/usr/sbin/sshd", "-D", "-e", "-f"])
-            .arg(self.path("config"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
+        // Its first process tells of another boot than the last one, gives the numbers that are asked for to processes of nobody's, and
+        // is the server then.
+        let boot = "cat /proc/sys/kernel/random/uuid >boot_id; mount --bind boot_id /proc/sys/kernel/random/boot_id; for number in $(cat numbers 2>/dev/null); do echo $((number - 1)) >/proc/sys/kernel/ns_last_pid; sleep 1000 & done; exec /usr/sbin/sshd -D -e -f config";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]);
+        if self.counts_anew {
+            command.args([
+                "unshare",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "/bin/sh",
+                "-c",
+                boot,
+            ]);
+        } else {
+            command.args(["/usr/sbin/sshd", "-D", "-e", "-f"]).arg(self.path("config"));
+        }
+        let child =
+            command.current_dir(self.folder.path()).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
         self.sshd = Some(child.expect("sshd runs"));
         wait_for("sshd", || std::net::TcpStream::connect((self.address.as_str(), 22)).is_ok());
     }
@@ -200,6 +268,34 @@ impl Host {
         if let Some(mut sshd) = self.sshd.take() {
             let _ = sshd.wait();
         }
+    }
+
+    /// Ends all that is there, and starts it again, with the numbers of what was at work for us given to others. Answers with how
+    /// many these are.
+    fn reboot(&mut self) -> usize {
+        let mut numbers = Vec::new();
+        for folder in crate::common::found(&self.home(".pisaura"), ".case-") {
+            for name in ["watcher", "inducing", "reverting"] {
+                let text = fs::read_to_string(folder.join(name)).unwrap_or_default();
+                numbers.extend(text.split(' ').next().and_then(|number| number.parse::<u32>().ok()));
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let text: String = numbers.iter().map(|number| format!("{number} ")).collect();
+        fs::write(self.path("numbers"), text).expect("a file");
+        if let Some(mut sshd) = self.sshd.take() {
+            sshd.kill().expect("a signal");
+            sshd.wait().expect("an end");
+        }
+        wait_for("that nothing is left of it", || self.processes().is_empty());
+        self.start_sshd();
+        numbers.len()
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let listed = Command::new("ip").args(["netns", "pids", &self.name]).output().expect("ip runs");
+        String::from_utf8_lossy(&listed.stdout).split_whitespace().map(str::to_owned).collect()
     }
 
     fn set_link(&self, state: &str) {
@@ -227,8 +323,7 @@ impl Host {
 
     /// Whether a script of this name is at work there.
     fn runs(&self, script: &str) -> bool {
-        let listed = Command::new("ip").args(["netns", "pids", &self.name]).output().expect("ip runs");
-        String::from_utf8_lossy(&listed.stdout).split_whitespace().any(|process| {
+        self.processes().iter().any(|process| {
             let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(script)
         })
@@ -313,7 +408,7 @@ fn write_book(scratch: &Scratch, host: &Host, moment: Option<Moment>, keys: &str
 }
 
 fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
-    let (scratch, mut host) = (Scratch::new(), Host::start());
+    let (scratch, mut host) = (Scratch::new(), Host::start_as(victim == Victim::RebootedHost));
     write_book(&scratch, &host, Some(moment), "timeout: 1s\ndeadman: 6s");
     let settings = ["--agents", "2", "--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"];
     let mut cluster = on_mesos.then(|| Cluster::start(&settings));
@@ -325,24 +420,38 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     wait_for("the moment", || host.home("at").exists());
     let began = Instant::now();
+    let mut innocent = 0;
+    let of_cluster = || cluster.as_ref().expect("a cluster");
     match victim {
         Victim::Harness => run.kill().expect("a signal"),
-        Victim::Executor => cluster.as_ref().expect("a cluster").kill_executors(),
-        Victim::Cluster => cluster.as_ref().expect("a cluster").crash(),
+        Victim::FrozenHarness => signal(&run, "STOP"),
+        Victim::Executor => of_cluster().kill_executors(),
+        Victim::FrozenExecutor => of_cluster().signal_executors("-STOP"),
+        Victim::TermedExecutor => of_cluster().signal_executors("-TERM"),
+        Victim::DrainedAgent => of_cluster().drain_agents(),
+        Victim::Cluster => of_cluster().crash(),
         Victim::Sshd => host.kill_sshd(),
+        Victim::RebootedHost => innocent = host.reboot(),
         Victim::Network => host.set_link("down"),
     }
     fs::write(host.home("go"), "").expect("a file");
-    if victim == Victim::Cluster {
-        cluster.as_mut().expect("a cluster").up(&["--keep"]);
-    }
-    if victim == Victim::Sshd {
-        host.start_sshd();
-    }
-    if victim == Victim::Network {
+    match victim {
+        Victim::Cluster => cluster.as_mut().expect("a cluster").up(&["--keep"]),
+        Victim::Sshd => host.start_sshd(),
         // It comes back only when the host has had to help itself.
-        wait_for("that the host heals itself", || !host.is_broken());
-        host.set_link("up");
+        Victim::Network => {
+            wait_for("that the host heals itself", || !host.is_broken());
+            host.set_link("up");
+        }
+        Victim::FrozenHarness | Victim::FrozenExecutor => {
+            wait_for("that the dead man's time is over", || began.elapsed() > Duration::from_secs(9));
+            wait_for("that the host heals itself", || !host.is_broken());
+            match victim {
+                Victim::FrozenHarness => signal(&run, "CONT"),
+                _ => of_cluster().signal_executors_if_any("-CONT"),
+            }
+        }
+        _ => {}
     }
     let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
     // The watcher has counted whole seconds, and a loaded machine is slow.
@@ -354,6 +463,24 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     let then = fs::read_to_string(host.home("journal")).unwrap_or_default();
     let noted = then.contains("\"event\":\"may be dirty\"");
     assert!(noted || !log.contains("break\n"), "induced before it was noted");
+    let is_under_test = matches!(
+        moment,
+        Moment::InTheInducer
+            | Moment::InASlowInducer
+            | Moment::BeforeTheHealthcheck
+            | Moment::InTheHealthcheck
+    );
+    if is_under_test && matches!(victim, Victim::FrozenHarness | Victim::FrozenExecutor) {
+        // Its switch healed the host while nobody looked.
+        assert!(!matches!(ran.code, None | Some(0)), "{}{}", ran.stdout, ran.stderr);
+    }
+    // Whoever else ends a case has not said that it is not to be run.
+    assert!(!ran.stdout.contains(" ... ignored"), "{}{}", ran.stdout, ran.stderr);
+    let processes = host.processes();
+    let alive = processes.iter().filter(|process| {
+        fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| line == b"sleep\x001000\0")
+    });
+    assert_eq!(alive.count(), innocent, "a process of nobody's was ended for its number");
     if victim != Victim::Harness {
         let settled = journal.matches("\"event\":\"settled\"").count();
         assert_eq!(settled, 1, "{}{}", ran.stdout, ran.stderr);

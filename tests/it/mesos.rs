@@ -149,16 +149,41 @@ impl Cluster {
     }
 
     pub fn signal_executors(&self, signal: &str) {
-        let executors = self.executors();
-        assert!(!executors.is_empty(), "there is no executor");
-        for executor in executors {
-            assert!(
-                Command::new("kill")
-                    .args([signal, &executor.to_string()])
-                    .status()
-                    .expect("kill runs")
-                    .success()
-            );
+        assert!(!self.executors().is_empty(), "there is no executor");
+        self.signal_executors_if_any(signal);
+    }
+
+    /// Of one that has been given up there is none any more.
+    pub fn signal_executors_if_any(&self, signal: &str) {
+        for executor in self.executors() {
+            let _ = Command::new("kill").args([signal, &executor.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Drains the agents on which something runs, as an operator does.
+    pub fn drain_agents(&self) {
+        let told = self.told();
+        let frameworks = told["frameworks"].as_array().expect("a list");
+        let tasks = frameworks.iter().flat_map(|framework| framework["tasks"].as_array().expect("a list"));
+        let mut agents: Vec<&str> = tasks.filter_map(|task| task["slave_id"].as_str()).collect();
+        agents.dedup();
+        assert!(!agents.is_empty(), "nothing runs anywhere");
+        for agent in agents {
+            let call = serde_json::json!({
+                "type": "DRAIN_AGENT",
+                "drain_agent": { "agent_id": { "value": agent }, "max_grace_period": { "nanoseconds": 1_000_000_000_u64 } },
+            });
+            let call = call.to_string();
+            let mut stream = TcpStream::connect(&self.master).expect("a master");
+            write!(
+                stream,
+                "POST /master/api/v1 HTTP/1.0\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: {}\r\n\r\n{call}",
+                call.len()
+            )
+            .expect("a request");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! tested.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub fn tests() -> Vec<Trial> {
         test("protocol::a_number_from_the_past_is_nobody", stale_numbers),
         test("protocol::a_process_that_nobody_has_waited_for_is_dead", not_waited_for),
         test("protocol::a_machine_that_was_started_anew", rebooted),
+        test("protocol::a_shell_that_dies_while_it_arms", dies_arming),
         test("protocol::a_folder_of_another_machine", foreign_folder),
         test("protocol::two_names_of_one_machine", two_names),
         test("protocol::a_login_that_runs_something_else", other_login),
@@ -729,6 +731,30 @@ fn edit_identity(case: &Case, edit: impl Fn(Vec<String>) -> Vec<String>) {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines[1] = edit(lines[1].split(' ').map(str::to_owned).collect()).join(" ");
     fs::write(path, lines.join("\n") + "\n").expect("a file");
+}
+
+/// Whatever ends the shell that arms, at each of its first steps: nothing was broken, so nobody is told of a broken host.
+fn dies_arming() {
+    for (program, arguments) in [("mkdir", "*/.case-*/armed"), ("grep", "*"), ("setsid", "*")] {
+        let programs = tempfile::Builder::new().prefix("pisaura-bin-").tempdir().expect("a folder");
+        let (wrapper, done) = (programs.path().join(program), programs.path().join("done"));
+        fs::write(
+            &wrapper,
+            format!(
+                "#!/bin/sh\ncase \"$*\" in {arguments}) /usr/bin/{program} \"$@\" </dev/null; if [ ! -e '{0}' ]; then : >'{0}'; kill -KILL $PPID; fi; exit 0;; esac\nexec /usr/bin/{program} \"$@\"\n",
+                done.display()
+            ),
+        )
+        .expect("a file");
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let case = Case::new(&format!("SetEnv PATH={}:/usr/bin:/bin", programs.path().display()));
+        case.book("timeout: 2s, deadman: 12s", "");
+        let ran = case.pisaura(&["run"]);
+        assert!(done.exists(), "{program} was not asked for: {}", ran.stdout);
+        assert!(!case.is_broken(), "{program}");
+        assert!(!ran.stderr.contains("LEFT UNREVERTED"), "{program}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(case.pisaura(&["revert", "--list"]).stdout, "no host is dirty\n", "{program}");
+    }
 }
 
 fn rebooted() {

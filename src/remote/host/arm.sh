@@ -5,6 +5,9 @@ _pisaura_now
 _pisaura_s="$_pisaura_r"
 _pisaura_umask=$(umask)
 umask 077
+# Whoever finds the case's folder without its facts sees by this whether they are still to come.
+_pisaura_start $$
+{ printf '%s\n' "$$ $_pisaura_r" >"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null
 mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     [ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
     # Whoever has reverted a case that was not armed has put its folder in our way, or is about to.

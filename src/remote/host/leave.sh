@@ -80,5 +80,10 @@ if [ -n "$_pisaura_h" ]; then
     _pisaura_release
 fi
 rm -rf -- "${_pisaura_F:?}" "${_pisaura_F:?}.gone" || exit 1
+# A machine that was started anew may have another name for its lease, under which it could not free the old one.
+for _pisaura_x in "$_pisaura_R"/lease-*; do
+    { read -r _ _ _ _ _pisaura_y <"$_pisaura_x"; } 2>/dev/null || continue
+    [ "$_pisaura_y" != "$_pisaura_F" ] || rm -f -- "$_pisaura_x"
+done
 rmdir -- "$_pisaura_R" /sys/fs/cgroup/pisaura /sys/fs/cgroup/unified/pisaura /sys/fs/cgroup/systemd/pisaura 2>/dev/null || :
 echo left

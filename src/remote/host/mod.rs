@@ -13,6 +13,7 @@
 //! | `FOLDER/` | one book's scripts on this host in one run; its name is random | `probe.sh` | `leave.sh` |
 //! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
 //! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
+//! | `FOLDER/.arming-MARK` | the shell that arms that case, and when it was started | `arm.sh` | `revert.sh`, `leave.sh` |
 //! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
 //!
 //! and in a case's folder:
@@ -43,8 +44,9 @@
 //!   and different. So one home folder of several machines, and several machines of one address, name or key, do not mix.
 //!   After a reboot with the home kept, the reverter runs once more; that a machine of another boot is the same one has to be told
 //!   by its id and its name. Where the mark is gone nothing is called healed, but for one case: a text that arms and did not arrive
-//!   has left no mark. Then this run's own folder, and an identity that is known and equal as a whole, allow; the case's folder is
-//!   made, as a tombstone, before the reverter runs, so that a text that is only late begins nothing.
+//!   has left no mark, and one whose shell has died may have left a folder without facts. Then this run's own folder, and an identity
+//!   that is known and equal as a whole, or but for its boot, allow; the case's folder is made, as a tombstone, before the reverter
+//!   runs, so that a text that is only late begins nothing.
 //! - **One at a time.** The lease is made, new or not at all, by the text that arms, and freed by whoever heals; it is looked at
 //!   once more just before the inducer. Whoever finds another's waits, heals what a dead one has left, or says who has it.
 //! - **One reverter at a time.** Each says who it is before it looks who else is there. A shell waits for another's reverter,

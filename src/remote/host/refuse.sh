@@ -10,7 +10,7 @@ _pisaura_refuse() {
     _pisaura_p=$_pisaura_r
     if _pisaura_lives "$_pisaura_p" "${_pisaura_q%% *}"; then kill -$_pisaura_k "$_pisaura_p" 2>/dev/null || :; fi
     _pisaura_free
-    rm -rf "${_pisaura_C:?}"
+    rm -rf "${_pisaura_C:?}" "$_pisaura_F/.arming-$_pisaura_M"
     _pisaura_mark "$1"
     exit 0
 }

@@ -31,7 +31,7 @@ _pisaura_find() {
     # Nothing was ever armed here, where all that is known of the machine is the same, and this run's own folder is: a text that did
     # not arrive has armed nothing. One that is only late finds a folder in its way, and begins nothing any more.
     _pisaura_v=
-    if _pisaura_is_it && mkdir "$_pisaura_C" 2>/dev/null; then
+    if _pisaura_is_it && _pisaura_claim; then
         for _pisaura_x in healed reverting induced inducing touched; do printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x"; done
         printf '%-63s\n' over >"$_pisaura_C/orders"
         printf '%s\n' "$_pisaura_M" "$_pisaura_I" - "${HOME:-/}" >"$_pisaura_C/facts"
@@ -41,13 +41,31 @@ _pisaura_find() {
     exit 0
 }
 
-# Whether this is the machine that was prepared, by this run's folder and by an identity that is known and the same; and nobody has
-# heard of an inducer that was begun.
+# Whether this is the machine that was prepared, by this run's folder and by an identity that is known and the same, or the same but
+# for its boot; and nobody has heard of an inducer that was begun.
 _pisaura_is_it() {
-    [ "${_pisaura_N:-}" = 1 ] && [ -d "$_pisaura_F" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] && [ "${_pisaura_O:-}" = "$_pisaura_I" ] || return 1
+    [ "${_pisaura_N:-}" = 1 ] && [ -d "$_pisaura_F" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] || return 1
+    _pisaura_compare "${_pisaura_O:-}" "$_pisaura_I"
+    _pisaura_b=$_pisaura_r
+    [ "$_pisaura_b" != rebooted ] || return 0
+    _pisaura_b=same
+    [ "${_pisaura_O:-}" = "$_pisaura_I" ] || return 1
     # shellcheck disable=SC2086
     set -- $_pisaura_O
     [ $# = 5 ] && [ "$2" != - ] && [ "$4" != - ]
+}
+
+# Makes the case's folder, or takes it from a shell that has died while it armed: without facts nothing was begun.
+_pisaura_claim() {
+    mkdir "$_pisaura_C" 2>/dev/null && return 0
+    [ -d "$_pisaura_C" ] || return 1
+    if [ "$_pisaura_b" = same ]; then
+        { read -r _pisaura_p _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || return 1
+        case $_pisaura_p$_pisaura_q in *[!0-9]*) return 1 ;; esac
+        if _pisaura_lives "$_pisaura_p" "$_pisaura_q"; then return 1; fi
+    fi
+    rmdir "$_pisaura_C/armed" 2>/dev/null
+    return 0
 }
 
 # The time since the host was armed; "-" if it is not known.
@@ -273,6 +291,6 @@ if [ $_pisaura_s = 0 ]; then
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free
-        cd "${_pisaura_C:?}" && rm -rf armed revert heal out ready word left inducing induced watcher reverting turn touched lease watch
+        cd "${_pisaura_C:?}" && rm -rf "$_pisaura_F/.arming-$_pisaura_M" armed revert heal out ready word left inducing induced watcher reverting turn touched lease watch
     ) </dev/null >/dev/null 2>&1 &
 fi
