@@ -599,6 +599,19 @@ impl World {
         for (case, count) in &self.induced {
             assert_eq!(*count, 1, "case {case} was induced more than once");
         }
+        if !self.interrupted {
+            // Whoever else ends something has not said that a case is not to be run.
+            let skipped = self.settled.iter().find(|(_, outcome)| outcome.verdict == Verdict::Skipped);
+            assert!(skipped.is_none(), "left out, and nobody asked for that: {skipped:?}");
+        }
+        for (case, outcome) in &self.settled {
+            // Whatever an old attempt has done meanwhile.
+            let was_tried = self.induced.contains_key(case);
+            assert!(
+                outcome.verdict != Verdict::Survived || was_tried,
+                "case {case} survived what was never tried"
+            );
+        }
         for case in &self.dirty {
             let verdict = self.settled[case].verdict;
             assert_eq!(verdict, Verdict::Unreverted, "case {case} left its host broken, and nobody is told");
@@ -1324,7 +1337,7 @@ impl World {
         if self.now >= self.faults_until {
             return;
         }
-        match self.chance.below(8) {
+        match self.chance.below(10) {
             0 | 1 => self.lose_connection(Retry::Now),
             2 | 3 => {
                 let alive: Vec<String> = self
@@ -1379,6 +1392,24 @@ impl World {
                     let generation = self.agents[index].generation;
                     let pause = self.chance.millis(1000, 200_000);
                     self.after(pause, Happening::AgentReachable { agent: index, generation });
+                }
+            }
+            7 => {
+                // Somebody else ends an executor, or a task, in good order: an operator, or an agent that is drained.
+                let alive: Vec<(String, Option<String>)> = self
+                    .executors
+                    .iter()
+                    .filter(|(_, executor)| executor.alive)
+                    .map(|(id, executor)| (id.clone(), executor.task.as_ref().map(|task| task.id.clone())))
+                    .collect();
+                if !alive.is_empty() {
+                    let at = self.chance.below(alive.len() as u64) as usize;
+                    let (executor, task) = alive[at].clone();
+                    let event = match task {
+                        Some(task) if self.chance.once_in(2) => ExecutorEvent::Kill(task),
+                        _ => ExecutorEvent::Shutdown,
+                    };
+                    self.after(Duration::ZERO, Happening::ToExecutor { executor, event });
                 }
             }
             6 => {
