@@ -3,8 +3,6 @@
 //! Cases are run by [`crate::run`]; libtest-mimic only prints: each of its trials waits for the outcome of its case. That
 //! keeps the printing in libtest's form and order while one rule alone decides what goes when.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,30 +10,17 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, Trial};
 
-use crate::cluster::tear_down;
-use crate::fatebook::{Reading, show_duration, tell_allowed};
+use crate::cli::{dry_run, environment, heal_first, parse, print, refuse, say};
+use crate::fatebook::Reading;
 use crate::machine::{CaseOutcome, NOT_FOR_THIS_HOST, Verdict};
-use crate::remote::Interrupt;
 use crate::report::{
-    Debts, JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, clean_line, clean_text,
-    failure_text, headline, success_text,
+    JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
+    success_text,
 };
-use crate::run::{self, Case, CaseKind, JunitFlavor, RunOptions, Selection, Shelf};
-
-/// The exit code for a command line, or a choice of cases, that means nothing.
-const USAGE: u8 = 2;
-
-/// Which door a run came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
-    /// A test target: libtest's exit codes.
-    Harness,
-    /// The program: exit codes that tell what kind of trouble there was.
-    Program,
-}
+use crate::run::{self, Case, ExitKind, Face, JunitFlavor, RunOptions, Selection, Shelf};
 
 /// What can be said on the command line: what libtest takes, and Pisaura's own flags.
 #[derive(Clone, Debug, Parser)]
@@ -127,9 +112,7 @@ const AFTER_HELP: &str = "\
 Each of Pisaura's flags is also a variable, for `cargo nextest` and editors, which pass no flags on.
 Variables without a flag:
   PISAURA_LOCKS=FOLDER  where runs of this machine keep out of each other's way [default: /tmp/pisaura-locks-UID]
-  PISAURA_SECRET=TEXT   the secret of --principal, if it is in no file
-
-Exit codes: 0 all passed, 101 a case failed, 2 a mistake in the command line, 130 interrupted";
+  PISAURA_SECRET=TEXT   the secret of --principal, if it is in no file";
 
 /// The whole of a test target: `fn main() -> ExitCode { pisaura::harness::main() }`.
 pub fn main() -> ExitCode {
@@ -137,7 +120,7 @@ pub fn main() -> ExitCode {
         .name("fatebooks")
         .bin_name("cargo test --test fatebooks --")
         .about(ABOUT)
-        .after_help(AFTER_HELP);
+        .after_help(format!("{AFTER_HELP}\n\n{}", ExitKind::of_harness()));
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(code) = crate::remote::supervise(&arguments) {
         return code;
@@ -149,52 +132,6 @@ pub fn main() -> ExitCode {
     match parse::<Options>(command, &arguments, true) {
         Ok(options) => go(options, Face::Harness),
         Err(code) => code,
-    }
-}
-
-/// Reads a command line. Fails, with the exit code, once it has printed the help or what is wrong. `runs`: whether these are
-/// arguments of a run: then no report of an older one stays, which would be taken for this one's.
-pub fn parse<T: FromArgMatches>(
-    command: clap::Command,
-    arguments: &[OsString],
-    runs: bool,
-) -> Result<T, ExitCode> {
-    let command = run::without_empty_variables(command);
-    let parsed = command.try_get_matches_from(arguments).and_then(|matches| T::from_arg_matches(&matches));
-    parsed.map_err(|error| {
-        let _ = error.print();
-        if runs && error.use_stderr() {
-            let text = error.render().to_string();
-            let why = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            refuse(report_of(arguments), why);
-        }
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
-    })
-}
-
-/// Where the report of a run with these arguments would be, as far as that can be told of arguments that cannot be read.
-fn report_of(arguments: &[OsString]) -> PathBuf {
-    let value_of = |flag: &str, variable: &str| {
-        let given = arguments.iter().enumerate().rev().find_map(|(index, argument)| {
-            let rest = argument.to_str()?.strip_prefix(flag)?;
-            match rest.strip_prefix('=') {
-                Some(value) => Some(OsString::from(value)),
-                None if rest.is_empty() => arguments.get(index + 1).cloned(),
-                None => None,
-            }
-        });
-        given.or_else(|| std::env::var_os(variable)).filter(|value| !value.is_empty()).map(PathBuf::from)
-    };
-    let output = || value_of("--output", "PISAURA_OUTPUT").unwrap_or_else(|| PathBuf::from(run::OUTPUT));
-    value_of("--junit", "PISAURA_JUNIT").unwrap_or_else(|| output().join("junit.xml"))
-}
-
-/// Puts a report that says why nothing was run in the place of an old one; nothing else is made in a folder that may be a mistake.
-fn refuse(path: PathBuf, why: &str) {
-    if path.exists()
-        && let Err(why) = JunitReport::refuse(path, why)
-    {
-        eprintln!("error: {why}");
     }
 }
 
@@ -267,20 +204,7 @@ pub fn go(mut options: Options, face: Face) -> ExitCode {
                     &message,
                 );
             }
-            ExitCode::from(USAGE)
-        }
-    }
-}
-
-/// The value of a variable. One that holds what is no text is a mistake, and not a variable that is not set: that would be a
-/// reason to test nothing.
-fn environment(name: &str) -> Option<String> {
-    match std::env::var(name) {
-        Ok(value) => Some(value),
-        Err(std::env::VarError::NotPresent) => None,
-        Err(std::env::VarError::NotUnicode(_)) => {
-            eprintln!("error: the value of the variable {name} is not UTF-8");
-            std::process::exit(i32::from(USAGE));
+            ExitKind::Usage.into()
         }
     }
 }
@@ -333,162 +257,7 @@ fn list(options: &Options, shelf: &Shelf, chosen: &[bool]) -> ExitCode {
         let plural = if count == 1 { "" } else { "s" };
         text.push_str(&format!("\n{count} test{plural}, 0 benchmarks\n"));
     }
-    print(&text, 0)
-}
-
-/// Reverts what older runs have left dirty. Fails, with the exit code, if that cannot be, for then nothing else may be broken.
-fn heal_first(
-    options: &Options,
-    face: Face,
-    terminal: &mut Terminal,
-    cases: &[Arc<Case>],
-) -> Result<(), ExitCode> {
-    let trouble = ExitCode::from(if face == Face::Program { 3 } else { 101 });
-    let journal = options.run.output.join(JOURNAL);
-    let mut debts = Debts::open(&journal, options.run.nextest_run.as_deref(), options.run.no_heal, || {
-        say("waiting for another run, which heals what an older one has left");
-    })
-    .map_err(|error| {
-        eprintln!("error: {error}");
-        trouble
-    })?;
-    for damaged in &debts.damaged {
-        say(&format!("warning: {damaged}"));
-    }
-    let dirty = debts.runs.values().map(|left| left.dirty.len()).sum::<usize>();
-    if options.run.no_heal {
-        if dirty > 0 {
-            say(&format!(
-                "{} of older runs may have left hosts broken, which stay as they are: `pisaura revert --list` shows them",
-                plural(dirty, "case")
-            ));
-        }
-        return Ok(());
-    }
-    end_older_frameworks(options, &debts);
-    // Whoever is not meant, or not allowed, is left alone.
-    let others = debts.only_on(&run::hosts_of(cases));
-    if others > 0 {
-        say(&format!(
-            "{} of older runs may have left other hosts broken: `pisaura revert --list` shows them, `pisaura revert` heals them",
-            plural(others, "case")
-        ));
-    }
-    let healed = settle_debts(&debts)?;
-    if healed.shouts.is_empty() {
-        return Ok(());
-    }
-    terminal.shout(&healed.shouts);
-    say(
-        "nothing was run, for an older run has left hosts that may still be broken: once they are healed by hand, \
-         `pisaura revert` settles it; where that cannot be, `pisaura revert --forget CASE` strikes a case off. `--no-heal` \
-         leaves them as they are, and tests other hosts",
-    );
-    Err(ExitCode::from(if face == Face::Program { 4 } else { 101 }))
-}
-
-/// Executors of an older run may still be at work on the Mesos of this one, and would revert into what this run breaks.
-fn end_older_frameworks(options: &Options, debts: &Debts) {
-    let Ok(Some(mesos)) = options.run.mesos() else { return };
-    for (master, framework) in debts.runs.values().filter_map(|left| left.framework.as_ref()) {
-        if *master == mesos.master {
-            say(&format!("ending what an older run has left on {master}"));
-            if let Err(why) = tear_down(&mesos, framework) {
-                say(&format!("warning: {why}"));
-            }
-        }
-    }
-}
-
-fn settle_debts(debts: &Debts) -> Result<run::Healed, ExitCode> {
-    let interrupt = Interrupt::new().map_err(|error| {
-        eprintln!("error: cannot begin: {error}");
-        ExitCode::from(3)
-    })?;
-    let listening = run::raise_on_signal(interrupt.clone(), say, 4).map_err(|error| {
-        eprintln!("error: cannot listen to signals: {error}");
-        ExitCode::from(3)
-    })?;
-    let healed = run::heal(debts, &environment, &interrupt, say);
-    drop(listening);
-    for warning in &healed.warnings {
-        say(&format!("warning: {warning}"));
-    }
-    if healed.interrupted {
-        say("interrupted: hosts may still be broken: `pisaura revert --list` shows them");
-        return Err(ExitCode::from(130));
-    }
-    Ok(healed)
-}
-
-fn say(text: &str) {
-    let text = clean_text(text);
-    let _ = writeln!(std::io::stderr(), "pisaura: {text}");
-}
-
-/// What is said where nothing is dirty that can be read, and something cannot be read.
-const UNREADABLE: &str = "whether other hosts are dirty is not known: see the warnings above\n";
-
-/// The whole of `pisaura revert`: reverts what older runs have left dirty, or only lists it, or strikes one case off. The exit
-/// code is 0 if nothing is dirty any more, 3 if the journal, or what is remembered beside it, cannot be read, 4 if hosts may still be
-/// broken.
-pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -> ExitCode {
-    let waits = || say("waiting for another run, which is at it");
-    let debts = match Debts::open(&output.join(JOURNAL), None, only_list, waits) {
-        Ok(debts) => debts,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(3);
-        }
-    };
-    if let Some(name) = forget {
-        let of_name = |record: &&serde_json::Value| record["case"] == name;
-        let all =
-            debts.runs.iter().flat_map(|(run, left)| left.dirty.iter().map(move |record| (run, record)));
-        let meant: Vec<_> = all.filter(|(_, record)| of_name(record)).collect();
-        if meant.is_empty() {
-            eprintln!("error: no case `{name}` is dirty: `pisaura revert --list` shows those that are");
-            return ExitCode::from(USAGE);
-        }
-        return match meant.iter().try_for_each(|(run, record)| debts.reverted(run, record)) {
-            Ok(()) => print(&format!("{name} is forgotten\n"), 0),
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::from(3)
-            }
-        };
-    }
-    for damaged in &debts.damaged {
-        say(&format!("warning: {damaged}"));
-    }
-    let mut text = String::new();
-    for record in debts.runs.values().flat_map(|left| &left.dirty) {
-        text.push_str(&run::describe(record));
-        text.push('\n');
-    }
-    if only_list {
-        let code = match (text.is_empty(), debts.damaged.is_empty()) {
-            (false, _) => 4,
-            (true, false) => 3,
-            (true, true) => 0,
-        };
-        if text.is_empty() {
-            text.push_str(if code == 0 { "no host is dirty\n" } else { UNREADABLE });
-        }
-        return print(&text, code);
-    }
-    let healed = match settle_debts(&debts) {
-        Ok(healed) => healed,
-        Err(code) => return code,
-    };
-    Terminal::new(Look::fitting(true)).shout(&healed.shouts);
-    match (healed.shouts.len(), healed.reverted) {
-        (0, _) if healed.unrecorded => ExitCode::from(3),
-        (0, count) if !debts.damaged.is_empty() => print(&format!("{count} reverted; {UNREADABLE}"), 3),
-        (0, 0) => print("no host was dirty\n", 0),
-        (0, count) => print(&format!("{count} reverted\n"), 0),
-        _ => ExitCode::from(4),
-    }
+    print(&text, ExitKind::Fine)
 }
 
 fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> ExitCode {
@@ -501,7 +270,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             options.run.fatebooks.display()
         );
         if face == Face::Program {
-            return ExitCode::from(USAGE);
+            return ExitKind::Usage.into();
         }
     }
     let nextest = options.run.nextest_run.is_some();
@@ -516,7 +285,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         JunitReport::new(junit_path, options.run.junit_flavor() == JunitFlavor::Gitlab, repeat.clone());
     // An old report would be taken for this run's, should that be refused or killed. If it cannot be written now, the end tells.
     let _ = junit.write();
-    if let Err(code) = heal_first(options, face, &mut lock(&terminal), &cases) {
+    if let Err(code) = heal_first(&options.run, face, &mut lock(&terminal), &cases) {
         return code;
     }
     let infos = run::case_infos(&cases);
@@ -527,7 +296,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         Ok(begun) => begun,
         Err(message) => {
             eprintln!("error: {message}");
-            return ExitCode::from(if face == Face::Program { 3 } else { 101 });
+            return face.trouble(ExitKind::Trouble);
         }
     };
     let columns = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0) + "test  ... ".len();
@@ -597,23 +366,23 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         }
         let one_was_meant = options.exact && options.filters.len() == 1;
         if (options.run.strict || one_was_meant) && cases.iter().all(|case| case.ignored.is_some()) {
-            return ExitCode::from(if face == Face::Program { USAGE } else { 101 });
+            return face.trouble(ExitKind::Usage);
         }
     }
     match (face, printed) {
-        (Face::Program, _) => ExitCode::from(end.exit_code()),
-        (Face::Harness, _) if end.broke_down => ExitCode::from(101),
+        (Face::Program, _) => end.exit().into(),
+        (Face::Harness, _) if end.broke_down => ExitKind::Failed.into(),
         (Face::Harness, Ok(conclusion)) if !end.interrupted && (end.report_lost || end.unrecorded) => {
             // Whoever reads the report would read an old one, or none.
-            if conclusion.has_failed() { conclusion.exit_code() } else { ExitCode::from(101) }
+            if conclusion.has_failed() { conclusion.exit_code() } else { ExitKind::Failed.into() }
         }
-        (Face::Harness, Ok(conclusion)) if !end.interrupted => match end.exit_code() {
-            0 => conclusion.exit_code(),
+        (Face::Harness, Ok(conclusion)) if !end.interrupted => match end.exit() {
+            ExitKind::Fine => conclusion.exit_code(),
             // Whatever libtest has counted.
-            _ => ExitCode::from(101),
+            _ => ExitKind::Failed.into(),
         },
-        (Face::Harness, Err(_)) => ExitCode::from(101),
-        (Face::Harness, _) => ExitCode::from(130),
+        (Face::Harness, Err(_)) => ExitKind::Failed.into(),
+        (Face::Harness, _) => ExitKind::Interrupted.into(),
     }
 }
 
@@ -676,176 +445,4 @@ fn repeat(options: &RunOptions, face: Face) -> Repeat {
         _ => &name,
     };
     Repeat::Cargo(target.to_owned(), flags)
-}
-
-/// Prints a text on standard output, and answers with this exit code, or with 1 if it cannot be printed.
-pub fn print(text: &str, code: u8) -> ExitCode {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => ExitCode::from(code),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: cannot print: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// How many of the files that travel with a book are named.
-const SHIPPED_TOLD: usize = 20;
-
-/// A line that says what travels with a book, and whether it may.
-fn shipped_with(book: &crate::fatebook::Fatebook, bytes_max: u64) -> (String, bool) {
-    let files = match crate::executor::shipped(book, bytes_max) {
-        Ok(files) => files,
-        Err(error) => return (format!("{}: cannot travel: {error}\n", book.name), false),
-    };
-    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    // As the book would name them.
-    let shown = |file: &crate::executor::Shipped| {
-        let path = file.source.strip_prefix(&book.folder).unwrap_or(&file.source);
-        clean_line(&path.display().to_string())
-    };
-    let mut names: Vec<String> = files.iter().take(SHIPPED_TOLD).map(shown).collect();
-    if files.len() > SHIPPED_TOLD {
-        names.push(format!("and {} more", files.len() - SHIPPED_TOLD));
-    }
-    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    (format!("{}: {} KiB travel with it: {names}\n", book.name, bytes.div_ceil(1024)), true)
-}
-
-fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> ExitCode {
-    let mut text = String::new();
-    let mut broken = false;
-    let mut told = HashSet::new();
-    for case in shelf.cases.iter().filter(|case| chosen[case.id]) {
-        if let Some(book) = case.book().filter(|book| told.insert(book.name.clone())) {
-            let (line, fits) = shipped_with(&book, ship_bytes_max);
-            broken |= !fits;
-            text.push_str(&line);
-        }
-        text.push_str(&format!("{}\n", case.name));
-        if let Some(outcome) = case.settled_already() {
-            broken |= outcome.verdict != Verdict::Skipped;
-            text.push_str(&format!("  {}\n", headline(&outcome)));
-            continue;
-        }
-        let (CaseKind::Failure { book, host: Some(host), .. }, Some(fate)) = (&case.kind, case.fate()) else {
-            continue;
-        };
-        let values =
-            crate::fatebook::CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
-        let secrets = crate::fatebook::Redactor::new(&book.secret_values);
-        let show = |command: &crate::fatebook::Command, more: &[String]| {
-            let words = crate::executor::shown_words(command, &values, more);
-            let words: Vec<String> = words.iter().map(|word| crate::remote::quote(word)).collect();
-            secrets.clean(&words.join(" "))
-        };
-        // Whether shell text takes it changes what is run; behind a program it goes without saying.
-        let is_shell = fate.healthcheck.style == crate::fatebook::CommandStyle::Shell;
-        let step: Option<String> = (fate.pass_step && is_shell).then(|| "--step=N".to_owned());
-        let limit = show_duration(fate.timeout);
-        let mut number = '1';
-        if let Some(only_if) = &fate.only_if {
-            text.push_str(&format!("  1 only if      on {host}, within {limit}: {}\n", show(only_if, &[])));
-            number = ' ';
-        }
-        text.push_str(&format!(
-            "  {number} healthcheck  here, within {limit}: {}\n",
-            show(&fate.healthcheck, step.as_slice())
-        ));
-        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer, &[])));
-        if let Some(verify) = &fate.verify {
-            text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify, &[])));
-        }
-        let grace = match fate.grace.is_zero() {
-            true => String::new(),
-            false => format!(", asked again for {}", show_duration(fate.grace)),
-        };
-        text.push_str(&match &fate.hold {
-            None => format!("  3 healthcheck  here{grace}\n"),
-            Some(hold) => format!(
-                "  3 hold         {}, healthcheck here every {}, within {}: {}{}\n",
-                show_duration(hold.time),
-                show_duration(hold.every),
-                show_duration(hold.answer_within),
-                tell_allowed(hold),
-                match fate.grace.is_zero() {
-                    true => String::new(),
-                    false => format!(" after the first {}", show_duration(fate.grace)),
-                }
-            ),
-        });
-        if let Some(still) = &fate.still {
-            text.push_str(&format!("    still        on {host}, within {limit}: {}\n", show(still, &[])));
-        }
-        text.push_str(&format!(
-            "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
-            show_duration(fate.revert_within()),
-            show(&fate.reverter, &[])
-        ));
-        let recovery =
-            fate.max_recovery.map_or(grace, |time| format!(", asked again for {}", show_duration(time)));
-        let steady = fate.steady.map_or(String::new(), |steady| {
-            format!(", then every {} for {}", show_duration(steady.every), show_duration(steady.time))
-        });
-        text.push_str(&format!("  5 healthcheck  here{recovery}{steady}\n"));
-    }
-    let count = chosen.iter().filter(|chosen| **chosen).count();
-    text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
-    print(&text, if broken { USAGE } else { 0 })
-}
-
-/// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
-pub fn check(options: &RunOptions) -> ExitCode {
-    let reading = Reading { strict: options.strict, thorough: true };
-    let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
-        Ok(shelf) => shelf,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return ExitCode::from(USAGE);
-        }
-    };
-    let mut text = String::new();
-    for note in &shelf.notes {
-        text.push_str(&format!("note: {note}\n\n"));
-    }
-    let mut broken = 0;
-    let mut ignored: HashMap<String, usize> = HashMap::new();
-    let mut told = HashSet::new();
-    let mut cannot_travel = 0;
-    for case in &shelf.cases {
-        if let Some(book) = case.book().filter(|book| told.insert(book.name.clone())) {
-            let (line, fits) = shipped_with(&book, options.ship_max);
-            if fits {
-                text.push_str(&line);
-            } else {
-                cannot_travel += 1;
-                eprintln!("{line}");
-            }
-        }
-        match (&case.kind, &case.ignored) {
-            (CaseKind::Broken(book), _) => {
-                broken += 1;
-                eprintln!("{}\n", book.report());
-            }
-            (_, Some(reason)) => *ignored.entry(reason.clone()).or_default() += 1,
-            _ => {}
-        }
-    }
-    let mut ignored: Vec<_> = ignored.into_iter().collect();
-    ignored.sort();
-    for (reason, count) in ignored {
-        text.push_str(&format!("{count} ignored: {reason}\n"));
-    }
-    let cases = shelf.cases.len() - broken;
-    text.push_str(&format!(
-        "{}, {}, {broken} broken\n",
-        plural(shelf.books, "fatebook"),
-        plural(cases, "case")
-    ));
-    print(&text, if broken + cannot_travel > 0 { USAGE } else { 0 })
-}
-
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

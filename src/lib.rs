@@ -8,6 +8,7 @@
 //!
 //! - [`init`]: a first book for those who have none.
 //! - [`harness`]: the face that cargo, nextest and editors see: libtest's arguments and names ↔ cases.
+//! - [`cli`]: the commands that run no case: `check`, `--dry-run`, `revert`; how arguments are read.
 //! - [`run`]: one run of many cases: which are meant, what goes when, who is told, what a signal does.
 //! - [`report`]: from events to the terminal, JUnit and logs.
 //! - [`cluster`]: where a case gets room: here, in a thread for each book; or on a Mesos.
@@ -25,19 +26,22 @@
 //! | a key of a fatebook, a message about one | `fatebook::keys`; `fatebook::read`, `values`, `commands` |
 //! | how `${NAME}` is filled in | `fatebook::text` |
 //! | what runs of shell text, and where its arguments go | `fatebook::shell` |
-//! | which step comes next, what is tried again and for how long, what a verdict is called | `machine::case` |
+//! | which step comes next, what is tried again and for how long | `machine::case` |
+//! | what a verdict is called, and its words | `machine::case::findings` |
+//! | outages, availability, when a held failure is over | `machine::watch`; its keys `fatebook::hold` |
+//! | exit codes | `run::exit` |
 //! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |
 //! | filters, `--exact`, tags, ignored cases | `run::cases` |
 //! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run` |
 //! | connecting, logging in, host keys | `remote::connection`, `remote::login`, `remote::known_hosts` |
-//! | how a script is brought to a host and run there | `remote::own`, `remote::ssh`, `remote::exchange` |
+//! | how a script is brought to a host and run there | `remote::ssh::bring`, `remote::own`; `remote::ssh::work`, `remote::exchange` |
 //! | the shell that is begun before it is needed | `remote::spare` |
 //! | what ends a connection or an agent that libssh2 would wait for | `remote::watchdog`, `remote::agent_relay` |
 //! | what travels with a book, and where its cases run | `executor::workplace` |
 //! | escape sequences and secrets in what is shown | `fatebook::secrets`; lines for a terminal `report::tell` |
 //! | what lies on a host, who writes it, what heals it when nobody else does | `remote::host`, and the shell texts beside it |
-//! | whether a machine is the one that was broken | `remote::host`, `remote::ssh`; on the wire `remote::connection` |
-//! | who has a host, and what that means | `machine::lease` |
+//! | whether a machine is the one that was broken | `remote::host`, `remote::ssh::heal`; on the wire `remote::connection` |
+//! | who has a host, and what that means | `machine::lease`; who asks, `remote::ssh::who` |
 //! | what is remembered of hosts that may be broken | `report::journal`, `report::memory` |
 //! | how a healthcheck is run and ended | `remote::child`; if this process dies, `remote::supervisor` |
 //! | what a scheduler hears and wants | `machine::offers` |
@@ -89,6 +93,8 @@
 pub mod init;
 
 pub mod harness;
+
+pub mod cli;
 
 pub mod run;
 

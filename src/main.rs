@@ -3,34 +3,29 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pisaura::harness::{self, Face, Options};
-use pisaura::run::RunOptions;
+use pisaura::cli;
+use pisaura::harness::{self, Options};
+use pisaura::run::{ExitKind, Face, RunOptions};
 
 /// Does a service fail successfully? Tries the failures of fatebooks, and heals the hosts again
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(version, after_help = ExitKind::of_run())]
 struct Pisaura {
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 survived, 1 a service was unhealthy, 2 a mistake in the command line or in a book,
-3 a case could not be carried out, 4 a host is left unreverted, 130 interrupted";
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run cases: all of them, or those that the filters mean
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = ExitKind::of_run())]
     Run(Box<Options>),
     /// List the names of the cases
     List(Box<Options>),
     /// Say what is wrong with the fatebooks; touches no host
     Check(Box<RunOptions>),
     /// Revert the hosts that older runs, killed or unlucky, may have left broken
-    #[command(
-        after_help = "Exit codes: 0 nothing is dirty, 3 what is remembered cannot be read, 4 a host may still be broken"
-    )]
+    #[command(after_help = ExitKind::of_revert())]
     Revert {
         /// Only list them, with the command that heals each by hand
         #[arg(long)]
@@ -59,23 +54,23 @@ fn main() -> ExitCode {
     pisaura::remote::protect_memory();
     let arguments: Vec<_> = std::env::args_os().collect();
     let runs = arguments.get(1).is_some_and(|command| command == "run");
-    let pisaura = match harness::parse::<Pisaura>(Pisaura::command(), &arguments, runs) {
+    let pisaura = match cli::parse::<Pisaura>(Pisaura::command(), &arguments, runs) {
         Ok(pisaura) => pisaura,
         Err(code) => return code,
     };
     match pisaura.command {
         Command::Run(options) => harness::go(*options, Face::Program),
         Command::List(options) => harness::go(options.listing(), Face::Program),
-        Command::Check(options) => harness::check(&options),
-        Command::Revert { list, forget, output } => harness::revert(&output, list, forget.as_deref()),
+        Command::Check(options) => cli::check(&options),
+        Command::Revert { list, forget, output } => cli::revert(&output, list, forget.as_deref()),
         Command::Init => match pisaura::init::init(std::path::Path::new(".")) {
-            Ok(told) => harness::print(&told, 0),
+            Ok(told) => cli::print(&told, ExitKind::Fine),
             Err(error) => {
                 eprintln!("error: {error}");
-                ExitCode::from(2)
+                ExitKind::Usage.into()
             }
         },
-        Command::Schema => harness::print(&pisaura::fatebook::schema(), 0),
+        Command::Schema => cli::print(&pisaura::fatebook::schema(), ExitKind::Fine),
         Command::Executor => pisaura::executor::serve(),
     }
 }

@@ -256,9 +256,9 @@ pub(super) struct Marks {
 
 /// What marks say, by their letters.
 impl Marks {
-    /// The process that runs our text.
-    pub(super) fn process(&self) -> Option<u32> {
-        self.get('p').and_then(|process| u32::try_from(process).ok())
+    /// The process that runs our text, and when that was started by its host's clock, if it tells.
+    pub(super) fn process(&self) -> Option<(u32, Option<i64>)> {
+        self.get('p').and_then(|process| Some((u32::try_from(process).ok()?, self.get('s'))))
     }
 
     /// How the command ended.
@@ -360,7 +360,7 @@ mod tests {
                     own, b"TOKout TOKEN;TOKEN:zzz;TOKEN:p123456789012345678901;\xfflate TOKEN",
                     "cut at {cut} and {second}"
                 );
-                assert_eq!((marks.process(), marks.status()), (Some(77), Some(137)));
+                assert_eq!((marks.process(), marks.status()), (Some((77, None)), Some(137)));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a person sees on standard error while cases run: on a terminal one line that says which step goes on and for how
 //! long, elsewhere a line for each thing that happens.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -44,6 +44,8 @@ fn is_same_file() -> bool {
 pub struct Terminal {
     look: Look,
     running: Vec<(CaseId, Step, Instant)>,
+    /// The cases whose hosts may be broken now.
+    dirty: HashSet<CaseId>,
     /// The case whose name stands at the beginning of the line, and how many columns it takes.
     shown: Option<(CaseId, usize)>,
     names: HashMap<CaseId, String>,
@@ -53,7 +55,14 @@ pub struct Terminal {
 impl Terminal {
     /// A terminal that looks so.
     pub fn new(look: Look) -> Self {
-        Self { look, running: Vec::new(), shown: None, names: HashMap::new(), drawn: false }
+        Self {
+            look,
+            running: Vec::new(),
+            dirty: HashSet::new(),
+            shown: None,
+            names: HashMap::new(),
+            drawn: false,
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -104,26 +113,35 @@ impl Terminal {
                 }
             }
             RunEvent::Warning { message } => self.warn(message),
+            RunEvent::MayBeDirty { case, .. } => {
+                self.dirty.insert(*case);
+            }
+            RunEvent::Reverted { case } => {
+                self.dirty.remove(case);
+            }
             RunEvent::Settled { case, .. } => {
+                self.dirty.remove(case);
                 self.running.retain(|(other, ..)| other != case);
                 self.names.remove(case);
                 self.erase();
             }
             RunEvent::Interrupted { by } => {
-                let waits = match self.running.len() {
-                    0 => "nothing is running".to_owned(),
-                    1 => "the running case is reverted; once more leaves at once".to_owned(),
-                    count => format!("the {count} running cases are reverted; once more leaves at once"),
+                let cases = |count: usize| match count {
+                    1 => "1 running case".to_owned(),
+                    count => format!("{count} running cases"),
+                };
+                let waits = match (self.running.len(), self.dirty.len()) {
+                    (0, 0) => "nothing is running".to_owned(),
+                    (running, 0) => format!("nothing is broken; ending {}", cases(running)),
+                    (_, dirty) => format!("reverting {}; once more leaves at once", cases(dirty)),
                 };
                 self.line(&format!("pisaura: interrupted by {by}: {waits}"));
             }
             RunEvent::Began { .. }
             | RunEvent::StepEnded { .. }
-            | RunEvent::MayBeDirty { .. }
             | RunEvent::HostLeft { .. }
             | RunEvent::Framework { .. }
-            | RunEvent::BookClosed
-            | RunEvent::Reverted { .. } => {}
+            | RunEvent::BookClosed => {}
         }
     }
 

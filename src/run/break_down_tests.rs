@@ -66,13 +66,13 @@ fn a_panic_at_each_event() {
         assert!(!log.replace("break\nheal\n", "").contains("break"), "{said}");
         if !end.broke_down {
             assert_eq!(
-                (end.exit_code(), answered, log.as_str()),
-                (0, 2, "break\nheal\nbreak\nheal\n"),
+                (end.exit(), answered, log.as_str()),
+                (ExitKind::Fine, 2, "break\nheal\nbreak\nheal\n"),
                 "{said}"
             );
             break;
         }
-        assert!(end.exit_code() != 0, "{said}");
+        assert!(end.exit() != ExitKind::Fine, "{said}");
         panics_at += 1;
     }
     assert!(panics_at > 20, "a run hears more than {panics_at} things");

@@ -22,6 +22,7 @@ mod access;
 #[cfg(test)]
 mod break_down_tests;
 mod cases;
+mod exit;
 mod guards;
 mod healing;
 mod locks;
@@ -30,6 +31,7 @@ mod options;
 mod signals;
 
 pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
+pub use exit::{ExitKind, Face};
 pub use guards::check_allowed;
 pub use healing::{Healed, describe, heal};
 pub use options::{JunitFlavor, OUTPUT, RunOptions, without_empty_variables};
@@ -70,18 +72,17 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
-    /// The exit code of `pisaura run`: 0 survived, 1 a service was unhealthy, 2 a book is broken, 3 a case could not be
-    /// carried out or the report not be written, 4 a host is left unreverted, 130 interrupted.
-    pub fn exit_code(&self) -> u8 {
+    /// The exit code of `pisaura run`.
+    pub fn exit(&self) -> ExitKind {
         let worst = self.verdicts.iter().max().copied().unwrap_or(Verdict::Survived);
         match worst {
-            Verdict::Unreverted => 4,
-            _ if self.interrupted => 130,
-            _ if self.broken_books => 2,
-            Verdict::Botched => 3,
-            _ if self.report_lost || self.unrecorded || self.broke_down => 3,
-            Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => 1,
-            Verdict::Survived | Verdict::Skipped => 0,
+            Verdict::Unreverted => ExitKind::Unreverted,
+            _ if self.interrupted => ExitKind::Interrupted,
+            _ if self.broken_books => ExitKind::Usage,
+            Verdict::Botched => ExitKind::Trouble,
+            _ if self.report_lost || self.unrecorded || self.broke_down => ExitKind::Trouble,
+            Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => ExitKind::Unhealthy,
+            Verdict::Survived | Verdict::Skipped => ExitKind::Fine,
         }
     }
 }
@@ -300,7 +301,7 @@ impl Engine {
                     // The terminal that breaks down is not asked once more.
                     Terminal::new(Look::fitting(true)).shout(&end.shouts);
                     self.access.close();
-                    std::process::exit(i32::from(end.exit_code()));
+                    std::process::exit(end.exit() as i32);
                 }
                 Ok(_) => {}
                 Err(_) => break,

@@ -30,7 +30,7 @@ impl Drop for Listening {
 }
 
 /// Listens while something is done that is no run: what older runs have left is healed. Fails if nobody can.
-pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), code: i32) -> io::Result<Listening> {
+pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), exit: super::ExitKind) -> io::Result<Listening> {
     let over = Arc::new(AtomicBool::new(false));
     let listening = Listening { over: Arc::clone(&over) };
     let mut first: Option<Instant> = None;
@@ -42,13 +42,13 @@ pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), code: i32) -> io::R
             None => {
                 first = Some(Instant::now());
                 interrupt.raise();
-                tell(&format!("{name}: the reverter at work is let finish; once more leaves at once"));
+                tell(&format!("{name}: waiting for the reverter at work; once more leaves at once"));
             }
             Some(at) if name != "SIGHUP" && at.elapsed() >= super::SECOND_SIGNAL_AFTER => {
                 tell(&format!(
                     "{name}: left at once: hosts may still be broken: `pisaura revert --list` shows them"
                 ));
-                std::process::exit(code);
+                std::process::exit(exit as i32);
             }
             Some(_) => {}
         }

@@ -92,7 +92,9 @@ fn result_of(stdout: &str, case: &str) -> String {
     line.split_once(" ... ").map(|(_, result)| result.to_owned()).unwrap_or_default()
 }
 
-fn check(step: &str, first: &str, log: &str) {
+const REVERTING: &str = "reverting 1 running case; once more leaves at once";
+
+fn check(step: &str, first: &str, log: &str, waits: &str) {
     for (name, shown) in [("INT", "SIGINT"), ("TERM", "SIGTERM"), ("HUP", "SIGHUP")] {
         let (stdout, stderr, code, ran) = stop_at(step, &harness(), &[]).end_by(name);
         assert_eq!(ran, log, "{step} by {name}: {stderr}");
@@ -101,29 +103,40 @@ fn check(step: &str, first: &str, log: &str) {
         assert_eq!(result_of(&stdout, "f"), "FAILED");
         assert!(stdout.contains(&format!("\n{first}\n")) && !stdout.contains("test result: ok"), "{stdout}");
         assert_eq!(result_of(&stdout, "g"), "ignored (interrupted before it began)");
-        assert!(
-            stderr.contains(&format!(
-                "pisaura: interrupted by {shown}: the running case is reverted; once more leaves at once\n"
-            )),
-            "{stderr}"
-        );
+        assert!(stderr.contains(&format!("pisaura: interrupted by {shown}: {waits}\n")), "{stderr}");
     }
 }
 
 fn before() {
-    check("--step=1", "interrupted before the inducer", "");
+    check("--step=1", "interrupted before the inducer", "", "nothing is broken; ending 1 running case");
 }
 
 fn in_the_inducer() {
-    check("break.sh", "interrupted after the inducer; the host was reverted", "break.sh\nheal.sh\n");
+    check(
+        "break.sh",
+        "interrupted after the inducer; the host was reverted",
+        "break.sh\nheal.sh\n",
+        REVERTING,
+    );
 }
 
 fn during() {
-    check("--step=2", "interrupted after the inducer; the host was reverted", "break.sh\nheal.sh\n");
+    check(
+        "--step=2",
+        "interrupted after the inducer; the host was reverted",
+        "break.sh\nheal.sh\n",
+        REVERTING,
+    );
 }
 
 fn after() {
-    check("--step=3", "interrupted in the last healthcheck; the host was reverted", "break.sh\nheal.sh\n");
+    let waits = "nothing is broken; ending 1 running case";
+    check(
+        "--step=3",
+        "interrupted in the last healthcheck; the host was reverted",
+        "break.sh\nheal.sh\n",
+        waits,
+    );
 }
 
 fn in_the_reverter() {
@@ -132,7 +145,7 @@ fn in_the_reverter() {
     signal(&stopped.run, "INT");
     let Stopped { scratch, sshd, mut run } = stopped;
     let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
-    wait_for_line(&mut stderr, "the running case is reverted");
+    wait_for_line(&mut stderr, "reverting 1 running case");
     std::fs::write(sshd.home().join("go"), "").expect("a file");
     let output = run.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(130));

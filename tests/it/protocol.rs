@@ -709,15 +709,11 @@ fn stale_numbers() {
 /// As in a container whose first process waits for nobody.
 fn not_waited_for() {
     let mut child = Command::new("sleep").arg("60").spawn().expect("a process");
-    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host/common.sh");
     let told = || {
-        let text = format!(
-            ". '{}'; _pisaura_start {id}; a=$_pisaura_r; _pisaura_session {id}; echo \"$a $_pisaura_r\"",
-            common.display(),
-            id = child.id()
-        );
-        let output = Command::new("sh").args(["-c", &text]).output().expect("sh runs");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        common(&format!(
+            "_pisaura_start {0}; a=$_pisaura_r; _pisaura_session {0}; echo \"$a $_pisaura_r\"",
+            child.id()
+        ))
     };
     assert!(!told().contains('-'), "{}", told());
     stop(child.id(), "KILL");
@@ -1257,10 +1253,10 @@ fn switch_goes_on() {
     wait_for("that the host heals", || !case.is_broken());
 }
 
-/// What common.sh answers to this text.
+/// What own.sh and common.sh answer to this text.
 fn common(text: &str) -> String {
-    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host/common.sh");
-    let text = format!(". '{}'\n{text}", common.display());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host");
+    let text = format!(". '{0}/own.sh'; . '{0}/common.sh'\n{text}", folder.display());
     let output = Command::new("sh").args(["-c", &text]).output().expect("sh runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -1292,7 +1288,7 @@ fn one_root() {
     for _ in 0..20 {
         let home = tempfile::tempdir().expect("a folder");
         let text = format!(
-            "set -eu; for n in 1 2 3 4 5 6 7 8; do (_pisaura_A=1 _pisaura_N=f$n; . '{0}/common.sh'; . '{0}/safe.sh'; . '{0}/probe.sh') & done; wait",
+            "set -eu; for n in 1 2 3 4 5 6 7 8; do (_pisaura_A=1 _pisaura_N=f$n; . '{0}/own.sh'; . '{0}/common.sh'; . '{0}/safe.sh'; . '{0}/probe.sh') & done; wait",
             folder.display()
         );
         let output =

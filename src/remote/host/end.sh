@@ -1,6 +1,12 @@
-# end.sh: ends what a command has begun, from beside it: the group of its shell, if process $_pisaura_E still is a shell of ours, and
-# what has left that group.
-if grep -q _pisaura_l=1 "/proc/$_pisaura_E/cmdline" 2>/dev/null || ps -o args= -p "$_pisaura_E" 2>/dev/null | grep -q _pisaura_l=1; then
+# end.sh: ends what a command has begun, from beside it: the group of its shell, process $_pisaura_E, and what has left that group.
+
+# Whether that process still is the shell: by when it was started, and where no host tells that, by being a shell of ours.
+_pisaura_is_shell() {
+    [ "$_pisaura_s" = - ] || { _pisaura_lives "$_pisaura_E" "$_pisaura_s"; return $?; }
+    ps -o args= -p "$_pisaura_E" 2>/dev/null | grep -q _pisaura_l=1
+}
+
+if _pisaura_is_shell; then
     kill -TERM "-$_pisaura_E" 2>/dev/null || kill -TERM "$_pisaura_E" 2>/dev/null || :
     _pisaura_n=0
     while [ $_pisaura_n -lt 20 ] && kill -0 "-$_pisaura_E" 2>/dev/null; do

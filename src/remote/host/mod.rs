@@ -82,6 +82,8 @@ pub(super) const NOT_OURS: i32 = 121;
 pub(super) const NOT_WHOLE: &str = "the reverter there is gone, or not whole";
 
 const BEGIN: &str = include_str!("begin.sh");
+const OWN: &str = include_str!("own.sh");
+const WHO: &str = include_str!("who.sh");
 const COMMON: &str = include_str!("common.sh");
 const SAFE: &str = include_str!("safe.sh");
 const PROBE: &str = include_str!("probe.sh");
@@ -114,6 +116,7 @@ pub(super) enum Marked {
 pub(super) struct Text {
     token: String,
     text: String,
+    has_own: bool,
 }
 
 impl Text {
@@ -123,7 +126,7 @@ impl Text {
         let (first, second) = token.split_at(token.len() / 2);
         let descriptor = if marked == Marked::Stdout { 1 } else { 2 };
         let text = format!("{SHORT}t1={first} {SHORT}t2={second} {SHORT}fd={descriptor}\n{}", strip(BEGIN));
-        Self { token: token.to_owned(), text }
+        Self { token: token.to_owned(), text, has_own: false }
     }
 
     /// A variable of ours: what the texts know of the case, the host and this run comes to them in no other way.
@@ -135,6 +138,23 @@ impl Text {
     fn add(&mut self, body: &str) -> &mut Self {
         self.text.push_str(&strip(body));
         self
+    }
+
+    /// What the texts share, once.
+    fn add_common(&mut self) -> &mut Self {
+        self.add_own().add(COMMON)
+    }
+
+    fn add_own(&mut self) -> &mut Self {
+        if !std::mem::replace(&mut self.has_own, true) {
+            self.add(OWN);
+        }
+        self
+    }
+
+    /// Which shell it is that runs this.
+    fn add_who(&mut self) -> &mut Self {
+        self.add_own().add(WHO)
     }
 
     /// What holds more than our own words: it stays as it is.
@@ -173,6 +193,11 @@ pub(super) fn loader() -> String {
     format!(
         "exec /bin/sh -c '{text}=$(cat); {lengths}=${{{text}%%;*}}; {text}=${{{text}#*;}}; case \" ${lengths} \" in *\" ${{#{text}}} \"*) {SHORT}l=1; eval \"{{ ${text}; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
     )
+}
+
+/// What the texts that stay on the host share.
+fn common() -> String {
+    strip(OWN) + &strip(COMMON)
 }
 
 /// Takes comments, indentation and the length of our names out: a host need not read them, and each case sends them anew.
@@ -292,7 +317,7 @@ pub(super) fn heal_path(folder: &str, mark: &str) -> String {
 pub(super) fn probe(token: &str, name: &str, makes: bool) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n").set("N", name).set("A", if makes { "1" } else { "0" });
-    text.add(COMMON).add(SAFE).add(PROBE).end("0")
+    text.add_common().add(SAFE).add(PROBE).end("0")
 }
 
 /// A file of ours: its name in our folder, length and checksum (none where the host has no `cksum`).
@@ -339,7 +364,7 @@ pub(super) fn install(token: &str, folder: &str, files: &[(String, String)]) -> 
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n")
         .set("F", folder)
-        .add(COMMON)
+        .add_common()
         .add(SAFE)
         .add(PUT)
         .add(INSTALL)
@@ -382,19 +407,14 @@ pub(super) fn check_here(step: &str, text: Option<&str>, file: Option<&str>) -> 
 pub(super) fn command(token: &str, script: &HostScript, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stderr);
     let whole = site.whole(script);
-    text.add("_pisaura_mark p $$\n").add_as_it_is(&script.function(
-        "_p_command",
-        site.folder,
-        site.mark,
-        &whole,
-    ));
+    text.add_who().add_as_it_is(&script.function("_p_command", site.folder, site.mark, &whole));
     text.add("set +eu\n_pisaura_command\n_pisaura_s=$?\n").end("$_pisaura_s")
 }
 
 /// Arms the host, for one that has no `setsid`: [`induce`] does it in the same text elsewhere.
 pub(super) fn arm(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stderr);
-    text.add("_pisaura_mark p $$\n");
+    text.add_who();
     add_arming(&mut text, script, arming, site);
     text.end("0")
 }
@@ -402,12 +422,12 @@ pub(super) fn arm(token: &str, script: &HostScript, arming: &Arming, site: &Site
 /// Arms the host, and breaks it.
 pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stderr);
-    text.add("_pisaura_mark p $$\n");
+    text.add_who();
     match site.setsid || arming.deadline.is_none() {
         true => add_arming(&mut text, script, arming, site),
         false => {
             site.set(&mut text, &site.case_folder());
-            text.set("Y", if arming.cuts_off { "1" } else { "0" }).add(COMMON).add(REFUSE);
+            text.set("Y", if arming.cuts_off { "1" } else { "0" }).add_common().add(REFUSE);
         }
     }
     text.add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
@@ -422,7 +442,7 @@ fn add_arming(text: &mut Text, script: &HostScript, arming: &Arming, site: &Site
     text.set("V", if arming.may_die { "none" } else { site.reach });
     text.set("Y", if arming.cuts_off { "1" } else { "0" });
     text.set("S", if site.setsid { "1" } else { "0" }).set("W", &format!("{} {seconds}", arming.who));
-    text.set("common", &strip(COMMON));
+    text.set("common", &common());
     text.add("eval \"$_pisaura_common\"\n");
     let revert = arming.reverter.text(site.folder, site.mark, &site.whole(&arming.reverter));
     text.set("revert", &revert);
@@ -447,7 +467,7 @@ fn add_arming(text: &mut Text, script: &HostScript, arming: &Arming, site: &Site
 }
 
 fn heal_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> String {
-    let mut text = Text { token: String::new(), text: String::new() };
+    let mut text = Text { token: String::new(), text: String::new(), has_own: false };
     site.set(&mut text, case_folder);
     text.set("T", "by-hand").set("P", &patience(arming)).set("G", "0").set("X", "1").set("O", site.identity);
     text.set("D", if arming.deadline.is_some() { "1" } else { "0" });
@@ -455,7 +475,7 @@ fn heal_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> Strin
 }
 
 fn watch_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str, revert: &str) -> String {
-    let mut text = Text { token: String::new(), text: String::new() };
+    let mut text = Text { token: String::new(), text: String::new(), has_own: false };
     site.set(&mut text, case_folder);
     let deadline = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
     text.set("deadline", &deadline.to_string())
@@ -499,7 +519,7 @@ pub(super) struct Reverting<'a> {
 pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>, site: &Site<'_>) -> Whole {
     let flag = |flag: bool| if flag { "1" } else { "0" };
     let mut text = Text::new(token, Marked::Stderr);
-    text.add("_pisaura_mark p $$\n");
+    text.add_who();
     site.set(&mut text, reverting.case_folder);
     text.set("P", &reverting.patience_seconds.to_string())
         .set("D", flag(reverting.watched))
@@ -513,7 +533,7 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
             .map_or_else(|| format!("{} ", facts.bytes), |sum| format!("{sum} {}", facts.bytes));
         text.add_as_it_is(&format!("export PISAURA_WHOLE={}\n", quote(&sum)));
     }
-    text.add(COMMON).add(OVER_SSH);
+    text.add_common().add(OVER_SSH);
     // What an older run has armed is not known here to be whole.
     let is_provable = !reverting.as_armed || script.own_file().is_none() || site.file_of(script).is_some();
     match reverting.is_known && is_provable {
@@ -534,7 +554,7 @@ pub(super) fn look(token: &str, site: &Site<'_>) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n");
     site.set(&mut text, &site.case_folder());
-    text.add(COMMON).add(LOOK).end("0")
+    text.add_common().add(LOOK).end("0")
 }
 
 /// Heals what a case of a dead run has left, by what lies in its folder.
@@ -550,7 +570,7 @@ pub(super) fn free(token: &str, site: &Site<'_>, mark: &str) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n");
     site.set(&mut text, &site.case_folder());
-    text.set("M", mark).add(COMMON).add(FREE).end("0")
+    text.set("M", mark).add_common().add(FREE).end("0")
 }
 
 /// Takes everything of ours away, if only these cases were there, or whatever was; tells `left`, `left dirty` or
@@ -562,16 +582,17 @@ pub(super) fn leave(token: &str, folder: &str, cases: Option<&[String]>) -> Whol
         .set("own", &own)
         .set("F", folder)
         .set("h", "")
-        .add(COMMON)
+        .add_common()
         .add(PUT)
         .add("set +eu\n")
         .add(LEAVE)
         .end("0")
 }
 
-/// Ends a command whose shell is this process, and what it has begun.
-pub(super) fn end(token: &str, process: u32, mark: &str) -> Whole {
+/// Ends a command whose shell is this process, that was started then by its host's clock, and what it has begun.
+pub(super) fn end(token: &str, process: u32, start: Option<i64>, mark: &str) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n").set("E", &process.to_string()).set("M", mark);
-    text.add(COMMON).add("set +eu\n").add(END).end("0")
+    text.set("s", &start.map_or_else(|| "-".to_owned(), |start| start.to_string()));
+    text.add_common().add("set +eu\n").add(END).end("0")
 }

@@ -1,0 +1,84 @@
+//! `pisaura check`: what is wrong with the books, or taken in a way that may not have been meant; and what travels with each.
+
+use std::collections::{HashMap, HashSet};
+use std::process::ExitCode;
+
+use crate::fatebook::Reading;
+use crate::report::clean_line;
+use crate::run::{CaseKind, ExitKind, RunOptions, Shelf};
+
+use super::{environment, plural, print};
+
+/// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
+pub fn check(options: &RunOptions) -> ExitCode {
+    let reading = Reading { strict: options.strict, thorough: true };
+    let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
+        Ok(shelf) => shelf,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitKind::Usage.into();
+        }
+    };
+    let mut text = String::new();
+    for note in &shelf.notes {
+        text.push_str(&format!("note: {note}\n\n"));
+    }
+    let mut broken = 0;
+    let mut ignored: HashMap<String, usize> = HashMap::new();
+    let mut told = HashSet::new();
+    let mut cannot_travel = 0;
+    for case in &shelf.cases {
+        if let Some(book) = case.book().filter(|book| told.insert(book.name.clone())) {
+            let (line, fits) = shipped_with(&book, options.ship_max);
+            if fits {
+                text.push_str(&line);
+            } else {
+                cannot_travel += 1;
+                eprintln!("{line}");
+            }
+        }
+        match (&case.kind, &case.ignored) {
+            (CaseKind::Broken(book), _) => {
+                broken += 1;
+                eprintln!("{}\n", book.report());
+            }
+            (_, Some(reason)) => *ignored.entry(reason.clone()).or_default() += 1,
+            _ => {}
+        }
+    }
+    let mut ignored: Vec<_> = ignored.into_iter().collect();
+    ignored.sort();
+    for (reason, count) in ignored {
+        text.push_str(&format!("{count} ignored: {reason}\n"));
+    }
+    let cases = shelf.cases.len() - broken;
+    text.push_str(&format!(
+        "{}, {}, {broken} broken\n",
+        plural(shelf.books, "fatebook"),
+        plural(cases, "case")
+    ));
+    print(&text, if broken + cannot_travel > 0 { ExitKind::Usage } else { ExitKind::Fine })
+}
+
+/// How many of the files that travel with a book are named.
+const SHIPPED_TOLD: usize = 20;
+
+/// A line that says what travels with a book, and whether it may.
+pub(super) fn shipped_with(book: &crate::fatebook::Fatebook, bytes_max: u64) -> (String, bool) {
+    let files = match crate::executor::shipped(book, bytes_max) {
+        Ok(files) => files,
+        Err(error) => return (format!("{}: cannot travel: {error}\n", book.name), false),
+    };
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    // As the book would name them.
+    let shown = |file: &crate::executor::Shipped| {
+        let path = file.source.strip_prefix(&book.folder).unwrap_or(&file.source);
+        clean_line(&path.display().to_string())
+    };
+    let mut names: Vec<String> = files.iter().take(SHIPPED_TOLD).map(shown).collect();
+    if files.len() > SHIPPED_TOLD {
+        names.push(format!("and {} more", files.len() - SHIPPED_TOLD));
+    }
+    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    (format!("{}: {} KiB travel with it: {names}\n", book.name, bytes.div_ceil(1024)), true)
+}

@@ -1,0 +1,436 @@
+//! A host over SSH, with libssh2: one connection, scripts brought over it, commands run on it one after the other. One thread
+//! owns it. What is said to the host's shell is made in `host`; here it is said, and what comes of it is understood.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::fatebook::Redactor;
+use crate::machine::{
+    Exit, HealedBy, HostMark, Induced, Lease, LeaseAdvice, LeaseState, StepEnd, Trouble, TroubleKind,
+    digits_of,
+};
+
+use super::connection::{Connection, Route};
+use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
+use super::host::{self, FileFacts, Reverting, Site, Whole};
+use super::login::{Login, Target, others_may_read};
+use super::own::{Brought, Desk, Shell, cksum};
+use super::quote::quote;
+use super::script::{Arming, Healing, HostScript, Marks, Role};
+use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex, time_since_boot};
+
+mod bring;
+mod ground;
+mod heal;
+mod who;
+mod work;
+
+use heal::says_that_it_is_gone;
+
+/// A host, and the connection to it if there is one.
+pub struct SshHost {
+    target: Target,
+    login: Login,
+    redactor: Redactor,
+    connection: Option<Connection>,
+    route: Route,
+    /// What the host told on the present connection.
+    ground: Option<Ground>,
+    /// The absolute path of the folder of our own there, once it was made.
+    folder: Option<String>,
+    /// The other folders of ours that were made there: where one could not be used any more, another one was.
+    former_folders: Vec<String>,
+    /// The folder's name: the same for all who carry out cases of this book on this host in this run.
+    folder_name: String,
+    /// What this executor is called in tombstones.
+    healer: String,
+    /// Tells whether the run behind a lease is alive, if it is one of this machine.
+    controllers: fn(&str) -> Option<bool>,
+    /// Whether what dead runs have left may be healed.
+    may_heal: bool,
+    /// What was brought there, by destination.
+    brought: HashMap<String, Content>,
+    /// What was proven to be able to begin there.
+    checked: HashSet<String>,
+    /// Who has the host was looked at on this connection.
+    looked: bool,
+    /// The marks of the cases that were begun here.
+    cases: Vec<String>,
+    /// Whatever lies in the folder is an older run's.
+    takes_over: bool,
+    /// Nothing answers any more on the connection.
+    is_silent: bool,
+    /// The host's SFTP says nothing.
+    without_sftp: bool,
+    /// What the host that is being healed has written down of its inducer.
+    induced: Option<Induced>,
+    /// Since when the present lease of somebody else was seen.
+    seen: Option<(String, Instant)>,
+    /// The present case.
+    case: HostMark,
+    /// Whether any case has armed the host.
+    has_armed: bool,
+    /// Whether the present case's inducer is known to have begun.
+    has_begun: bool,
+    /// What a person should know of the last command.
+    notes: Vec<String>,
+    /// When the last text was sent, by the clock that goes on while this machine sleeps.
+    sent_at: Duration,
+}
+
+/// What a host told of itself.
+#[derive(Clone, Debug, Default)]
+struct Ground {
+    identity: String,
+    setsid: bool,
+    cksum: bool,
+    reach: String,
+}
+
+/// What a file held when it was brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Content {
+    source: PathBuf,
+    modified: Option<SystemTime>,
+    bytes: usize,
+    checksum: u32,
+}
+
+impl SshHost {
+    /// A host that is not connected to yet. `folder_name` is that of the folder of our own there: one that nobody can guess
+    /// or meet by chance. `controllers` tells whether the run that calls itself so is alive, where it is one of this machine.
+    pub fn new(
+        target: Target,
+        login: Login,
+        folder_name: String,
+        redactor: Redactor,
+        controllers: fn(&str) -> Option<bool>,
+        may_heal: bool,
+    ) -> Self {
+        Self {
+            target,
+            login,
+            redactor,
+            connection: None,
+            route: Route::default(),
+            ground: None,
+            folder: None,
+            former_folders: Vec::new(),
+            folder_name,
+            // Without random bytes nothing can be run there either.
+            healer: random_hex().unwrap_or_default(),
+            controllers,
+            may_heal,
+            brought: HashMap::new(),
+            checked: HashSet::new(),
+            looked: false,
+            cases: Vec::new(),
+            takes_over: false,
+            is_silent: false,
+            without_sftp: false,
+            induced: None,
+            seen: None,
+            case: HostMark::default(),
+            has_armed: false,
+            has_begun: false,
+            notes: Vec::new(),
+            sent_at: Duration::ZERO,
+        }
+    }
+
+    /// The name of the folder of our own there.
+    pub fn folder_name(&self) -> &str {
+        &self.folder_name
+    }
+
+    /// A case begins: one that may have broken the host before, if `mark` says so. Fails if this machine gives no random bytes.
+    pub fn begin_case(&mut self, mark: Option<&HostMark>) -> Result<(), String> {
+        self.has_begun = false;
+        self.case = match mark {
+            Some(mark) => {
+                self.has_armed = true;
+                self.route = Route {
+                    first: mark.address.parse().ok(),
+                    host_key: Some(mark.host_key.clone()).filter(|key| !key.is_empty()),
+                    ..Route::default()
+                };
+                mark.clone()
+            }
+            None => {
+                if self.connection.is_none() {
+                    self.route = Route::default();
+                }
+                HostMark { mark: random_hex()?, ..HostMark::default() }
+            }
+        };
+        self.cases.push(self.case.mark.clone());
+        Ok(())
+    }
+
+    /// What proves, later, that a machine is the one that the case breaks: from now on that is this one. The host is prepared.
+    pub fn settle_mark(&mut self) -> HostMark {
+        let (folder, ground) =
+            (self.folder.clone().unwrap_or_default(), self.ground.clone().unwrap_or_default());
+        let (address, host_key) = match &self.connection {
+            Some(connection) => (connection.address.to_string(), connection.host_key.clone()),
+            None => Default::default(),
+        };
+        self.case =
+            HostMark { mark: self.case.mark.clone(), folder, identity: ground.identity, address, host_key };
+        self.case.clone()
+    }
+
+    /// Whether any case has armed the host.
+    pub fn has_armed(&self) -> bool {
+        self.has_armed
+    }
+
+    /// What the host has written down of its inducer, if the last command has read it.
+    pub fn take_induced(&mut self) -> Option<Induced> {
+        self.induced.take()
+    }
+
+    /// What a person should know of the last command.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// When the last command for a script was sent, by [`time_since_boot`].
+    pub fn sent_at(&self) -> Duration {
+        self.sent_at
+    }
+
+    fn desk<'a>(&'a self, limit: Limit<'a>) -> Result<Desk<'a>, Trouble> {
+        match &self.connection {
+            Some(connection) => Ok(Desk { connection, limit, shown: &self.target.shown }),
+            None => Err(Trouble {
+                kind: TroubleKind::Connection,
+                message: format!("{}: the connection is gone", self.target.shown),
+            }),
+        }
+    }
+
+    fn token(&self) -> Result<String, Trouble> {
+        random_hex().map_err(|message| Trouble { kind: TroubleKind::Start, message })
+    }
+
+    fn ask(&self, text: &Whole, doing: &str, limit: Limit<'_>) -> Result<String, Trouble> {
+        self.desk(limit)?.have(text, doing)
+    }
+
+    fn forget_folder(&mut self) {
+        self.brought.clear();
+        self.checked.clear();
+        self.former_folders.extend(self.folder.take());
+    }
+}
+
+impl Remote for SshHost {
+    fn prepare(&mut self, job: &Job<'_>, limit: Limit<'_>) -> Result<(), StepEnd> {
+        let result = self.connect(true, limit).map_err(StepEnd::Failed).and_then(|()| {
+            if !self.looked {
+                self.look(limit)?;
+                self.looked = true;
+            }
+            self.bring_all(job.parcels, limit)
+                .and_then(|()| self.check(&job.scripts, limit))
+                .map_err(StepEnd::Failed)
+        });
+        if let Err(StepEnd::Failed(trouble)) = &result
+            && trouble.kind != TroubleKind::Arming
+        {
+            // Whatever the reason, the next try begins from nothing.
+            self.disconnect();
+        }
+        result
+    }
+
+    fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran {
+        let result = match &script.role {
+            Role::Bystander => self.run_bystander(script, limit, watcher),
+            Role::Breaks(arming) => {
+                let arming = arming.clone();
+                self.induce(script, &arming, limit, watcher)
+            }
+            Role::Heals(healing) => {
+                let healing = healing.clone();
+                self.heal(script, &healing, false, limit, watcher)
+            }
+        };
+        self.ran(result, limit)
+    }
+
+    fn heal_again(
+        &mut self,
+        script: &HostScript,
+        parcels: &[Parcel],
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Ran {
+        self.disconnect();
+        let Role::Heals(healing) = script.role.clone() else {
+            return self.run(script, limit, watcher);
+        };
+        let mut result = self.heal(script, &healing, true, limit, watcher);
+        // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with. What
+        // an older run has armed is known to be whole or not by its own text alone, and is never written over where it is.
+        let is_gone = match &result {
+            Ok(ran) if healing.as_armed => says_that_it_is_gone(ran, &self.redactor),
+            Ok(ran) => matches!(ran.end, StepEnd::Exited(Exit::Status(126 | 127))),
+            Err(trouble) => trouble.kind == TroubleKind::Upload && !healing.as_armed,
+        };
+        if is_gone {
+            let own: Vec<Parcel> = parcels
+                .iter()
+                .filter(|parcel| script.own_file().is_some_and(|file| parcel.name() == file))
+                .cloned()
+                .collect();
+            match self.bring_what_heals(&own, limit) {
+                Ok(true) => {
+                    result = self.heal_from_here(script, &healing, limit, watcher);
+                    if healing.as_armed && result.as_ref().is_ok_and(|ran| ran.end.is_success()) {
+                        self.notes.push(format!(
+                            "{}: the reverter that was armed there was gone; the book's, as it is now, did it in its place",
+                            self.target.shown
+                        ));
+                    }
+                }
+                Ok(false) => {}
+                Err(trouble) => {
+                    let told = match &result {
+                        Ok(ran) => ran.end.to_string(),
+                        Err(first) => first.message.clone(),
+                    };
+                    let message = format!("{told}; {}", trouble.message);
+                    result = Err(Trouble { message, ..trouble });
+                }
+            }
+        }
+        let failed = match &result {
+            Ok(ran) if matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0) => {
+                Some(ran.end.to_string())
+            }
+            Err(trouble) if trouble.kind == TroubleKind::Upload => Some(trouble.message.clone()),
+            _ => None,
+        };
+        if let Some(failed) = failed
+            && healing.as_armed
+            && healing.is_known
+        {
+            match self.heal_with_mended(script, &healing, parcels, limit, watcher) {
+                Ok(Some(mended)) => {
+                    if mended.end.is_success() {
+                        self.notes.push(format!(
+                            "{}: what was armed there did not heal it ({failed}); the book's reverter, as it is now, did",
+                            self.target.shown
+                        ));
+                        result = Ok(mended);
+                    }
+                }
+                Ok(None) => {}
+                Err(trouble) => self.notes.push(trouble.message),
+            }
+        }
+        self.ran(result, limit)
+    }
+
+    fn heal_command(&self) -> Option<String> {
+        let folder =
+            self.folder.as_deref().or(Some(self.case.folder.as_str()).filter(|folder| !folder.is_empty()))?;
+        let script = host::heal_path(folder, &self.case.mark);
+        let port = match self.target.port {
+            22 => String::new(),
+            port => format!("-p {port} "),
+        };
+        let mut options = String::new();
+        if let Some(file) = &self.login.identity_file {
+            options.push_str(&format!("-i {} ", quote(&file.display().to_string())));
+        }
+        if let Some(file) = self.login.own_known_hosts() {
+            options
+                .push_str(&format!("-o {} ", quote(&format!("UserKnownHostsFile=\"{}\"", file.display()))));
+        }
+        Some(format!(
+            "ssh {port}{options}{}@{} sh {}",
+            quote(&self.login.user),
+            quote(&self.target.host),
+            quote(&quote(&script))
+        ))
+    }
+
+    fn clean_up(&mut self, limit: Limit<'_>) -> Result<Left, Trouble> {
+        let known = Some(self.case.folder.clone()).filter(|folder| !folder.is_empty());
+        let mut folders = self.former_folders.clone();
+        folders.extend(self.folder.clone().or(known).filter(|folder| !folders.contains(folder)));
+        if folders.is_empty() {
+            return Ok(Left::Clean);
+        }
+        self.connect(false, limit)?;
+        let mut left = Left::Clean;
+        for folder in folders {
+            let cases = Some(self.cases.as_slice()).filter(|_| !self.takes_over);
+            let text = host::leave(&self.token()?, &folder, cases);
+            let answer = self.ask(&text, &format!("cannot remove {folder}"), limit)?;
+            match answer.lines().next_back() {
+                Some("left dirty") => left = Left::Dirty,
+                Some("left shared") if left == Left::Clean => left = Left::Shared,
+                _ => {}
+            }
+        }
+        if left == Left::Clean {
+            self.forget_folder();
+            self.former_folders.clear();
+        }
+        Ok(left)
+    }
+
+    fn disconnect(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        self.ground = None;
+        // Without a socket to wait for, no drop of libssh2's can wait.
+        let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+        drop(connection);
+    }
+}
+
+impl SshHost {
+    fn ran(&mut self, result: Result<Ran, Trouble>, limit: Limit<'_>) -> Ran {
+        match result {
+            Ok(ran) => {
+                if matches!(ran.end, StepEnd::Failed(_)) {
+                    self.disconnect();
+                }
+                ran
+            }
+            Err(trouble) => {
+                self.disconnect();
+                let end =
+                    if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::Failed(trouble) };
+                Ran::silent(end)
+            }
+        }
+    }
+}
+
+impl Drop for SshHost {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+/// Whether a text can be shown, and put into a terminal again, as it is: nothing in it moves a cursor, ends a paste, or turns what
+/// stands behind it around.
+fn is_showable(text: &str) -> bool {
+    text.chars().all(crate::machine::is_plain)
+}
+
+/// The name that a file has in our folder: in a folder of its own if it is for elsewhere, for a script may look what it is called.
+pub(super) fn name_in_folder(destination: &str) -> String {
+    match destination.rsplit_once('/').filter(|_| destination.starts_with('/')) {
+        Some((_, name)) => format!(".file-{}/{name}", digits_of(destination)),
+        None => destination.to_owned(),
+    }
+}
