@@ -14,6 +14,8 @@ pub(super) enum Shape {
     Share,
     /// A command, or true.
     Still,
+    /// Names, and lists of values.
+    With,
     Deadman,
     Texts,
     Hosts,
@@ -112,6 +114,33 @@ const TAGS: KeyRule = key("tags", Shape::Texts, "", "labels to select cases by")
 const PASS_STEP: KeyRule =
     key("pass_step", Shape::Truth, "true", "the healthcheck gets --step=N as its last argument");
 
+const INDUCER: KeyRule = key("inducer", Shape::Command, "", "breaks the host: copied there, run there");
+const REVERTER: KeyRule = key("reverter", Shape::Command, "", "heals the host: copied there, run there");
+const HEALTHCHECK: KeyRule = key(
+    "healthcheck",
+    Shape::Command,
+    "",
+    "asks whether the service works: not copied, run where the executor runs",
+);
+const ONLY_IF: KeyRule = key(
+    "only_if",
+    Shape::Command,
+    "",
+    "run on the host before all else; if it says no, the failure is none for this host now: skipped",
+);
+const VERIFY: KeyRule = key(
+    "verify",
+    Shape::Command,
+    "",
+    "run on the host after the inducer; not 0 means that the failure did not take hold",
+);
+const STILL: KeyRule = key(
+    "still",
+    Shape::Still,
+    "",
+    "run on the host just before the revert; not 0 means that the failure ended by itself; true asks `verify` once more",
+);
+
 /// The keys of a book.
 pub(super) const BOOK: &[KeyRule] = &[
     required("service", Shape::Text, "title of the tested service"),
@@ -127,6 +156,12 @@ pub(super) const BOOK: &[KeyRule] = &[
         "after the first case that does not pass, the rest of the book is skipped",
     ),
     required("failures", Shape::Failures, "the failures to try"),
+    INDUCER,
+    REVERTER,
+    HEALTHCHECK,
+    ONLY_IF,
+    VERIFY,
+    STILL,
     ENV,
     TIMEOUT,
     GRACE,
@@ -176,30 +211,17 @@ pub(super) const SSH: &[KeyRule] = &[
 /// The keys of a failure.
 pub(super) const FAILURE: &[KeyRule] = &[
     required("name", Shape::Text, "the name of the test; unique in the book"),
-    required("inducer", Shape::Command, "breaks the host: copied there, run there"),
-    required("reverter", Shape::Command, "heals the host: copied there, run there"),
-    required(
-        "healthcheck",
-        Shape::Command,
-        "asks whether the service works: not copied, run where the executor runs",
-    ),
+    required("inducer", INDUCER.shape, INDUCER.meaning),
+    required("reverter", REVERTER.shape, REVERTER.meaning),
+    required("healthcheck", HEALTHCHECK.shape, HEALTHCHECK.meaning),
+    ONLY_IF,
+    VERIFY,
+    STILL,
     key(
-        "only_if",
-        Shape::Command,
+        "with",
+        Shape::With,
         "",
-        "run on the host before all else; if it says no, the failure is none for this host now: skipped",
-    ),
-    key(
-        "verify",
-        Shape::Command,
-        "",
-        "run on the host after the inducer; not 0 means that the failure did not take hold",
-    ),
-    key(
-        "still",
-        Shape::Still,
-        "",
-        "run on the host just before the revert; not 0 means that the failure ended by itself; true asks `verify` once more",
+        "values to try, {delay: [100ms, 2s]}: a case for each, or for each combination, with `${delay}` filled in",
     ),
     key(
         "cuts_off",

@@ -16,6 +16,7 @@ mod secrets;
 mod shell;
 mod text;
 mod values;
+mod with;
 
 pub use discover::{
     BookFile, BrokenBook, Environment, ReadBook, Reading, ends_like_windows, find_books, is_book,

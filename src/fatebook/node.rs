@@ -46,6 +46,8 @@ pub(super) struct Scalar {
     pub(super) used: Vec<String>,
     /// Those of them that have no value, so that nothing can be said of this one.
     pub(super) unset: Vec<String>,
+    /// As it was written, if there is a variable in it.
+    source: Option<String>,
 }
 
 impl Node {
@@ -65,6 +67,40 @@ impl Node {
                 _ => "a text",
             },
         }
+    }
+
+    /// The same with these parameters filled in, which go before variables of the environment.
+    pub(super) fn filled_with(
+        &self,
+        parameters: &HashMap<&str, &str>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        let again = |node: &Self| node.filled_with(parameters, environment);
+        let value = match &self.value {
+            Value::List(items) => Value::List(items.iter().map(again).collect()),
+            Value::Map(entries) => {
+                Value::Map(entries.iter().map(|(key, node)| (key.clone(), again(node))).collect())
+            }
+            Value::Scalar(scalar) => {
+                let mut scalar = scalar.clone();
+                let all = |name: &str| match parameters.get(name) {
+                    Some(value) => Some((*value).to_owned()),
+                    None => environment(name),
+                };
+                let is_parameter = |name: &String| parameters.contains_key(name.as_str());
+                // What is wrong with it was told when it was read first.
+                if let Some(source) =
+                    scalar.source.as_deref().filter(|_| scalar.used.iter().any(is_parameter))
+                    && let Ok(expanded) = Text::expand(source, &all)
+                {
+                    scalar.text = expanded.text;
+                    scalar.unset = expanded.unset;
+                    scalar.used.retain(|name| !is_parameter(name));
+                }
+                Value::Scalar(scalar)
+            }
+        };
+        Self { place: self.place, value }
     }
 
     /// Whether no value was given: `key:` with nothing behind it, or `null`.
@@ -158,6 +194,7 @@ pub(super) fn parse(
                             untyped: style == ScalarStyle::Plain,
                             used: Vec::new(),
                             unset: Vec::new(),
+                            source: None,
                         }),
                     }
                 } else {
@@ -225,11 +262,13 @@ impl Builder<'_> {
             untyped: style == ScalarStyle::Plain,
             used: Vec::new(),
             unset: Vec::new(),
+            source: None,
         };
         match Text::expand(text, self.environment) {
             Ok(expanded) => {
                 scalar.untyped |= !expanded.used.is_empty();
                 scalar.text = expanded.text;
+                scalar.source = (!expanded.used.is_empty()).then(|| text.to_owned());
                 scalar.used = expanded.used;
                 scalar.unset = expanded.unset;
             }
@@ -314,7 +353,7 @@ impl Open {
     fn close(self) -> Node {
         let value = match self.items {
             OpenItems::List(items) => Value::List(items),
-            OpenItems::Map(entries, ..) => Value::Map(entries),
+            OpenItems::Map(entries, ..) => Value::Map(merged(entries)),
         };
         Node { place: self.place, value }
     }
@@ -349,6 +388,36 @@ impl Open {
         }
         Ok(())
     }
+}
+
+/// Puts what `<<` names in its place: a map, or a list of maps, of which the first goes before the others, and what is written out
+/// before all.
+fn merged(entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
+    let is_map = |node: &Node| matches!(node.value, Value::Map(_));
+    let is_merge = |(key, node): &(Key, Node)| {
+        key.name == "<<"
+            && match &node.value {
+                Value::Map(_) => true,
+                Value::List(items) => items.iter().all(is_map),
+                Value::Scalar(_) => false,
+            }
+    };
+    let (merges, mut entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_merge);
+    for (_, node) in merges {
+        let maps = match node.value {
+            Value::List(items) => items,
+            _ => vec![node],
+        };
+        for map in maps {
+            let Value::Map(more) = map.value else { continue };
+            for (key, node) in more {
+                if !entries.iter().any(|(other, _)| other.name == key.name) {
+                    entries.push((key, node));
+                }
+            }
+        }
+    }
+    entries
 }
 
 /// How wide each line is, in characters: a book of many failures asks for many places.

@@ -18,7 +18,7 @@ use super::text::{Text, is_variable_name};
 use super::values::Fields;
 
 /// More cases than anybody waits for: failures times hosts.
-const CASES_MAX: usize = 100_000;
+pub(super) const CASES_MAX: usize = 100_000;
 const NAME_CHARS_MAX: usize = 200;
 
 /// What the reader asks about other files.
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
             pass_step: self.truth(fields.get("pass_step"), "pass_step").unwrap_or(true),
         };
         self.note_same_hosts(fields.get("hosts"), &hosts, ssh.port);
-        let fates = self.fates(fields.get("failures"), &hosts, &resources, &defaults);
+        let fates = self.fates(&fields, &hosts, &resources, &defaults);
         self.secret_values.extend(secrets.iter().filter_map(|name| (self.environment)(name)));
         self.secret_values.retain(|value| !value.is_empty());
         self.secret_values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -412,43 +412,50 @@ impl<'a> Reader<'a> {
 
     fn fates(
         &mut self,
-        node: Option<&Node>,
+        book: &Fields<'_>,
         hosts: &[HostEntry],
         resources: &[Resource],
         defaults: &Defaults,
     ) -> Vec<Fate> {
-        let Some(node) = node else { return Vec::new() };
+        let Some(node) = book.get("failures") else { return Vec::new() };
         let Some(items) = self.list(node, "`failures` is a list") else {
             return Vec::new();
         };
         if items.is_empty() {
             self.problem(node.place, "`failures` is empty: a fatebook has at least one failure");
         }
-        if items.len().saturating_mul(hosts.len()) > CASES_MAX {
-            let count = items.len().saturating_mul(hosts.len());
-            let message =
-                format!("this book makes {count} cases, and a book makes at most {CASES_MAX}: divide it");
-            self.problem(node.place, message);
-            return Vec::new();
-        }
         let mut fates: Vec<Fate> = Vec::new();
         let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut count = 0_usize;
         for item in items {
-            let Some(fields) = self.fields(item, keys::FAILURE, "a failure") else {
-                continue;
-            };
-            let name = self.fate_name(&fields);
-            let taken = name
-                .as_ref()
-                .and_then(|name| lines.insert(name.clone(), item.place.line).map(|line| (name, line)));
-            if let Some((name, line)) = taken {
-                let message =
-                    format!("the name `{name}` is taken by the failure in line {line}: give each its own");
-                let place = fields.get("name").map_or(item.place, |node| node.place);
-                self.problem(place, message);
+            let all = self.filled(item);
+            count += all.first().map_or(0, |first| first.count);
+            if count.saturating_mul(hosts.len()) > CASES_MAX {
+                let message = format!(
+                    "this book makes more than {CASES_MAX} cases, which is the most that a book makes: divide it"
+                );
+                self.problem(node.place, message);
+                return Vec::new();
             }
-            let fate = self.fate(&fields, name.unwrap_or_default(), hosts, resources, defaults);
-            fates.extend(fate.map(|fate| Fate { line: item.place.line, ..fate }));
+            for filled in all {
+                let Some(fields) = self.fields_below(&filled.node, keys::FAILURE, "a failure", Some(book))
+                else {
+                    continue;
+                };
+                let name = self.fate_name(&fields).map(|name| name + &filled.suffix);
+                let taken = name
+                    .as_ref()
+                    .and_then(|name| lines.insert(name.clone(), item.place.line).map(|line| (name, line)));
+                if let Some((name, line)) = taken {
+                    let message = format!(
+                        "the name `{name}` is taken by the failure in line {line}: give each its own"
+                    );
+                    let place = fields.get("name").map_or(item.place, |node| node.place);
+                    self.problem(place, message);
+                }
+                let fate = self.fate(&fields, book, name.unwrap_or_default(), hosts, resources, defaults);
+                fates.extend(fate.map(|fate| Fate { line: item.place.line, ..fate }));
+            }
         }
         fates
     }
@@ -519,18 +526,21 @@ impl<'a> Reader<'a> {
     fn fate(
         &mut self,
         fields: &Fields<'_>,
+        book: &Fields<'_>,
         name: String,
         hosts: &[HostEntry],
         resources: &[Resource],
         defaults: &Defaults,
     ) -> Option<Fate> {
-        let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
-        let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
-        let healthcheck = self.healthcheck(fields.get("healthcheck"), resources);
-        let only_if = fields.get("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
-        let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
+        // What the failure does not say, its book may.
+        let of = |name: &str| fields.get(name).or(book.get(name));
+        let inducer = self.host_command(of("inducer"), "inducer", resources);
+        let reverter = self.host_command(of("reverter"), "reverter", resources);
+        let healthcheck = self.healthcheck(of("healthcheck"), resources);
+        let only_if = of("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
+        let verify = of("verify").map(|node| self.host_command(Some(node), "verify", resources));
         let verified = verify.as_ref().and_then(Option::as_ref);
-        let still = self.still(fields.get("still"), verified, resources);
+        let still = self.still(of("still"), verified, resources);
         let own_hold = self.hold_keys(fields);
         let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
             Some("unhealthy") => Expectation::Unhealthy,
@@ -568,7 +578,7 @@ impl<'a> Reader<'a> {
             Some(reason.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|reason| !reason.is_empty())
         });
         let pass_step = self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step);
-        if let (Some(node), Some(command)) = (fields.get("healthcheck"), &healthcheck) {
+        if let (Some(node), Some(command)) = (of("healthcheck"), &healthcheck) {
             let has_arguments = pass_step || command.words.len() > 1;
             self.shell_notes(node.place, "healthcheck", command, has_arguments, true);
         }

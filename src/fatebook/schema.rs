@@ -32,7 +32,10 @@ fn map_of(rules: &[KeyRule]) -> Value {
             aliased.push(json!({ "not": { "required": [rule.name, alias] } }));
         }
         properties.insert(rule.name.to_owned(), property);
-        if rule.required {
+        // What the book may say for all its failures cannot be missed in one.
+        let is_above =
+            !std::ptr::eq(rules, keys::BOOK) && keys::BOOK.iter().any(|book| book.name == rule.name);
+        if rule.required && !is_above {
             required.push(rule.name);
         }
     }
@@ -41,6 +44,10 @@ fn map_of(rules: &[KeyRule]) -> Value {
         "additionalProperties": false,
         "properties": properties,
     });
+    if std::ptr::eq(rules, keys::BOOK) {
+        // For anchors.
+        map["patternProperties"] = json!({ "^x-": {} });
+    }
     if !required.is_empty() {
         map["required"] = json!(required);
     }
@@ -70,6 +77,9 @@ fn shape_of(shape: Shape) -> Value {
             { "type": "number", "minimum": 0 },
             { "type": "string", "pattern": "^([0-9.]+(ms|s|m|min|h))+$" },
         ]})),
+        Shape::With => {
+            json!({ "type": "object", "additionalProperties": { "type": "array", "items": scalar, "minItems": 1 } })
+        }
         Shape::Share => or_variable(json!({ "type": "string", "pattern": "^[0-9.]+ ?%$" })),
         Shape::Still => json!({ "anyOf": [{ "type": "boolean" }, shape_of(Shape::Command)] }),
         Shape::Deadman => or_variable(json!({ "anyOf": [

@@ -125,7 +125,8 @@ impl Text {
     }
 }
 
-fn case_variable(name: &str) -> Option<CaseVariable> {
+/// The variable of a case that has this name.
+pub(super) fn case_variable(name: &str) -> Option<CaseVariable> {
     match name {
         "host" => Some(CaseVariable::Host),
         "service" => Some(CaseVariable::Service),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::keys::{KeyRule, Shape};
+use super::keys::{self, KeyRule, Shape};
 use super::model::parse_duration;
 use super::node::{Node, Scalar, Value, as_bool};
 use super::problem::{Place, nearest};
@@ -33,6 +33,17 @@ impl Reader<'_> {
         rules: &'static [KeyRule],
         what: &str,
     ) -> Option<Fields<'n>> {
+        self.fields_below(node, rules, what, None)
+    }
+
+    /// The same; what these fields have, which stand above, is not missing.
+    pub(super) fn fields_below<'n>(
+        &mut self,
+        node: &'n Node,
+        rules: &'static [KeyRule],
+        what: &str,
+        above: Option<&Fields<'_>>,
+    ) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
             self.problem(node.place, format!("{what} is a map of keys and values, not {}", node.kind()));
             return None;
@@ -40,6 +51,10 @@ impl Reader<'_> {
         let mut meant: Vec<&str> = Vec::new();
         let mut found: Vec<(&'static str, Place, &Node)> = Vec::new();
         for (key, value) in entries {
+            // For what is named once and used in several places.
+            if std::ptr::eq(rules, keys::BOOK) && key.name.starts_with("x-") {
+                continue;
+            }
             let rule =
                 rules.iter().find(|rule| rule.name == key.name || rule.alias == Some(key.name.as_str()));
             let Some(rule) = rule else {
@@ -49,7 +64,9 @@ impl Reader<'_> {
                         meant.push(name);
                         format!("did you mean `{name}`?")
                     }
-                    None if key.name == "<<" => "merge keys are not read: write the keys out".to_owned(),
+                    None if key.name == "<<" => {
+                        "a merge key takes a map, `<<: *name`, or a list of maps".to_owned()
+                    }
                     None => {
                         let names: Vec<&str> = rules.iter().map(|rule| rule.name).collect();
                         format!("{what} has {}", names.join(", "))
@@ -83,7 +100,9 @@ impl Reader<'_> {
             found.push((rule.name, key.place, value));
         }
         for rule in rules.iter().filter(|rule| rule.required) {
-            if !found.iter().any(|(name, ..)| *name == rule.name) && !meant.contains(&rule.name) {
+            let is_above = above.is_some_and(|above| above.get(rule.name).is_some());
+            if !is_above && !found.iter().any(|(name, ..)| *name == rule.name) && !meant.contains(&rule.name)
+            {
                 self.problem(
                     Place { length: 1, ..node.place },
                     format!("`{}` is missing: {}", rule.name, rule.meaning),

@@ -33,6 +33,9 @@ pub fn tests() -> Vec<Trial> {
         test("format::variables", variables),
         test("format::unset_variables_are_a_reason", unset_variables),
         test("format::the_working_folder_is_a_copy", working_folder),
+        test("format::parameters", parameters),
+        test("format::what_the_book_says_for_all", said_for_all),
+        test("format::merge_keys", merge_keys),
         test("format::schema", the_schema),
         test("format::reference_in_the_readme", reference),
     ]
@@ -336,6 +339,65 @@ fn deadman() {
     );
 }
 
+/// One failure with several values: a case for each combination, with its own name, arguments and times.
+fn parameters() {
+    let (scratch, sshd) = setup();
+    let failure = "  - {name: slow, with: {delay: [100ms, 2s], loss: [0, 5]}, inducer: [break.sh, '${delay} of ${host}', '${loss}%'], reverter: [heal.sh, '${loss}'], healthcheck: [check.sh], env: {DELAY: '${delay}'}, timeout: '${delay}', grace: '${SET_NOWHERE:-1s}'}";
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("", failure));
+    let listed = scratch.pisaura(&["list", "--format", "terse"]).stdout;
+    let names: Vec<&str> =
+        listed.lines().filter_map(|line| line.strip_suffix("@127.0.0.1:PORT: test")).collect();
+    assert_eq!(
+        names,
+        [
+            "b::slow[delay=100ms,loss=0]",
+            "b::slow[delay=100ms,loss=5]",
+            "b::slow[delay=2s,loss=0]",
+            "b::slow[delay=2s,loss=5]"
+        ]
+    );
+    let ran = scratch.pisaura(&["run", "delay=2s"]);
+    passes(&ran);
+    assert_eq!(
+        sshd.read("log"),
+        "break.sh 2s of 127.0.0.1 0%\nheal.sh 0\nbreak.sh 2s of 127.0.0.1 5%\nheal.sh 5\n"
+    );
+    let ran = scratch.pisaura(&["run", "--exact", "b::slow[delay=2s,loss=5]"]);
+    assert!(ran.stdout.contains("running 1 test"), "{}", ran.stdout);
+    let fates = read(&scratch, "fatebooks/b/fatebook.yaml").fates;
+    let timeouts: Vec<u128> = fates.iter().map(|fate| fate.timeout.as_millis()).collect();
+    assert_eq!(timeouts, [100, 100, 2000, 2000]);
+}
+
+/// What all failures have in common is said once, and said anew where one differs.
+fn said_for_all() {
+    let (scratch, sshd) = setup();
+    let failures = "  - {name: f}\n  - {name: g, inducer: [break.sh, g], healthcheck: ['false'], hold: 0s}";
+    let top = "inducer: [break.sh, all]\nreverter: [heal.sh]\nhealthcheck: [check.sh]\nverify: ['true']\nhold: 200ms\nevery: 100ms\ntimeout: 2s";
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book(top, failures));
+    let ran = scratch.pisaura(&["run"]);
+    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}", ran.stdout);
+    assert!(ran.stdout.contains("unfit: unhealthy before anything was broken"), "{}", ran.stdout);
+    assert_eq!(sshd.read("log"), "break.sh all\nheal.sh\n");
+    let fates = read(&scratch, "fatebooks/b/fatebook.yaml").fates;
+    assert_eq!(
+        fates.iter().map(|fate| (fate.hold.is_some(), fate.verify.is_some())).collect::<Vec<_>>(),
+        [(true, true), (false, true)]
+    );
+}
+
+fn merge_keys() {
+    let scratch = Scratch::new();
+    let book = "x-slow: &slow {timeout: 7s, grace: 3s}\nx-tagged: &tagged {tags: [t], grace: 4s}\nservice: s\nhosts: [a]\nfailures:\n  - &first {name: f, inducer: ['true'], reverter: ['true'], healthcheck: ['true'], <<: *slow}\n  - {<<: [*tagged, *first], name: g, timeout: 9s}\n";
+    scratch.write("fatebooks/b.yaml", book);
+    let fates = read(&scratch, "fatebooks/b.yaml").fates;
+    let told: Vec<String> = fates
+        .iter()
+        .map(|fate| format!("{} {:?} {:?} {:?}", fate.name, fate.timeout, fate.grace, fate.tags))
+        .collect();
+    assert_eq!(told, ["f 7s 3s []", "g 9s 4s [\"t\"]"]);
+}
+
 /// As of a variable that whoever wants it skipped sets.
 fn empty_skip() {
     let (scratch, sshd) = setup();
@@ -569,10 +631,7 @@ fn the_schema() {
     assert!(printed.stdout == committed.as_bytes());
     let schema: serde_json::Value = serde_json::from_str(&committed).expect("JSON");
     assert_eq!(schema["properties"]["ssh"]["properties"]["port"]["anyOf"][0]["maximum"], 65535);
-    assert_eq!(
-        schema["properties"]["failures"]["items"]["required"],
-        serde_json::json!(["name", "inducer", "reverter", "healthcheck"])
-    );
+    assert_eq!(schema["properties"]["failures"]["items"]["required"], serde_json::json!(["name"]));
     assert_eq!(schema["additionalProperties"], false);
 }
 
