@@ -74,6 +74,12 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
                 }
             ),
         });
+        if let Some(stop_if) = &fate.stop_if {
+            text.push_str(&format!(
+                "    stop_if      here, before each healthcheck: {}\n",
+                show(stop_if, &[])
+            ));
+        }
         if let Some(still) = &fate.still {
             text.push_str(&format!("    still        on {host}, within {limit}: {}\n", show(still, &[])));
         }

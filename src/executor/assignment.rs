@@ -62,6 +62,9 @@ pub struct Assignment {
     pub reverter: HostScript,
     /// Asks whether the service works.
     pub healthcheck: LocalCommand,
+    /// Asks, while the failure is held, whether the case is to be stopped.
+    #[serde(default)]
+    pub stop_if: Option<LocalCommand>,
     /// Whether the healthcheck gets `--step=N`.
     pub pass_step: bool,
     /// The variables of all its scripts, but for `PISAURA_STEP`.
@@ -94,11 +97,11 @@ impl LocalCommand {
     }
 
     /// What proves that it can begin, if anything can.
-    pub(super) fn check(&self, workplace: &Path) -> Option<Command> {
+    pub(super) fn check(&self, name: &str, workplace: &Path) -> Option<Command> {
         let text = self.words.first().filter(|_| self.style == CommandStyle::Shell);
         let file = self.program.as_ref().map(|program| workplace.join(program));
         (text.is_some() || file.is_some())
-            .then(|| check_here("healthcheck", text.map(String::as_str), file.as_deref()))
+            .then(|| check_here(name, text.map(String::as_str), file.as_deref()))
     }
 
     fn all_words(&self, more: &[String]) -> Vec<String> {
@@ -129,7 +132,9 @@ impl Assignment {
         kept.access.login.passphrase = None;
         kept.access.env = env(&self.access.env);
         kept.env = env(&self.env);
-        kept.healthcheck.words = self.healthcheck.words.iter().map(|word| clean(word)).collect();
+        for command in std::iter::once(&mut kept.healthcheck).chain(&mut kept.stop_if) {
+            command.words = command.words.iter().map(|word| clean(word)).collect();
+        }
         let optional = [&mut kept.only_if, &mut kept.verify, &mut kept.still].into_iter().flatten();
         for script in [&mut kept.inducer, &mut kept.reverter].into_iter().chain(optional) {
             script.change_texts(clean);
@@ -184,10 +189,10 @@ impl Assignment {
         let only_if = fate.only_if.as_ref().map(|only_if| script(only_if, "only_if"));
         let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
         let still = fate.still.as_ref().map(|still| script(still, "still"));
-        let healthcheck = LocalCommand {
-            words: fate.healthcheck.fill(&values),
-            style: fate.healthcheck.style,
-            program: fate.healthcheck.file.as_ref().map(|file| place_in_workplace(&file.source)),
+        let local = |command: &crate::fatebook::Command| LocalCommand {
+            words: command.fill(&values),
+            style: command.style,
+            program: command.file.as_ref().map(|file| place_in_workplace(&file.source)),
         };
         let watched = fate.deadman != Deadman::Off;
         let who = name.split_whitespace().collect::<Vec<_>>().join("_");
@@ -219,6 +224,7 @@ impl Assignment {
                 cuts_off: fate.cuts_off,
                 hold: fate.hold.clone(),
                 still: fate.still.is_some(),
+                stop_if: fate.stop_if.is_some(),
                 max_recovery: fate.max_recovery,
                 steady: fate.steady,
             },
@@ -229,7 +235,8 @@ impl Assignment {
             verify,
             still,
             reverter: HostScript { role: Role::Heals(healing), ..reverter },
-            healthcheck,
+            healthcheck: local(&fate.healthcheck),
+            stop_if: fate.stop_if.as_ref().map(local),
             pass_step: fate.pass_step,
             env,
             key,

@@ -321,7 +321,7 @@ impl Performer<'_> {
 
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
         let is_held = step == Step::During && self.assignment.plan.hold.is_some();
-        if !is_held || attempt == 1 {
+        if step != Step::StopIf && (!is_held || attempt == 1) {
             (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         }
         tracing::debug!(%step, attempt, "begins");
@@ -346,6 +346,15 @@ impl Performer<'_> {
                     }
                 }
             }
+            Step::StopIf => match &assignment.stop_if {
+                Some(command) => {
+                    let mut command =
+                        at_work(command.command(self.workplace, &[]), assignment, self.workplace);
+                    command.env("PISAURA_STEP", "stop_if");
+                    child::run(command, limit, self.redactor, &mut watcher)
+                }
+                None => no_such_script(),
+            },
             Step::Prepare => {
                 if attempt > 1 {
                     self.host.disconnect();
@@ -406,6 +415,10 @@ impl Performer<'_> {
         }
         let record = StepRecord { step, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr };
         let end = record.end.clone();
+        if step == Step::StopIf && matches!(end, StepEnd::Exited(Exit::Status(1..=125))) {
+            // That nothing is to be stopped is asked all the time, and worth no word.
+            return end;
+        }
         // Of equal answers in a row, while a failure is held, the first and the last are kept; their number stands elsewhere.
         let is_same =
             |other: Option<&StepRecord>| other.is_some_and(|other| other.step == step && other.end == end);
@@ -422,25 +435,29 @@ impl Performer<'_> {
         end
     }
 
-    /// Why the healthcheck cannot begin, if that is certain: a mistake in it is not to be taken for its no.
+    /// Why what runs here cannot begin, if that is certain: a mistake in it is not to be taken for its no.
     fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
-        let command =
-            at_work(self.assignment.healthcheck.check(self.workplace)?, self.assignment, self.workplace);
-        let key = format!("{command:?}");
-        if self.checked.contains(&key) {
-            return None;
-        }
-        let ran = child::run(command, limit, self.redactor, &mut |_, _| {});
-        match ran.end {
-            StepEnd::Exited(Exit::Status(status)) if status != 0 => {
+        let commands = [
+            ("healthcheck", Some(&self.assignment.healthcheck)),
+            ("stop_if", self.assignment.stop_if.as_ref()),
+        ];
+        for (name, command) in commands {
+            let Some(check) = command.and_then(|command| command.check(name, self.workplace)) else {
+                continue;
+            };
+            let check = at_work(check, self.assignment, self.workplace);
+            let key = format!("{check:?}");
+            if self.checked.contains(&key) {
+                continue;
+            }
+            let ran = child::run(check, limit, self.redactor, &mut |_, _| {});
+            if matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0) {
                 let said = ran.stderr.last_lines(20).0.pop();
-                Some(said.unwrap_or_else(|| "the healthcheck cannot be run".to_owned()))
+                return Some(said.unwrap_or_else(|| format!("the {name} cannot be run")));
             }
-            _ => {
-                self.checked.insert(key);
-                None
-            }
+            self.checked.insert(key);
         }
+        None
     }
 
     /// Runs a script that not every failure has; the machine asks only for those that are there.
@@ -452,10 +469,7 @@ impl Performer<'_> {
     ) -> Ran {
         match script {
             Some(script) => self.host.run(script, limit, watcher),
-            None => Ran::silent(StepEnd::Failed(Trouble {
-                kind: TroubleKind::Start,
-                message: "there is no such script".to_owned(),
-            })),
+            None => no_such_script(),
         }
     }
 
@@ -475,6 +489,12 @@ impl Performer<'_> {
             end => end,
         }
     }
+}
+
+/// The machine asks only for what there is.
+fn no_such_script() -> Ran {
+    let message = "there is no such script".to_owned();
+    Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }))
 }
 
 /// The last line with anything in it that a script printed.

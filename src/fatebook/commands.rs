@@ -169,8 +169,13 @@ impl Reader<'_> {
     }
 
     /// A command that runs where the executor runs.
-    pub(super) fn healthcheck(&mut self, node: Option<&Node>, resources: &[Resource]) -> Option<Command> {
-        let (words, place) = self.command_words(node, "healthcheck")?;
+    pub(super) fn local_command(
+        &mut self,
+        node: Option<&Node>,
+        name: &str,
+        resources: &[Resource],
+    ) -> Option<Command> {
+        let (words, place) = self.command_words(node, name)?;
         let first = words[0].as_literal().unwrap_or("").to_owned();
         let (style, offset, script) = first_word(&first);
         let mut file = None;

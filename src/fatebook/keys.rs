@@ -141,6 +141,13 @@ const STILL: KeyRule = key(
     "run on the host just before the revert; not 0 means that the failure ended by itself; true asks `verify` once more",
 );
 
+const STOP_IF: KeyRule = key(
+    "stop_if",
+    Shape::Command,
+    "",
+    "run where the executor runs, during a hold, before each healthcheck; exit 0 stops the case: the host is reverted at once",
+);
+
 /// The keys of a book.
 pub(super) const BOOK: &[KeyRule] = &[
     required("service", Shape::Text, "title of the tested service"),
@@ -162,6 +169,7 @@ pub(super) const BOOK: &[KeyRule] = &[
     ONLY_IF,
     VERIFY,
     STILL,
+    STOP_IF,
     ENV,
     TIMEOUT,
     GRACE,
@@ -217,6 +225,7 @@ pub(super) const FAILURE: &[KeyRule] = &[
     ONLY_IF,
     VERIFY,
     STILL,
+    STOP_IF,
     key(
         "with",
         Shape::With,

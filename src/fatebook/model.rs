@@ -93,6 +93,8 @@ pub struct Fate {
     pub cuts_off: bool,
     /// Asks the host whether the failure is still in force, just before it is reverted.
     pub still: Option<Command>,
+    /// Asks, while the failure is held, whether the case is to be stopped at once.
+    pub stop_if: Option<Command>,
     /// What the second healthcheck must say.
     pub expect: Expectation,
     /// How long the failure is held, and the service watched. `None`: its first good answer will do.
@@ -130,9 +132,12 @@ impl Fate {
             [self.verify.is_some(), self.still.is_some()].iter().filter(|is_there| **is_there).count();
         let steps = 2 + asked as u32;
         let watched = self.hold.as_ref().map_or(self.timeout + self.grace, Hold::longest);
+        // It is asked before the last question, too.
+        let stop_if = self.hold.as_ref().filter(|_| self.stop_if.is_some());
+        let stop_if = stop_if.map_or(Duration::ZERO, |hold| hold.answer_within);
         // Where nothing answers any more, that has to be found out.
         let silence = if self.cuts_off { Duration::from_secs(6) } else { Duration::ZERO };
-        self.timeout * steps + watched + silence
+        self.timeout * steps + watched + stop_if + silence
     }
 
     /// How long after the revert the service may be asked.

@@ -536,7 +536,8 @@ impl<'a> Reader<'a> {
         let of = |name: &str| fields.get(name).or(book.get(name));
         let inducer = self.host_command(of("inducer"), "inducer", resources);
         let reverter = self.host_command(of("reverter"), "reverter", resources);
-        let healthcheck = self.healthcheck(of("healthcheck"), resources);
+        let healthcheck = self.local_command(of("healthcheck"), "healthcheck", resources);
+        let stop_if = of("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
         let only_if = of("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
         let verify = of("verify").map(|node| self.host_command(Some(node), "verify", resources));
         let verified = verify.as_ref().and_then(Option::as_ref);
@@ -582,6 +583,9 @@ impl<'a> Reader<'a> {
             let has_arguments = pass_step || command.words.len() > 1;
             self.shell_notes(node.place, "healthcheck", command, has_arguments, true);
         }
+        if let (Some(node), Some(Some(command))) = (of("stop_if"), &stop_if) {
+            self.shell_notes(node.place, "stop_if", command, command.words.len() > 1, true);
+        }
         let tags = match fields.get("tags") {
             Some(node) => self.texts(Some(node), "tags"),
             None => defaults.tags.clone(),
@@ -602,6 +606,10 @@ impl<'a> Reader<'a> {
             },
             cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
             still,
+            stop_if: match stop_if {
+                Some(stop_if) => Some(stop_if?),
+                None => None,
+            },
             expect,
             hold: None,
             max_recovery: None,
@@ -618,6 +626,12 @@ impl<'a> Reader<'a> {
             line: fields.place.line,
         };
         self.set_hold(&mut fate, own_hold, defaults.hold);
+        if fate.hold.is_none()
+            && let Some(node) = fields.get("stop_if")
+        {
+            let message = "`stop_if` is asked while a failure is held, and this one is not: give it a `hold`";
+            self.problem(node.place, message);
+        }
         if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
             if fate.deadman == Deadman::Off {
                 let message = "a host that is cut off can only heal by itself, and `deadman` is \"off\"";

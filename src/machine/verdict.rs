@@ -18,6 +18,8 @@ pub enum Step {
     Induce,
     /// Did the failure take hold?
     Verify,
+    /// Is the case to be stopped?
+    StopIf,
     /// Does the service still work?
     During,
     /// Is the failure still in force?
@@ -30,12 +32,13 @@ pub enum Step {
 
 impl Step {
     /// All of them. This is the order in which they are done, but for a failure with `only_if`: that is asked first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Before,
         Self::Prepare,
         Self::Select,
         Self::Induce,
         Self::Verify,
+        Self::StopIf,
         Self::During,
         Self::Still,
         Self::Revert,
@@ -47,7 +50,7 @@ impl Step {
         match self {
             Self::Before | Self::Select => 1,
             Self::Prepare | Self::Induce | Self::Verify => 2,
-            Self::During | Self::Still => 3,
+            Self::StopIf | Self::During | Self::Still => 3,
             Self::Revert => 4,
             Self::After => 5,
         }
@@ -77,6 +80,7 @@ impl fmt::Display for Step {
             Self::Select => "only if",
             Self::Induce => "inducer",
             Self::Verify => "verify",
+            Self::StopIf => "stop_if",
             Self::During => "healthcheck during",
             Self::Still => "still",
             Self::Revert => "reverter",

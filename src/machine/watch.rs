@@ -194,6 +194,11 @@ impl Watch {
         &self.seen
     }
 
+    /// How long the failure had been in force at this moment of the case.
+    pub(super) fn since(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.began)
+    }
+
     /// How long nobody asked, if that was too long for anything to be said of it.
     pub(super) fn unwatched(&self) -> Option<Duration> {
         self.unwatched
@@ -226,7 +231,9 @@ impl Watch {
         }
         let is_down = self.seen.answers.last().is_some_and(|answers| !answers.up);
         let is_open = is_down && plan.max_outage.is_some_and(|_| !self.is_lost(plan));
-        if end >= plan.time && !is_open && answer != Answer::Unseen {
+        // An answer that was long in coming says nothing of the end.
+        let is_late = first + plan.every < plan.time;
+        if end >= plan.time && !is_open && !is_late && answer != Answer::Unseen {
             return WatchNext::Over;
         }
         // On the grid: a moment that has passed while the answer was awaited is left out.
@@ -359,6 +366,9 @@ mod tests {
         check(40, 50, Some(50));
         check(50, 96, Some(100));
         check(100, 101, None);
+        // One that was asked long ago is not the last.
+        let mut watch = Watch::new(Some(ten_seconds()), Expectation::Healthy, Duration::ZERO, Duration::ZERO);
+        assert_eq!(watch.answered(TENTH * 60, TENTH * 104, Answer::Up), WatchNext::Ask(TENTH * 110));
     }
 
     #[test]

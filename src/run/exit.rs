@@ -52,7 +52,7 @@ impl ExitKind {
     fn told(codes: &[(Self, &str)]) -> String {
         let told: Vec<String> =
             codes.iter().map(|(exit, meaning)| format!("{} {meaning}", *exit as u8)).collect();
-        format!("ExitKind codes: {}", told.join(", "))
+        format!("Exit codes: {}", told.join(", "))
     }
 
     /// Of a test target.

@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         test("hold::healed_meanwhile", healed_meanwhile),
         test("hold::an_interrupt", interrupt),
         test("hold::who_stood_still_has_not_watched", stood_still),
+        test("hold::an_alarm_stops_it", alarm),
         test("hold::a_dry_run", dry_run),
     ]
 }
@@ -200,10 +201,11 @@ fn interrupt() {
 /// Nobody knows what happened while this process stood still.
 fn stood_still() {
     let case = Case::new("");
-    case.waits_at("never");
+    let asked = case.path("asked");
+    case.scratch.write("fatebooks/b/check.sh", format!("#!/bin/sh\n[ $1 != --step=2 ] || : >'{asked}'\n"));
     case.book("timeout: 5s, hold: 20s, every: 50ms", "");
     let run = begin(&mut case.command(&["run"]));
-    wait_for("the failure", || case.is_broken());
+    wait_for("the hold", || case.scratch.join("asked").exists());
     signal(&run, "STOP");
     // This is the time that is looked for.
     std::thread::sleep(Duration::from_secs(6));
@@ -212,6 +214,34 @@ fn stood_still() {
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("nothing was tested: the service was not watched for "), "{}", ran.stdout);
     assert!(!case.is_broken());
+}
+
+/// Somebody's alarm ends the failure within an interval, and so does one that cannot be asked.
+fn alarm() {
+    let case = Case::new("");
+    case.waits_at("never");
+    let keys = "hold: 60s, every: 100ms, answer_within: 2s";
+    case.scratch.write(
+        "fatebooks/b/alarm.sh",
+        format!(
+            "#!/bin/sh\necho asked >>'{}'\n[ $(grep -c . '{0}') -gt 5 ] && echo 'error budget is spent'\n",
+            case.path("asked")
+        ),
+    );
+    let (code, said) = run(&case, &format!("{keys}, stop_if: [alarm.sh]"));
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("after the failure began: stop_if succeeded"), "{said}");
+    assert!(said.contains("error budget is spent"), "{said}");
+    assert_eq!(case.scratch.read("asked").lines().count(), 6);
+    let (code, said) = run(&case, &format!("{keys}, stop_if: ['nosuch_program; exit $?']"));
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("stop_if gave no answer (exit status 127; 0 stops, 1 to 125 goes on)"), "{said}");
+    let (code, said) = run(&case, "hold: 300ms, every: 100ms, stop_if: ['false']");
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("stop_if"), "{said}");
+    let (code, said) = run(&case, &format!("{keys}, stop_if: ['if true; fi']"));
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("the stop_if cannot be run: ") && said.matches("2 inducer").count() == 0, "{said}");
 }
 
 fn dry_run() {

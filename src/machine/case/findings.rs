@@ -61,6 +61,19 @@ impl CaseMachine {
         self.find(Verdict::Botched, &TroubleKind::Timeout.to_string(), message);
     }
 
+    /// Somebody's alarm has stopped the case.
+    pub(super) fn judge_stop(&mut self, end: &StepEnd) {
+        let at = self.watch.as_ref().map(|watch| tell_time(watch.since(self.asked_at))).unwrap_or_default();
+        let message = match end {
+            end if end.is_success() => format!("stopped {at} after the failure began: stop_if succeeded"),
+            end => format!(
+                "stopped {at} after the failure began: stop_if gave no answer ({}; 0 stops, 1 to 125 goes on)",
+                self.tell(end)
+            ),
+        };
+        self.find(Verdict::Botched, "Stopped", message);
+    }
+
     /// Makes a finding of what was seen while the failure was held, if it breaks the rules.
     pub(super) fn judge_watch(&mut self) {
         let Some(watch) = &self.watch else { return };

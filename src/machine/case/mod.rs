@@ -40,6 +40,9 @@ pub struct CasePlan {
     /// Whether the failure has a `still`.
     #[serde(default)]
     pub still: bool,
+    /// Whether the failure has a `stop_if`, which is asked first in each round of a hold.
+    #[serde(default)]
+    pub stop_if: bool,
     /// How long the service may take to be healthy again after the revert, if that is not the grace.
     #[serde(default)]
     pub max_recovery: Option<Duration>,
@@ -170,6 +173,8 @@ pub struct CaseMachine {
     recovered_after: [Option<Duration>; 2],
     /// When the healthcheck of this step was begun that was the first of all in a row to be answered as it was wanted.
     well_since: Option<Duration>,
+    /// It is being asked whether the case is to be stopped.
+    asks_stop: bool,
     /// What was seen of the service while the failure was in force.
     watch: Option<Watch>,
     /// The last answer then that was not the one that is wanted.
@@ -209,6 +214,7 @@ impl CaseMachine {
             findings: Vec::new(),
             recovered_after: [None, None],
             well_since: None,
+            asks_stop: false,
             watch: None,
             last_down: None,
         }
@@ -305,9 +311,15 @@ impl CaseMachine {
     }
 
     fn again(&mut self, now: Duration) -> CaseTurn {
-        self.attempt += 1;
         self.asked_at = now;
         self.state = State::Performing;
+        if self.plan.stop_if && self.plan.watch_of(self.step).is_some() && !self.asks_stop {
+            self.asks_stop = true;
+            return CaseNext::Perform { step: Step::StopIf, attempt: self.attempt + 1, limit: self.limit() }
+                .into();
+        }
+        self.asks_stop = false;
+        self.attempt += 1;
         CaseNext::Perform { step: self.step, attempt: self.attempt, limit: self.limit() }.into()
     }
 
@@ -327,6 +339,9 @@ impl CaseMachine {
         }
         if self.step == Step::Revert {
             return self.revert_ended(now, &end);
+        }
+        if self.asks_stop {
+            return self.stop_if_ended(now, &end);
         }
         match &end {
             StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Arming && self.step == Step::Induce => {
@@ -506,6 +521,24 @@ impl CaseMachine {
             _ => {}
         }
         self.answered(now, true)
+    }
+
+    /// Whether the case goes on: a stop that cannot be asked for stops, too.
+    fn stop_if_ended(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
+        if *end == StepEnd::Interrupted || says_no(end) && self.interrupted {
+            self.asks_stop = false;
+            return self.after_interrupt(now);
+        }
+        if says_no(end) {
+            return self.again(now);
+        }
+        self.asks_stop = false;
+        self.answered_at = Some(now);
+        self.judge_stop(end);
+        if self.interrupted {
+            return self.after_interrupt(now);
+        }
+        self.begin(now, Step::Revert)
     }
 
     /// Goes on after the last answer of a healthcheck.

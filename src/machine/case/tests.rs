@@ -19,6 +19,7 @@ fn plan() -> CasePlan {
         cuts_off: false,
         hold: None,
         still: false,
+        stop_if: false,
         max_recovery: None,
         steady: None,
     }
@@ -262,10 +263,12 @@ fn check_end(machine: &CaseMachine, path: &Path) {
         let answers: Vec<bool> =
             path.performed.iter().filter(|(step, _)| *step == Step::During).map(|(_, up)| *up).collect();
         assert!(
-            answers.len() > 1 && answers.iter().all(|up| *up),
+            answers.len() > usize::from(!machine.plan.stop_if) && answers.iter().all(|up| *up),
             "held too briefly, or not healthy all the time: {told}"
         );
     }
+    let stops = path.performed.iter().any(|(step, success)| *step == Step::StopIf && *success);
+    assert!(!survived || !stops, "survived, and was to be stopped: {told}");
     if survived && machine.plan.still {
         assert!(
             last(Step::Still).is_some_and(|at| path.performed[at].1),
@@ -309,6 +312,7 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         full: false,
     };
     let steady = Some(Steady { time: every, every });
+    plans.push(CasePlan { hold: Some(hold.clone()), stop_if: true, ..plan() });
     plans.push(CasePlan { hold: Some(hold.clone()), still: true, ..plan() });
     plans.push(CasePlan {
         hold: Some(Hold { full: true, ..hold }),
