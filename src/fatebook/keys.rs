@@ -1,5 +1,5 @@
 //! The keys that a fatebook may have: names, shapes, defaults and meanings, in one table. The reader refuses what is not
-//! in it, the JSON Schema is made from it, and the README's reference is compared with it. Pure data.
+//! in it, the JSON Schema is made from it, and the reference in fatebooks/README.md is compared with it. Pure data.
 
 /// What may stand behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct KeyRule {
     pub(super) alias: Option<&'static str>,
     pub(super) shape: Shape,
     pub(super) required: bool,
-    /// As it would be written, for the schema and the README; empty if there is none.
+    /// As it would be written, for the schema and the reference; empty if there is none.
     pub(super) default: &'static str,
     pub(super) meaning: &'static str,
 }

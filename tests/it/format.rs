@@ -635,14 +635,15 @@ fn the_schema() {
     assert_eq!(schema["additionalProperties"], false);
 }
 
-/// The README's tables name every key that the reader knows, with its default, and no other.
+/// The reference's tables name every key that the reader knows, with its default, and no other.
 fn reference() {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a README");
+    let reference = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks/README.md"))
+        .expect("a reference");
     let schema: serde_json::Value = serde_json::from_str(&schema()).expect("JSON");
     let check = |heading: &str, properties: &serde_json::Value| {
-        let (_, section) =
-            readme.split_once(heading).unwrap_or_else(|| panic!("{heading} is not in the README"));
+        let (_, section) = reference
+            .split_once(heading)
+            .unwrap_or_else(|| panic!("{heading} is not in fatebooks/README.md"));
         let section = section.split("\n#").next().expect("a section");
         let mut told: Vec<&str> = section
             .lines()
