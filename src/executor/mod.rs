@@ -23,7 +23,10 @@ use crate::remote::{
 mod agent;
 mod assignment;
 mod log;
+mod printer;
 mod workplace;
+
+use printer::LinePrinter;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use assignment::{Access, Assignment, LocalCommand, shown_words};
@@ -539,53 +542,4 @@ fn at_work(mut command: Command, assignment: &Assignment, workplace: &Path) -> C
     command.current_dir(workplace);
     command.envs(assignment.env.iter().map(|(name, value)| (name, value)));
     command
-}
-
-/// Passes output on in whole lines, so that a secret is never cut in two before it is taken out.
-struct LinePrinter<'a> {
-    on: bool,
-    case: usize,
-    step: Step,
-    redactor: &'a Redactor,
-    observer: &'a Observer,
-    held: [Vec<u8>; 2],
-}
-
-/// A line longer than this is passed on in parts.
-const LINE_BYTES_MAX: usize = 64 * 1024;
-
-impl<'a> LinePrinter<'a> {
-    fn new(on: bool, case: usize, step: Step, redactor: &'a Redactor, observer: &'a Observer) -> Self {
-        Self { on, case, step, redactor, observer, held: [Vec::new(), Vec::new()] }
-    }
-
-    fn push(&mut self, stream: Stream, bytes: &[u8]) {
-        if !self.on {
-            return;
-        }
-        let held = &mut self.held[stream as usize];
-        held.extend_from_slice(bytes);
-        let end = match held.iter().rposition(|&byte| byte == b'\n') {
-            Some(end) => end + 1,
-            // A secret that stands across the end of a part is not yet passed on.
-            None if held.len() > LINE_BYTES_MAX => held.len() - self.redactor.longest().min(held.len()),
-            None => return,
-        };
-        let lines: Vec<u8> = held.drain(..end).collect();
-        self.tell(stream, &lines);
-    }
-
-    fn finish(&mut self) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let held = std::mem::take(&mut self.held[stream as usize]);
-            if !held.is_empty() {
-                self.tell(stream, &held);
-            }
-        }
-    }
-
-    fn tell(&self, stream: Stream, bytes: &[u8]) {
-        let text = self.redactor.clean(&String::from_utf8_lossy(bytes));
-        (self.observer)(RunEvent::Printed { case: self.case, step: self.step, stream, text });
-    }
 }

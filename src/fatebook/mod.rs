@@ -5,7 +5,9 @@
 
 mod commands;
 mod discover;
+mod failures;
 mod hold;
+mod hosts;
 mod keys;
 mod model;
 mod node;

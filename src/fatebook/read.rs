@@ -1,17 +1,14 @@
 //! From a tree to a book: each key read by its rule, everything wrong told at once. What needs a look at other files
 //! (are the scripts there?) is asked of a `Files`, so this stays pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::discover::Reading;
 use super::hold::HoldKeys;
 use super::keys;
-use super::model::{
-    Deadman, Expectation, Fate, Fatebook, HostEntry, HostKeyCheck, LogLevel, Resource, SshOptions,
-    parse_duration, show_duration,
-};
+use super::model::{Deadman, Fatebook, LogLevel, Resource, parse_duration};
 use super::node::{Node, Value};
 use super::problem::{Place, Problem};
 use super::text::{Text, is_variable_name};
@@ -19,7 +16,6 @@ use super::values::Fields;
 
 /// More cases than anybody waits for: failures times hosts.
 pub(super) const CASES_MAX: usize = 100_000;
-const NAME_CHARS_MAX: usize = 200;
 
 /// What the reader asks about other files.
 pub(super) trait Files {
@@ -64,16 +60,16 @@ pub(super) struct Reader<'a> {
 
 /// What the book says for all its failures.
 #[derive(Clone)]
-struct Defaults {
-    env: Vec<(String, Text)>,
-    timeout: Duration,
-    grace: Duration,
-    hold: HoldKeys,
-    deadman: Deadman,
-    switch_may_die: bool,
-    deadman_place: Option<Place>,
-    tags: Vec<String>,
-    pass_step: bool,
+pub(super) struct Defaults {
+    pub(super) env: Vec<(String, Text)>,
+    pub(super) timeout: Duration,
+    pub(super) grace: Duration,
+    pub(super) hold: HoldKeys,
+    pub(super) deadman: Deadman,
+    pub(super) switch_may_die: bool,
+    pub(super) deadman_place: Option<Place>,
+    pub(super) tags: Vec<String>,
+    pub(super) pass_step: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -185,7 +181,7 @@ impl<'a> Reader<'a> {
         self.used.iter().filter_map(value_of).collect()
     }
 
-    fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {
+    pub(super) fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {
         let time = self.duration(node, "timeout")?;
         if time.is_zero() {
             self.problem(node?.place, "a `timeout` of nothing lets no step end: give it more than 0s");
@@ -195,7 +191,7 @@ impl<'a> Reader<'a> {
     }
 
     /// When the host heals by itself, and whether that may end with the login that has armed it.
-    fn deadman(&mut self, node: Option<&Node>) -> Option<(Deadman, bool)> {
+    pub(super) fn deadman(&mut self, node: Option<&Node>) -> Option<(Deadman, bool)> {
         let given = node?;
         if matches!(given.value, Value::Map(_)) {
             let fields = self.fields(given, keys::DEADMAN_KEYS, "`deadman`")?;
@@ -260,7 +256,7 @@ impl<'a> Reader<'a> {
         resources
     }
 
-    fn env(&mut self, node: Option<&Node>) -> Vec<(String, Text)> {
+    pub(super) fn env(&mut self, node: Option<&Node>) -> Vec<(String, Text)> {
         let Some(node) = node else { return Vec::new() };
         let Value::Map(entries) = &node.value else {
             self.problem(node.place, format!("`env` is a map of names and values, not {}", node.kind()));
@@ -301,377 +297,6 @@ impl<'a> Reader<'a> {
         }
         variables
     }
-
-    fn ssh(&mut self, node: Option<&Node>) -> SshOptions {
-        let mut options = SshOptions::default();
-        let Some(fields) = node.and_then(|node| self.fields(node, keys::SSH, "`ssh`")) else {
-            return options;
-        };
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        self.keep_secrets_out(fields.get("username"), "messages about logging in");
-        options.username = given(self.text(fields.get("username"), "username"));
-        options.password = given(self.text(fields.get("password"), "password"));
-        options.passphrase = given(self.text(fields.get("passphrase"), "passphrase"));
-        for node in ["password", "passphrase"].into_iter().filter_map(|name| fields.get(name)) {
-            if let Value::Scalar(scalar) = &node.value {
-                self.secrets.extend(scalar.used.iter().cloned());
-            }
-        }
-        self.secret_values.extend([&options.password, &options.passphrase].into_iter().flatten().cloned());
-        options.identity_file =
-            given(self.text(fields.get("identity_file"), "identity_file")).map(PathBuf::from);
-        options.known_hosts = given(self.text(fields.get("known_hosts"), "known_hosts")).map(PathBuf::from);
-        for (name, file) in [("identity_file", &options.identity_file), ("known_hosts", &options.known_hosts)]
-        {
-            let Some(path) = file.as_deref().filter(|path| path.is_relative() && !path.starts_with("~"))
-            else {
-                continue;
-            };
-            let place = fields.get(name).map_or(fields.place, |node| node.place);
-            if !self.files.stays_inside(path) {
-                self.problem(
-                    place,
-                    format!("`{}` leaves the folder of the fatebooks: name an absolute path", path.display()),
-                );
-            } else if !self.files.is_file(path) {
-                self.problem(place, format!("there is no file `{}` beside the book", path.display()));
-            }
-        }
-        if let Some(node) = fields.get("port")
-            && let Some(port) = self.number(Some(node), "port")
-        {
-            if port.fract() == 0.0 && port <= 65535.0 {
-                options.port = port as u16;
-            } else {
-                self.problem(node.place, format!("`{port}` is no port: a number from 1 to 65535"));
-            }
-        }
-        options.host_key_check =
-            match self.one_of(fields.get("host_key_check"), "host_key_check", keys::HOST_KEY_CHECKS) {
-                Some("accept-new") => HostKeyCheck::AcceptNew,
-                Some("off") => HostKeyCheck::Off,
-                _ => HostKeyCheck::Strict,
-            };
-        if let Some(time) = self.duration(fields.get("connect_timeout"), "connect_timeout") {
-            if time.is_zero() {
-                self.problem(
-                    fields.key_place("connect_timeout"),
-                    "a `connect_timeout` of nothing reaches no host: give it more than 0s",
-                );
-            }
-            options.connect_timeout = time;
-        }
-        options
-    }
-
-    /// A list of hosts, or one text of them, separated by commas.
-    fn hosts(&mut self, node: Option<&Node>) -> Vec<HostEntry> {
-        let Some(node) = node else { return Vec::new() };
-        let wanted = "`hosts` is a list of `[user@]host[:port]`, or one text of them, separated by commas";
-        let mut entries: Vec<(String, Place)> = Vec::new();
-        let mut complete = true;
-        let mut add = |reader: &mut Self, item: &Node| match reader.scalar(item, wanted) {
-            Some(scalar) => {
-                let from_variable = !scalar.used.is_empty();
-                let (used, text) = (scalar.used.clone(), scalar.text.clone());
-                let Some(text) = text.as_literal() else {
-                    reader.problem(item.place, "`${host}`, `${service}` and `${failure}` differ from case to case: they can stand in commands and in `env`");
-                    return;
-                };
-                if text.trim().is_empty() && from_variable {
-                    // A variable that is there but empty names no hosts: as good as unset.
-                    reader.unset.extend(used);
-                    complete = false;
-                    return;
-                }
-                reader.used_for_hosts.extend(used);
-                entries.extend(text.split(',').map(|entry| (entry.to_owned(), item.place)));
-            }
-            None => complete = false,
-        };
-        match &node.value {
-            Value::List(items) if items.is_empty() => {
-                self.problem(node.place, "`hosts` is empty: name at least one host");
-            }
-            Value::List(items) => items.iter().for_each(|item| add(self, item)),
-            _ => add(self, node),
-        }
-        let mut hosts: Vec<HostEntry> = Vec::new();
-        let mut named = HashSet::new();
-        for (entry, place) in entries {
-            match HostEntry::parse(&entry) {
-                Ok(host) if !named.insert(host.to_string()) => {
-                    self.problem(place, format!("the host `{host}` is named twice: name it once"));
-                }
-                Ok(host) => hosts.push(host),
-                Err(message) => self.problem(place, message),
-            }
-        }
-        if complete { hosts } else { Vec::new() }
-    }
-
-    fn fates(
-        &mut self,
-        book: &Fields<'_>,
-        hosts: &[HostEntry],
-        resources: &[Resource],
-        defaults: &Defaults,
-    ) -> Vec<Fate> {
-        let Some(node) = book.get("failures") else { return Vec::new() };
-        let Some(items) = self.list(node, "`failures` is a list") else {
-            return Vec::new();
-        };
-        if items.is_empty() {
-            self.problem(node.place, "`failures` is empty: a fatebook has at least one failure");
-        }
-        let mut fates: Vec<Fate> = Vec::new();
-        let mut lines: HashMap<String, usize> = HashMap::new();
-        let mut count = 0_usize;
-        for item in items {
-            let all = self.filled(item);
-            count += all.first().map_or(0, |first| first.count);
-            if count.saturating_mul(hosts.len()) > CASES_MAX {
-                let message = format!(
-                    "this book makes more than {CASES_MAX} cases, which is the most that a book makes: divide it"
-                );
-                self.problem(node.place, message);
-                return Vec::new();
-            }
-            for filled in all {
-                let Some(fields) = self.fields_below(&filled.node, keys::FAILURE, "a failure", Some(book))
-                else {
-                    continue;
-                };
-                let name = self.fate_name(&fields).map(|name| name + &filled.suffix);
-                let taken = name
-                    .as_ref()
-                    .and_then(|name| lines.insert(name.clone(), item.place.line).map(|line| (name, line)));
-                if let Some((name, line)) = taken {
-                    let message = format!(
-                        "the name `{name}` is taken by the failure in line {line}: give each its own"
-                    );
-                    let place = fields.get("name").map_or(item.place, |node| node.place);
-                    self.problem(place, message);
-                }
-                let fate = self.fate(&fields, book, name.unwrap_or_default(), hosts, resources, defaults);
-                fates.extend(fate.map(|fate| Fate { line: item.place.line, ..fate }));
-            }
-        }
-        fates
-    }
-
-    /// Everybody sees what a case is called, and why it is skipped.
-    fn keep_secrets_out(&mut self, node: Option<&Node>, what: &str) {
-        let Some(node) = node else { return };
-        match &node.value {
-            Value::Scalar(scalar) => {
-                if let Some(secret) = scalar.used.iter().find(|used| self.secrets.contains(used)) {
-                    let message =
-                        format!("the secret `{secret}` would stand in {what}, which everybody sees");
-                    self.problem(node.place, message);
-                }
-            }
-            Value::List(items) => items.iter().for_each(|item| self.keep_secrets_out(Some(item), what)),
-            Value::Map(_) => {}
-        }
-    }
-
-    /// Tells of names that certainly are one host: cases on it do not overlap, but it is broken twice.
-    fn note_same_hosts(&mut self, node: Option<&Node>, hosts: &[HostEntry], port: u16) {
-        let Some(node) = node else { return };
-        let mut seen: HashMap<(String, u16), String> = HashMap::new();
-        for host in hosts.iter().filter(|host| !host.sandbox) {
-            let key = (host.host.to_lowercase(), host.port.unwrap_or(port));
-            if let Some(first) = seen.get(&key) {
-                self.note(
-                    node.place,
-                    format!("`{first}` and `{host}` are one host, which is broken for each of them"),
-                );
-            } else {
-                seen.insert(key, host.to_string());
-            }
-        }
-    }
-
-    fn fate_name(&mut self, fields: &Fields<'_>) -> Option<String> {
-        let node = fields.get("name")?;
-        let wanted = "`name` is a text";
-        if let Value::Scalar(scalar) = &node.value
-            && (!scalar.used.is_empty() || !scalar.unset.is_empty() || scalar.text.as_literal().is_none())
-        {
-            self.problem(
-                node.place,
-                "a variable in a `name` would change the test's name from run to run: write it out",
-            );
-            return None;
-        }
-        let name = self.plain(node, wanted)?;
-        let wrong = if name.trim().is_empty() {
-            "`name` is empty: give the failure a name"
-        } else if name.trim() != name {
-            "`name` begins or ends with a blank, which test runners cut off: take it away"
-        } else if name.chars().any(char::is_control) {
-            "`name` has a line break or control character in it, which test runners cannot show: take it out"
-        } else if name.chars().count() > NAME_CHARS_MAX {
-            "`name` is longer than 200 characters, more than reports and file names take: shorten it"
-        } else if name.chars().any(is_hidden) {
-            "`name` has an invisible character in it, or one that turns the text around: take it out"
-        } else {
-            return Some(name);
-        };
-        self.problem(node.place, wrong);
-        None
-    }
-
-    fn fate(
-        &mut self,
-        fields: &Fields<'_>,
-        book: &Fields<'_>,
-        name: String,
-        hosts: &[HostEntry],
-        resources: &[Resource],
-        defaults: &Defaults,
-    ) -> Option<Fate> {
-        // What the failure does not say, its book may.
-        let of = |name: &str| fields.get(name).or(book.get(name));
-        let inducer = self.host_command(of("inducer"), "inducer", resources);
-        let reverter = self.host_command(of("reverter"), "reverter", resources);
-        let healthcheck = self.local_command(of("healthcheck"), "healthcheck", resources);
-        let stop_if = of("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
-        let only_if = of("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
-        let verify = of("verify").map(|node| self.host_command(Some(node), "verify", resources));
-        let verified = verify.as_ref().and_then(Option::as_ref);
-        let still = self.still(of("still"), verified, resources);
-        let own_hold = self.hold_keys(fields);
-        let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
-            Some("unhealthy") => Expectation::Unhealthy,
-            _ => Expectation::Healthy,
-        };
-        let mut env = defaults.env.clone();
-        for (name, value) in self.env(fields.get("env")) {
-            env.retain(|(other, _)| *other != name);
-            env.push((name, value));
-        }
-        let own_hosts = fields.get("hosts").map(|node| {
-            let own = self.hosts(Some(node));
-            let all: HashSet<String> = hosts.iter().map(ToString::to_string).collect();
-            for host in &own {
-                if !hosts.is_empty() && !all.contains(&host.to_string()) {
-                    let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-                    self.problem(
-                        node.place,
-                        format!("`{host}` is none of the book's hosts, which are {}", names.join(", ")),
-                    );
-                }
-            }
-            let own: HashSet<String> = own.iter().map(ToString::to_string).collect();
-            hosts.iter().filter(|host| own.contains(&host.to_string())).cloned().collect::<Vec<_>>()
-        });
-        self.keep_secrets_out(fields.get("skip"), "the reason to skip the case");
-        self.keep_secrets_out(fields.get("tags"), "tags");
-        self.keep_secrets_out(fields.get("hosts"), "names of cases");
-        let skip = fields.get("skip").and_then(|node| {
-            let reason = self.text(Some(node), "skip")?;
-            if is_yes_or_no(reason.trim()) {
-                self.problem(node.place, "`skip` is the reason not to run it, a text: say why");
-            }
-            // As of a variable that is set by whoever wants it skipped: `${REASON:-}`.
-            Some(reason.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|reason| !reason.is_empty())
-        });
-        let pass_step = self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step);
-        if let (Some(node), Some(command)) = (of("healthcheck"), &healthcheck) {
-            let has_arguments = pass_step || command.words.len() > 1;
-            self.shell_notes(node.place, "healthcheck", command, has_arguments, true);
-        }
-        if let (Some(node), Some(Some(command))) = (of("stop_if"), &stop_if) {
-            self.shell_notes(node.place, "stop_if", command, command.words.len() > 1, true);
-        }
-        let tags = match fields.get("tags") {
-            Some(node) => self.texts(Some(node), "tags"),
-            None => defaults.tags.clone(),
-        };
-        let deadman = self.deadman(fields.get("deadman"));
-        let mut fate = Fate {
-            name,
-            inducer: inducer?,
-            reverter: reverter?,
-            healthcheck: healthcheck?,
-            only_if: match only_if {
-                Some(only_if) => Some(only_if?),
-                None => None,
-            },
-            verify: match verify {
-                Some(verify) => Some(verify?),
-                None => None,
-            },
-            cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
-            still,
-            stop_if: match stop_if {
-                Some(stop_if) => Some(stop_if?),
-                None => None,
-            },
-            expect,
-            hold: None,
-            max_recovery: None,
-            steady: None,
-            timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
-            grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
-            deadman: deadman.map_or(defaults.deadman, |(deadman, _)| deadman),
-            switch_may_die: deadman.map_or(defaults.switch_may_die, |(_, may_die)| may_die),
-            pass_step,
-            hosts: own_hosts.unwrap_or_else(|| hosts.to_vec()),
-            env,
-            tags,
-            skip,
-            line: fields.place.line,
-        };
-        self.set_hold(&mut fate, own_hold, defaults.hold);
-        if fate.hold.is_none()
-            && let Some(node) = fields.get("stop_if")
-        {
-            let message = "`stop_if` is asked while a failure is held, and this one is not: give it a `hold`";
-            self.problem(node.place, message);
-        }
-        if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
-            if fate.deadman == Deadman::Off {
-                let message = "a host that is cut off can only heal by itself, and `deadman` is \"off\"";
-                self.problem(node.place, message.to_owned());
-            }
-            for (name, is_there) in [("verify", fate.verify.is_some()), ("still", fate.still.is_some())] {
-                if is_there {
-                    let message = format!(
-                        "`{name}` is asked over SSH, and with `cuts_off` there may be no way to the host any more: leave one of them out"
-                    );
-                    self.problem(node.place, message);
-                }
-            }
-        }
-        if let Deadman::After(time) = fate.deadman
-            && time < fate.longest_life()
-        {
-            let place = fields.get("deadman").map(|node| node.place).or(defaults.deadman_place);
-            let message = format!(
-                "the revert cannot fit into a `deadman` of {}: the steps of `{}` may take {} until the reverter has ended (`timeout` {} each, {}): give it more, or lower them",
-                show_duration(time),
-                fate.name,
-                show_duration(fate.longest_life()),
-                show_duration(fate.timeout),
-                match &fate.hold {
-                    Some(hold) => format!("`hold` up to {}", show_duration(hold.longest())),
-                    None => format!("`grace` {}", show_duration(fate.grace)),
-                },
-            );
-            self.problem(place.unwrap_or(fields.place), message);
-        }
-        Some(fate)
-    }
-}
-
-/// Whether a text is one of those that some format or other reads as a truth value, or as none: such a word is no reason.
-fn is_yes_or_no(text: &str) -> bool {
-    const WORDS: [&str; 13] =
-        ["true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "~", "null", "none"];
-    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// Whether a character is not shown as it is: it would make one name look like another.

@@ -370,7 +370,8 @@ fn each_flag_has_a_variable() {
     );
     assert!(with("PISAURA_SECRET_FILE", "x", &[]).stderr.contains("--principal <NAME>"));
     let help = scratch.harness(&["--help"]).stdout;
-    let codes = "\nExit codes: 0 all passed, 101 a case failed, 2 a mistake in the command line, 130 interrupted\n";
+    let codes =
+        "\nExit codes: 0 all passed, 101 a case failed, 2 a mistake in the command line, 130 interrupted\n";
     assert!(help.contains(codes), "{help}");
     for name in ["ROLE", "AGENT_USER", "PRINCIPAL", "CA", "ADVERTISE", "EXECUTOR_URI"] {
         assert!(help.contains(&format!("[env: PISAURA_{name}=]")), "{name}: {help}");

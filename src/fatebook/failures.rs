@@ -1,0 +1,259 @@
+//! The failures of a book: their names, and each put together from what it says and what its book says for all. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use super::keys;
+use super::model::{Deadman, Expectation, Fate, HostEntry, Resource, show_duration};
+use super::node::{Node, Value};
+use super::read::{CASES_MAX, Defaults, Reader, is_hidden};
+use super::values::Fields;
+
+const NAME_CHARS_MAX: usize = 200;
+
+impl Reader<'_> {
+    pub(super) fn fates(
+        &mut self,
+        book: &Fields<'_>,
+        hosts: &[HostEntry],
+        resources: &[Resource],
+        defaults: &Defaults,
+    ) -> Vec<Fate> {
+        let Some(node) = book.get("failures") else { return Vec::new() };
+        let Some(items) = self.list(node, "`failures` is a list") else {
+            return Vec::new();
+        };
+        if items.is_empty() {
+            self.problem(node.place, "`failures` is empty: a fatebook has at least one failure");
+        }
+        let mut fates: Vec<Fate> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut count = 0_usize;
+        for item in items {
+            let all = self.filled(item);
+            count += all.first().map_or(0, |first| first.count);
+            if count.saturating_mul(hosts.len()) > CASES_MAX {
+                let message = format!(
+                    "this book makes more than {CASES_MAX} cases, which is the most that a book makes: divide it"
+                );
+                self.problem(node.place, message);
+                return Vec::new();
+            }
+            for filled in all {
+                let Some(fields) = self.fields_below(&filled.node, keys::FAILURE, "a failure", Some(book))
+                else {
+                    continue;
+                };
+                let name = self.fate_name(&fields).map(|name| name + &filled.suffix);
+                let taken = name
+                    .as_ref()
+                    .and_then(|name| lines.insert(name.clone(), item.place.line).map(|line| (name, line)));
+                if let Some((name, line)) = taken {
+                    let message = format!(
+                        "the name `{name}` is taken by the failure in line {line}: give each its own"
+                    );
+                    let place = fields.get("name").map_or(item.place, |node| node.place);
+                    self.problem(place, message);
+                }
+                let fate = self.fate(&fields, book, name.unwrap_or_default(), hosts, resources, defaults);
+                fates.extend(fate.map(|fate| Fate { line: item.place.line, ..fate }));
+            }
+        }
+        fates
+    }
+
+    /// Everybody sees what a case is called, and why it is skipped.
+    pub(super) fn keep_secrets_out(&mut self, node: Option<&Node>, what: &str) {
+        let Some(node) = node else { return };
+        match &node.value {
+            Value::Scalar(scalar) => {
+                if let Some(secret) = scalar.used.iter().find(|used| self.secrets.contains(used)) {
+                    let message =
+                        format!("the secret `{secret}` would stand in {what}, which everybody sees");
+                    self.problem(node.place, message);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| self.keep_secrets_out(Some(item), what)),
+            Value::Map(_) => {}
+        }
+    }
+
+    pub(super) fn fate_name(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let node = fields.get("name")?;
+        let wanted = "`name` is a text";
+        if let Value::Scalar(scalar) = &node.value
+            && (!scalar.used.is_empty() || !scalar.unset.is_empty() || scalar.text.as_literal().is_none())
+        {
+            self.problem(
+                node.place,
+                "a variable in a `name` would change the test's name from run to run: write it out",
+            );
+            return None;
+        }
+        let name = self.plain(node, wanted)?;
+        let wrong = if name.trim().is_empty() {
+            "`name` is empty: give the failure a name"
+        } else if name.trim() != name {
+            "`name` begins or ends with a blank, which test runners cut off: take it away"
+        } else if name.chars().any(char::is_control) {
+            "`name` has a line break or control character in it, which test runners cannot show: take it out"
+        } else if name.chars().count() > NAME_CHARS_MAX {
+            "`name` is longer than 200 characters, more than reports and file names take: shorten it"
+        } else if name.chars().any(is_hidden) {
+            "`name` has an invisible character in it, or one that turns the text around: take it out"
+        } else {
+            return Some(name);
+        };
+        self.problem(node.place, wrong);
+        None
+    }
+
+    pub(super) fn fate(
+        &mut self,
+        fields: &Fields<'_>,
+        book: &Fields<'_>,
+        name: String,
+        hosts: &[HostEntry],
+        resources: &[Resource],
+        defaults: &Defaults,
+    ) -> Option<Fate> {
+        // What the failure does not say, its book may.
+        let of = |name: &str| fields.get(name).or(book.get(name));
+        let inducer = self.host_command(of("inducer"), "inducer", resources);
+        let reverter = self.host_command(of("reverter"), "reverter", resources);
+        let healthcheck = self.local_command(of("healthcheck"), "healthcheck", resources);
+        let stop_if = of("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
+        let only_if = of("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
+        let verify = of("verify").map(|node| self.host_command(Some(node), "verify", resources));
+        let verified = verify.as_ref().and_then(Option::as_ref);
+        let still = self.still(of("still"), verified, resources);
+        let own_hold = self.hold_keys(fields);
+        let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
+            Some("unhealthy") => Expectation::Unhealthy,
+            _ => Expectation::Healthy,
+        };
+        let mut env = defaults.env.clone();
+        for (name, value) in self.env(fields.get("env")) {
+            env.retain(|(other, _)| *other != name);
+            env.push((name, value));
+        }
+        let own_hosts = fields.get("hosts").map(|node| {
+            let own = self.hosts(Some(node));
+            let all: HashSet<String> = hosts.iter().map(ToString::to_string).collect();
+            for host in &own {
+                if !hosts.is_empty() && !all.contains(&host.to_string()) {
+                    let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                    self.problem(
+                        node.place,
+                        format!("`{host}` is none of the book's hosts, which are {}", names.join(", ")),
+                    );
+                }
+            }
+            let own: HashSet<String> = own.iter().map(ToString::to_string).collect();
+            hosts.iter().filter(|host| own.contains(&host.to_string())).cloned().collect::<Vec<_>>()
+        });
+        self.keep_secrets_out(fields.get("skip"), "the reason to skip the case");
+        self.keep_secrets_out(fields.get("tags"), "tags");
+        self.keep_secrets_out(fields.get("hosts"), "names of cases");
+        let skip = fields.get("skip").and_then(|node| {
+            let reason = self.text(Some(node), "skip")?;
+            if is_yes_or_no(reason.trim()) {
+                self.problem(node.place, "`skip` is the reason not to run it, a text: say why");
+            }
+            // As of a variable that is set by whoever wants it skipped: `${REASON:-}`.
+            Some(reason.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|reason| !reason.is_empty())
+        });
+        let pass_step = self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step);
+        if let (Some(node), Some(command)) = (of("healthcheck"), &healthcheck) {
+            let has_arguments = pass_step || command.words.len() > 1;
+            self.shell_notes(node.place, "healthcheck", command, has_arguments, true);
+        }
+        if let (Some(node), Some(Some(command))) = (of("stop_if"), &stop_if) {
+            self.shell_notes(node.place, "stop_if", command, command.words.len() > 1, true);
+        }
+        let tags = match fields.get("tags") {
+            Some(node) => self.texts(Some(node), "tags"),
+            None => defaults.tags.clone(),
+        };
+        let deadman = self.deadman(fields.get("deadman"));
+        let mut fate = Fate {
+            name,
+            inducer: inducer?,
+            reverter: reverter?,
+            healthcheck: healthcheck?,
+            only_if: match only_if {
+                Some(only_if) => Some(only_if?),
+                None => None,
+            },
+            verify: match verify {
+                Some(verify) => Some(verify?),
+                None => None,
+            },
+            cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
+            still,
+            stop_if: match stop_if {
+                Some(stop_if) => Some(stop_if?),
+                None => None,
+            },
+            expect,
+            hold: None,
+            max_recovery: None,
+            steady: None,
+            timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
+            grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
+            deadman: deadman.map_or(defaults.deadman, |(deadman, _)| deadman),
+            switch_may_die: deadman.map_or(defaults.switch_may_die, |(_, may_die)| may_die),
+            pass_step,
+            hosts: own_hosts.unwrap_or_else(|| hosts.to_vec()),
+            env,
+            tags,
+            skip,
+            line: fields.place.line,
+        };
+        self.set_hold(&mut fate, own_hold, defaults.hold);
+        if fate.hold.is_none()
+            && let Some(node) = fields.get("stop_if")
+        {
+            let message = "`stop_if` is asked while a failure is held, and this one is not: give it a `hold`";
+            self.problem(node.place, message);
+        }
+        if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
+            if fate.deadman == Deadman::Off {
+                let message = "a host that is cut off can only heal by itself, and `deadman` is \"off\"";
+                self.problem(node.place, message.to_owned());
+            }
+            for (name, is_there) in [("verify", fate.verify.is_some()), ("still", fate.still.is_some())] {
+                if is_there {
+                    let message = format!(
+                        "`{name}` is asked over SSH, and with `cuts_off` there may be no way to the host any more: leave one of them out"
+                    );
+                    self.problem(node.place, message);
+                }
+            }
+        }
+        if let Deadman::After(time) = fate.deadman
+            && time < fate.longest_life()
+        {
+            let place = fields.get("deadman").map(|node| node.place).or(defaults.deadman_place);
+            let message = format!(
+                "the revert cannot fit into a `deadman` of {}: the steps of `{}` may take {} until the reverter has ended (`timeout` {} each, {}): give it more, or lower them",
+                show_duration(time),
+                fate.name,
+                show_duration(fate.longest_life()),
+                show_duration(fate.timeout),
+                match &fate.hold {
+                    Some(hold) => format!("`hold` up to {}", show_duration(hold.longest())),
+                    None => format!("`grace` {}", show_duration(fate.grace)),
+                },
+            );
+            self.problem(place.unwrap_or(fields.place), message);
+        }
+        Some(fate)
+    }
+}
+
+/// Whether a text is one of those that some format or other reads as a truth value, or as none: such a word is no reason.
+pub(super) fn is_yes_or_no(text: &str) -> bool {
+    const WORDS: [&str; 13] =
+        ["true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "~", "null", "none"];
+    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
