@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::keys;
-use super::model::{Deadman, Expectation, Fate, HostEntry, Resource, show_duration};
+use super::model::{Deadman, Expectation, Fate, HostEntry, Resource};
 use super::node::{Node, Value};
 use super::read::{CASES_MAX, Defaults, Reader, is_hidden};
+use super::time::show_duration;
 use super::values::Fields;
 
 const NAME_CHARS_MAX: usize = 200;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::model::{Command, Expectation, Fate, Hold, Resource, Steady, show_duration, tell_share};
+use super::model::{Command, Expectation, Fate, Hold, Resource, Steady};
 use super::node::{Node, Value, as_bool};
 use super::problem::Place;
 use super::read::Reader;
+use super::time::{show_duration, tell_share};
 use super::values::Fields;
 
 /// The time from one question to the next, unless the book says it.

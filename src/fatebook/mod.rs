@@ -17,6 +17,7 @@ mod schema;
 mod secrets;
 mod shell;
 mod text;
+mod time;
 mod values;
 mod with;
 
@@ -27,7 +28,7 @@ pub use discover::{
 pub use hold::tell_allowed;
 pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostEntry, HostKeyCheck, LogLevel,
-    Resource, ScriptFile, SshOptions, Steady, parse_duration, show_duration, tell_share, tell_time,
+    Resource, ScriptFile, SshOptions, Steady,
 };
 pub use problem::{Place, Problem, nearest};
 pub use read::is_hidden;
@@ -35,3 +36,4 @@ pub use schema::schema;
 pub use secrets::{Redactor, strip_escapes};
 pub use shell::{ShellText, programs};
 pub use text::{CaseValues, CaseVariable, Expanded, Text};
+pub use time::{parse_duration, show_duration, tell_share, tell_time};

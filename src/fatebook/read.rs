@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::discover::Reading;
 use super::hold::HoldKeys;
 use super::keys;
-use super::model::{Deadman, Fatebook, LogLevel, Resource, parse_duration};
+use super::model::{Deadman, Fatebook, LogLevel, Resource};
 use super::node::{Node, Value};
 use super::problem::{Place, Problem};
 use super::text::{Text, is_variable_name};
+use super::time::parse_duration;
 use super::values::Fields;
 
 /// More cases than anybody waits for: failures times hosts.

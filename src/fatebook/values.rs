@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::keys::{self, KeyRule, Shape};
-use super::model::parse_duration;
 use super::node::{Node, Scalar, Value, as_bool};
 use super::problem::{Place, nearest};
 use super::read::Reader;
+use super::time::parse_duration;
 
 /// A map whose keys were compared with the rules.
 pub(super) struct Fields<'n> {

@@ -1,0 +1,249 @@
+//! What a journal says that runs have left on hosts, and the right to heal it.
+
+use super::*;
+
+pub(super) fn ended_well(text: &str) -> bool {
+    let last = text.lines().next_back().unwrap_or_default();
+    let record: Value = serde_json::from_str(last).unwrap_or_default();
+    text.is_empty() || record["event"] == ENDED
+}
+
+/// What a journal says that runs have left on hosts, by the runs' names; those that are alive are left out, for they are
+/// still at it. Pure. A record that was broken off says nothing: what it was to announce was not done yet.
+pub(super) fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Leftover> {
+    let mut runs: BTreeMap<String, Leftover> = BTreeMap::new();
+    for line in text.lines() {
+        let Ok(record) = serde_json::from_str::<Value>(line) else { continue };
+        let Some(run) = record["run"].as_str() else { continue };
+        let left = runs.entry(run.to_owned()).or_default();
+        match record["event"].as_str().unwrap_or_default() {
+            "framework" => {
+                let text = |name: &str| record[name].as_str().map(str::to_owned);
+                left.framework = text("master").zip(text("id"));
+            }
+            ENDED => {
+                left.framework = None;
+                left.ended = true;
+            }
+            "run began" => left.within = record["within"].as_str().map(str::to_owned),
+            "host used" => {
+                let access = &record["access"];
+                left.used.retain(|other| other["folder"] != access["folder"]);
+                left.used.push(access.clone());
+            }
+            "host left" => left.used.retain(|access| access["folder"] != record["folder"]),
+            // Hosts that end with their run need no healing.
+            "may be dirty" if record["plan"]["lasting"] == true => {
+                left.dirty.retain(|other| !is_same_debt(other, &record));
+                left.dirty.push(record);
+            }
+            "reverted" => left.dirty.retain(|other| !is_same_debt(other, &record)),
+            _ => {}
+        }
+    }
+    runs.retain(|run, left| !left.is_empty() && !is_alive(run));
+    runs
+}
+
+/// Whether two records are of one attempt at one case. Journals of old know no marks, and name the case alone.
+pub(super) fn is_same_debt(one: &Value, other: &Value) -> bool {
+    match (mark_of(one), mark_of(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one["case"] == other["case"],
+    }
+}
+
+/// The mark that a record names.
+pub(super) fn mark_of(record: &Value) -> Option<&str> {
+    record["mark"].as_str().or(record["mark"]["mark"].as_str()).filter(|mark| !mark.is_empty())
+}
+
+/// The numbers of the lines that are no records. What was broken off at the very end was not yet to be acted on.
+pub(super) fn damaged_lines(text: &str) -> Vec<usize> {
+    let is_damaged =
+        |line: &str| !serde_json::from_str::<Value>(line).is_ok_and(|record| record["run"].is_string());
+    let lines = text.split_inclusive('\n').enumerate();
+    let is_told = |line: &str| line.ends_with('\n') && !line.trim_end().ends_with(BROKEN_OFF);
+    lines.filter(|(_, line)| is_told(line) && is_damaged(line)).map(|(number, _)| number + 1).collect()
+}
+
+/// Adds what this user's memory knows of runs that are over, and the journal does not. Answers with what cannot be read.
+pub(super) fn add_remembered(
+    runs: &mut BTreeMap<String, Leftover>,
+    memory: &Memory,
+    journal: &str,
+    within: Option<&str>,
+) -> Result<Vec<String>, String> {
+    let (remembered, damaged) = memory.all()?;
+    let settled: HashSet<String> = journal
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|record| record["event"] == "reverted")
+        .filter_map(|record| mark_of(&record).map(str::to_owned))
+        .collect();
+    for debt in remembered {
+        let record = debt.record;
+        let Some(mark) = mark_of(&record).map(str::to_owned) else { continue };
+        let is_of_part = within.is_some() && record["within"].as_str() == within;
+        let alive = record["controller"].as_str().and_then(controller_is_alive);
+        // A run of another machine with the same home folder, or in another container, may hold its lock here.
+        let lock = record["journal"].as_str().zip(record["run"].as_str());
+        let holds_lock = lock.is_some_and(|(path, run)| is_alive(&alive_folder(Path::new(path)).join(run)));
+        let is_known = runs.values().flat_map(|left| &left.dirty).any(|other| mark_of(other) == Some(&mark));
+        if is_known || is_of_part || alive == Some(true) || holds_lock || settled.contains(&mark) {
+            continue;
+        }
+        let run = record["run"].as_str().unwrap_or("?").to_owned();
+        let left = runs.entry(run).or_default();
+        left.ended = true;
+        left.dirty.push(record);
+    }
+    Ok(damaged)
+}
+
+/// What older runs have left on hosts, and the right to heal it.
+#[derive(Debug)]
+pub struct Debts {
+    journal: PathBuf,
+    /// By the runs' names.
+    pub runs: BTreeMap<String, Leftover>,
+    /// What cannot be read, in words: what it may have said is not known.
+    pub damaged: Vec<String>,
+    memory: Option<Memory>,
+    /// The marks of what is in that memory.
+    remembered: HashSet<String>,
+    /// Nobody else may heal while it is locked.
+    _healing: Option<File>,
+}
+
+impl Debts {
+    /// What is left, as the journal in this file says. If something is, waits until nobody else heals it: `waits` is called
+    /// if that is so. With `only_look` it is not healed, and not waited for.
+    ///
+    /// Runs that are parts of the larger run `within`, and ended by themselves, are left to it.
+    ///
+    /// Fails, saying why, if the journal is there and cannot be read.
+    pub fn open(
+        journal: &Path,
+        within: Option<&str>,
+        only_look: bool,
+        waits: impl FnOnce(),
+    ) -> Result<Self, String> {
+        let failed = |error: io::Error| {
+            format!("cannot read the journal {}: {error}: `--output` names another folder", journal.display())
+        };
+        let mut damaged = Vec::new();
+        let memory = Memory::of_user();
+        let mut look = || -> Result<BTreeMap<String, Leftover>, String> {
+            let folder = alive_folder(journal);
+            let text = read(journal).map_err(failed)?;
+            let is_run_alive = |run: &str| is_alive(&folder.join(run));
+            let mut runs = leftovers(&text, &is_run_alive);
+            runs.retain(|_, left| within.is_none() || left.within.as_deref() != within || !left.ended);
+            damaged = damaged_lines(&text)
+                .into_iter()
+                .map(|line| {
+                    format!(
+                        "line {line} of the journal {} cannot be read: a host that it named may still be broken. When all hosts are known to be well, remove that line",
+                        journal.display()
+                    )
+                })
+                .collect();
+            if let Some(memory) = &memory {
+                damaged.extend(add_remembered(&mut runs, memory, &text, within)?);
+            }
+            Ok(runs)
+        };
+        let mut debts = Self {
+            journal: journal.to_owned(),
+            runs: look()?,
+            damaged: Vec::new(),
+            remembered: HashSet::new(),
+            memory: memory.clone(),
+            _healing: None,
+        };
+        if only_look || debts.runs.is_empty() {
+            debts.damaged = damaged;
+            return Ok(debts);
+        }
+        // What is remembered elsewhere may be all that is left of a workspace.
+        if let Some(folder) = journal.parent() {
+            make_folder(folder).map_err(failed)?;
+        }
+        let healing = go_on(journal).or_else(|_| File::open(journal)).map_err(failed)?;
+        if healing.try_lock().is_err() {
+            waits();
+            healing.lock().map_err(failed)?;
+        }
+        // Whoever had it before has healed some.
+        debts.runs = look()?;
+        debts.damaged = damaged;
+        if let Some(memory) = &memory {
+            let (all, _) = memory.all()?;
+            debts.remembered =
+                all.iter().filter_map(|debt| mark_of(&debt.record)).map(str::to_owned).collect();
+        }
+        debts._healing = Some(healing);
+        Ok(debts)
+    }
+
+    /// Leaves out what is not on these hosts (`host NAME port PORT`), and answers with how many dirty cases that are.
+    pub fn only_on(&mut self, hosts: &[String]) -> usize {
+        let mut others = 0;
+        for left in self.runs.values_mut() {
+            left.dirty.retain(|record| {
+                let locks = record["plan"]["locks"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let is_here = locks.iter().any(|lock| hosts.iter().any(|host| lock == host));
+                others += usize::from(!is_here);
+                is_here
+            });
+            left.used.retain(|access| {
+                let name = access["target"]["host"].as_str().unwrap_or_default().to_lowercase();
+                let host = format!("host {name} port {}", access["target"]["port"]);
+                hosts.contains(&host)
+            });
+        }
+        self.runs.retain(|_, left| !left.is_empty() || left.framework.is_some());
+        others
+    }
+
+    /// Whether nobody has settled the debt of this record meanwhile: somebody else may have been at it.
+    pub fn is_open(&self, record: &Value) -> bool {
+        match (&self.memory, mark_of(record)) {
+            (Some(memory), Some(mark)) if self.remembered.contains(mark) => memory.knows(mark),
+            _ => true,
+        }
+    }
+
+    /// Writes down that the case of this record, of an older run, was reverted: wherever it is remembered.
+    pub fn reverted(&self, run: &str, record: &Value) -> Result<(), String> {
+        let mark = mark_of(record);
+        let settled =
+            json!({ "event": "reverted", "case": record["case"], "mark": mark, "afterwards": true });
+        let elsewhere = record["journal"].as_str().map(Path::new).filter(|path| **path != self.journal);
+        let noted = match elsewhere {
+            // Its own journal may be gone with its workspace.
+            Some(path) if path.exists() => go_on(path)
+                .and_then(|mut file| append(&mut file, run, settled).and_then(|()| file.sync_data()))
+                .map_err(|error| failed(path, &error)),
+            Some(_) => Ok(()),
+            None => self.append(run, settled),
+        };
+        let forgotten = match (&self.memory, mark) {
+            (Some(memory), Some(mark)) => memory.forget(mark),
+            _ => Ok(()),
+        };
+        noted.and(forgotten)
+    }
+
+    /// Writes down that nothing of ours lies in this folder any more.
+    pub fn host_left(&self, run: &str, folder: &str) -> Result<(), String> {
+        self.append(run, json!({ "event": "host left", "folder": folder, "afterwards": true }))
+    }
+
+    fn append(&self, run: &str, record: Value) -> Result<(), String> {
+        go_on(&self.journal)
+            .and_then(|mut file| append(&mut file, run, record).and_then(|()| file.sync_data()))
+            .map_err(|error| failed(&self.journal, &error))
+    }
+}
