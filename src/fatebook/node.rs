@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
+use super::lines::Lines;
 use super::problem::{Place, Problem};
 use super::text::Text;
 
@@ -418,37 +419,6 @@ fn merged(entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
         }
     }
     entries
-}
-
-/// How wide each line is, in characters: a book of many failures asks for many places.
-struct Lines {
-    widths: Vec<usize>,
-}
-
-impl Lines {
-    fn of(source: &str) -> Self {
-        Self { widths: source.lines().map(|line| line.trim_end().chars().count()).collect() }
-    }
-
-    fn place_of(&self, span: Span) -> Place {
-        let start = span.start;
-        let length = match span.end.line() == start.line() {
-            true => span.end.col().saturating_sub(start.col()),
-            false => usize::MAX,
-        };
-        self.clip(Place { line: start.line(), column: start.col() + 1, length })
-    }
-
-    /// Keeps a place within its line, for the parser names ends of lines and of files too.
-    fn clip(&self, place: Place) -> Place {
-        let line = place.line.clamp(1, self.widths.len().max(1));
-        let width = self.widths.get(line - 1).copied().unwrap_or(0);
-        let wanted = if place.line > line { width } else { place.column };
-        let column = wanted.clamp(1, width.max(1));
-        let room = (width + 1).saturating_sub(column).max(1);
-        let length = if place.line > line { 1 } else { place.length.clamp(1, room) };
-        Place { line, column, length }
-    }
 }
 
 /// The parser's own words, and what a person can do about the commonest of them.

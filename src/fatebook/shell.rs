@@ -6,7 +6,7 @@
 //! comment, they would be a command of their own whose status hides the text's, or no shell text at all: there they are the
 //! text's `$1`, `$2`, …
 
-use std::ops::Range;
+use super::shell_words::{Lexer, Token};
 
 /// What a shell is given to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,17 +199,6 @@ impl Parsed {
     }
 }
 
-enum Token {
-    Word { range: Range<usize>, plain: bool },
-    Operator(&'static str),
-    Comment,
-}
-
-const OPERATORS: [&str; 19] = [
-    "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">", "&&", "&", "||", "|", ";;", ";&", ";", "(", ")",
-    "\n",
-];
-
 fn parse(text: &str) -> Parsed {
     let mut lexer = Lexer { text, at: 0, uses_parameters: false, is_whole: true };
     let mut parsed = Parsed::default();
@@ -338,147 +327,6 @@ fn keep(parsed: &mut Parsed, words: &mut Vec<String>) {
 /// Whether the last word is the name of an option: `set -o pipefail`.
 fn follows_o(words: &[String]) -> bool {
     words.len() > 2 && words[words.len() - 2].starts_with(['-', '+']) && words[words.len() - 2].ends_with('o')
-}
-
-struct Lexer<'a> {
-    text: &'a str,
-    at: usize,
-    uses_parameters: bool,
-    is_whole: bool,
-}
-
-impl Lexer<'_> {
-    fn rest(&self) -> &str {
-        &self.text[self.at..]
-    }
-
-    fn rest_is_blank(&self) -> bool {
-        self.rest().chars().all(|c| matches!(c, ' ' | '\t' | '\n'))
-    }
-
-    fn next(&mut self) -> Option<Token> {
-        loop {
-            let rest = self.rest();
-            let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-            if blank > 0 {
-                self.at += blank;
-            } else if rest.starts_with("\\\n") {
-                self.at += 2;
-            } else {
-                break;
-            }
-        }
-        let rest = self.rest();
-        if rest.is_empty() {
-            return None;
-        }
-        if rest.starts_with('#') {
-            self.at += rest.find('\n').unwrap_or(rest.len());
-            return Some(Token::Comment);
-        }
-        if let Some(operator) = OPERATORS.into_iter().find(|operator| rest.starts_with(operator)) {
-            self.at += operator.len();
-            return Some(Token::Operator(operator));
-        }
-        let begin = self.at;
-        let mut plain = true;
-        while let Some(c) = self.rest().chars().next() {
-            match c {
-                ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')' => break,
-                _ => plain &= self.one(c),
-            }
-        }
-        Some(Token::Word { range: begin..self.at, plain })
-    }
-
-    /// Goes over one character of a word, or over all that a quote or an expansion holds; false if it was one of these.
-    fn one(&mut self, c: char) -> bool {
-        self.at += c.len_utf8();
-        match c {
-            '\\' => {
-                match self.rest().chars().next() {
-                    Some(next) => self.at += next.len_utf8(),
-                    None => self.is_whole = false,
-                }
-                false
-            }
-            '\'' => {
-                match self.rest().find('\'') {
-                    Some(end) => self.at += end + 1,
-                    None => self.break_off(),
-                }
-                false
-            }
-            '"' => {
-                self.until('"');
-                false
-            }
-            '`' => {
-                self.until('`');
-                false
-            }
-            '$' => {
-                self.expansion();
-                false
-            }
-            _ => true,
-        }
-    }
-
-    /// Goes on to the end of what a double quote, a backquote or a bracket has begun.
-    fn until(&mut self, end: char) {
-        while let Some(c) = self.rest().chars().next() {
-            if c == end {
-                self.at += c.len_utf8();
-                return;
-            }
-            match (c, end) {
-                // Within double quotes a single one is a character like others.
-                ('\'', '"' | '}') | ('`', '`') => self.at += 1,
-                ('(', ')') => {
-                    self.at += 1;
-                    self.until(')');
-                }
-                _ => {
-                    self.one(c);
-                }
-            }
-        }
-        self.is_whole = false;
-    }
-
-    /// Goes over what stands behind a `$`.
-    fn expansion(&mut self) {
-        let rest = self.rest();
-        let is_parameter = |c: char| matches!(c, '1'..='9' | '@' | '*' | '#');
-        match rest.chars().next() {
-            Some('{') => {
-                let mut name = rest[1..].chars();
-                match (name.next(), name.next()) {
-                    // The length of a variable, and of the list of parameters.
-                    (Some('#'), Some(next)) => self.uses_parameters |= next == '}' || is_parameter(next),
-                    (Some(first), _) => self.uses_parameters |= is_parameter(first),
-                    _ => {}
-                }
-                self.at += 1;
-                self.until('}');
-            }
-            Some('(') => {
-                self.at += 1;
-                self.until(')');
-            }
-            Some(c) if is_parameter(c) => {
-                self.uses_parameters = true;
-                self.at += 1;
-            }
-            _ => {}
-        }
-    }
-
-    fn break_off(&mut self) {
-        self.at = self.text.len();
-        self.is_whole = false;
-    }
 }
 
 #[cfg(test)]

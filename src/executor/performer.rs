@@ -1,0 +1,338 @@
+//! One case: its steps performed as its machine wants them, and what is recorded of each.
+
+use super::*;
+
+pub(super) struct Performer<'a> {
+    pub(super) assignment: &'a Assignment,
+    pub(super) workplace: &'a Path,
+    pub(super) redactor: &'a Redactor,
+    pub(super) observer: &'a Observer,
+    pub(super) notary: &'a Arc<dyn Notary>,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) live_output: bool,
+    pub(super) host: &'a mut SshHost,
+    pub(super) checked: &'a mut HashSet<String>,
+    /// By the clock that goes on while this machine sleeps, as all times of the case.
+    pub(super) began: Duration,
+    pub(super) steps: Vec<StepRecord>,
+    /// The command that heals the host by hand, while it may be broken.
+    pub(super) heal: Option<String>,
+}
+
+impl Performer<'_> {
+    pub(super) fn settle(&mut self) -> CaseOutcome {
+        if let Err(why) = self.host.begin_case(self.assignment.mark.as_ref()) {
+            return CaseOutcome::botched("StartFailed", why);
+        }
+        let mut machine = CaseMachine::new(self.assignment.plan.clone());
+        let first = match self.interrupt.is_raised() {
+            _ if self.assignment.only_reverts => CaseEvent::Heal,
+            true => CaseEvent::Interrupt,
+            false => CaseEvent::Begin,
+        };
+        let mut turn = machine.step(Duration::ZERO, first);
+        while let Some(event) = turn.and_then(|turn| self.take(&machine, turn)) {
+            let now = self.elapsed();
+            if let Some(record) = self.host.take_induced() {
+                machine.step(now, CaseEvent::HostSays(record));
+            }
+            let interrupt = self.interrupt.is_raised().then_some(CaseEvent::Interrupt);
+            turn = interrupt
+                .and_then(|interrupt| machine.step(now, interrupt))
+                .or_else(|| machine.step(now, event));
+        }
+        let (verdict, findings, recovered) = machine.result();
+        let dirty = machine.is_dirty();
+        if dirty {
+            tracing::error!(target: CRITICAL, host = self.assignment.access.target.shown, "the host may still be broken");
+        }
+        let findings = findings
+            .iter()
+            .cloned()
+            .map(|mut finding| {
+                // What the script said is the better reason.
+                if finding.kind == NOT_FOR_THIS_HOST
+                    && let Some(said) = self.steps.last().and_then(last_line)
+                {
+                    finding.message = format!("not for this host as it is now: {said}");
+                }
+                finding.message = self.redactor.clean(&finding.message);
+                finding
+            })
+            .collect();
+        CaseOutcome {
+            verdict,
+            findings,
+            report: Some(CaseReport {
+                steps: std::mem::take(&mut self.steps),
+                took: self.elapsed(),
+                recovered_during: recovered[0],
+                recovered_after: recovered[1],
+                watched: machine.watched().cloned().map(Box::new),
+                heal: self.heal.take().filter(|_| dirty),
+                placement: None,
+            }),
+        }
+    }
+
+    /// Does what the machine wants, and answers with what came of it; `None` once the case is settled.
+    fn take(&mut self, machine: &CaseMachine, turn: CaseTurn) -> Option<CaseEvent> {
+        if turn.is_reverted {
+            self.heal = None;
+            (self.observer)(RunEvent::Reverted { case: self.assignment.id });
+        }
+        match turn.next {
+            CaseNext::Perform { step, attempt, limit } => {
+                Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
+            }
+            CaseNext::NoteDirty => {
+                let mark = self.host.settle_mark();
+                let lasting = self.assignment.access.lasting;
+                let heal = lasting.then(|| self.host.heal_command()).flatten().unwrap_or_default();
+                self.heal = Some(heal.clone());
+                Some(match self.notary.note(self.assignment.id, heal, mark, self.interrupt) {
+                    Ok(()) => CaseEvent::Noted,
+                    Err(why) => CaseEvent::NotNoted(why),
+                })
+            }
+            CaseNext::Wait => {
+                self.wait(machine);
+                Some(CaseEvent::Woke)
+            }
+            CaseNext::Settle => None,
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        time_since_boot().saturating_sub(self.began)
+    }
+
+    fn wait(&self, machine: &CaseMachine) {
+        let left = machine.wake_at().unwrap_or_default().saturating_sub(self.elapsed());
+        let until = Instant::now() + left;
+        // While the host is dirty and its reverter is tried, an interrupt that has come already must not end each pause.
+        let listens = !self.interrupt.is_raised();
+        self.interrupt.wait_until(until, listens);
+    }
+
+    fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
+        let is_held = step == Step::During && self.assignment.plan.hold.is_some();
+        if step != Step::StopIf && (!is_held || attempt == 1) {
+            (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
+        }
+        tracing::debug!(%step, attempt, "begins");
+        let began = self.elapsed();
+        let (began_at, within) = (time_since_boot(), limit);
+        let interrupt = (step != Step::Revert).then_some(self.interrupt);
+        let limit = Limit::within(limit, interrupt);
+        let mut printer =
+            LinePrinter::new(self.live_output, self.assignment.id, step, self.redactor, self.observer);
+        let mut watcher = |stream: Stream, bytes: &[u8]| printer.push(stream, bytes);
+        let assignment = self.assignment;
+        let ran = match step {
+            Step::Before | Step::During | Step::After => {
+                let why_not = if step == Step::Before && attempt == 1 { self.why_not(limit) } else { None };
+                match why_not {
+                    Some(message) => {
+                        Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }))
+                    }
+                    None => {
+                        let command = local_command(assignment, step, self.workplace);
+                        child::run(command, limit, self.redactor, &mut watcher)
+                    }
+                }
+            }
+            Step::StopIf => match &assignment.stop_if {
+                Some(command) => {
+                    let mut command =
+                        at_work(command.command(self.workplace, &[]), assignment, self.workplace);
+                    command.env("PISAURA_STEP", "stop_if");
+                    child::run(command, limit, self.redactor, &mut watcher)
+                }
+                None => no_such_script(),
+            },
+            Step::Prepare => {
+                if attempt > 1 {
+                    self.host.disconnect();
+                }
+                let parcels = self.parcels();
+                let optional =
+                    [&assignment.only_if, &assignment.verify, &assignment.still].into_iter().flatten();
+                let scripts =
+                    [&assignment.reverter, &assignment.inducer].into_iter().chain(optional).collect();
+                let end = match self.host.prepare(&Job { parcels: &parcels, scripts }, limit) {
+                    Ok(()) => StepEnd::Exited(Exit::Status(0)),
+                    Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
+                    Err(end) => end,
+                };
+                if let StepEnd::Busy { message, .. } = &end {
+                    let what = self.redactor.clean(message);
+                    (self.observer)(RunEvent::Waiting { case: assignment.id, what });
+                }
+                Ran::silent(end)
+            }
+            Step::Select => self.run_optional(assignment.only_if.as_ref(), limit, &mut watcher),
+            Step::Induce => self.host.run(&assignment.inducer, limit, &mut watcher),
+            Step::Verify => self.run_optional(assignment.verify.as_ref(), limit, &mut watcher),
+            Step::Still => self.run_optional(assignment.still.as_ref(), limit, &mut watcher),
+            Step::Revert if attempt > 1 || assignment.only_reverts => {
+                let parcels = self.parcels();
+                self.host.heal_again(&assignment.reverter, &parcels, limit, &mut watcher)
+            }
+            Step::Revert => self.host.run(&assignment.reverter, limit, &mut watcher),
+        };
+        printer.finish();
+        for message in self.host.take_notes() {
+            (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
+        }
+        let took = self.elapsed() - began;
+        let mut end = self.clean_end(ran.end);
+        if let StepEnd::Healed(by) = &mut end {
+            // Counted from when the host was asked, and wanted from when this try began.
+            let before = self.host.sent_at().saturating_sub(began_at);
+            by.ago = by.ago.map(|ago| ago.saturating_sub(before));
+        }
+        let late = (time_since_boot() - began_at).saturating_sub(within);
+        if late > SEEN_WITHIN {
+            match (step, &end) {
+                // For the reverter the host's word counts: one that succeeded has healed it.
+                (Step::Revert, end) if end.is_success() => {
+                    let message = format!(
+                        "{}: the reverter succeeded, and that was seen {} s after its time limit",
+                        self.assignment.access.target.shown,
+                        late.as_secs()
+                    );
+                    (self.observer)(RunEvent::Warning { message });
+                }
+                // What ended too late is out of time, whatever it says: this process, or the machine, may have stood still.
+                (_, StepEnd::Exited(_)) => end = StepEnd::TimedOut,
+                _ => {}
+            }
+        }
+        let record = StepRecord { step, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr };
+        let end = record.end.clone();
+        if step == Step::StopIf && matches!(end, StepEnd::Exited(Exit::Status(1..=125))) {
+            // That nothing is to be stopped is asked all the time, and worth no word.
+            return end;
+        }
+        // Of equal answers in a row, while a failure is held, the first and the last are kept; their number stands elsewhere.
+        let is_same =
+            |other: Option<&StepRecord>| other.is_some_and(|other| other.step == step && other.end == end);
+        let is_repeated = is_held && is_same(self.steps.last());
+        let is_full = is_held && self.steps.len() > RECORDS_MAX;
+        if is_full || is_repeated && is_same(self.steps.iter().nth_back(1)) {
+            self.steps.pop();
+        }
+        self.steps.push(record.clone());
+        if !is_repeated {
+            log_record(&record);
+            (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
+        }
+        end
+    }
+
+    /// Why what runs here cannot begin, if that is certain: a mistake in it is not to be taken for its no.
+    fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
+        let commands = [
+            ("healthcheck", Some(&self.assignment.healthcheck)),
+            ("stop_if", self.assignment.stop_if.as_ref()),
+        ];
+        for (name, command) in commands {
+            let Some(check) = command.and_then(|command| command.check(name, self.workplace)) else {
+                continue;
+            };
+            let check = at_work(check, self.assignment, self.workplace);
+            let key = format!("{check:?}");
+            if self.checked.contains(&key) {
+                continue;
+            }
+            let ran = child::run(check, limit, self.redactor, &mut |_, _| {});
+            if matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0) {
+                let said = ran.stderr.last_lines(20).0.pop();
+                return Some(said.unwrap_or_else(|| format!("the {name} cannot be run")));
+            }
+            self.checked.insert(key);
+        }
+        None
+    }
+
+    /// Runs a script that not every failure has; the machine asks only for those that are there.
+    fn run_optional(
+        &mut self,
+        script: Option<&HostScript>,
+        limit: Limit<'_>,
+        watcher: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Ran {
+        match script {
+            Some(script) => self.host.run(script, limit, watcher),
+            None => no_such_script(),
+        }
+    }
+
+    fn parcels(&self) -> Vec<Parcel> {
+        let here = |parcel: &Parcel| Parcel { source: self.workplace.join(&parcel.source), ..parcel.clone() };
+        self.assignment.parcels.iter().map(here).collect()
+    }
+
+    fn clean_end(&self, end: StepEnd) -> StepEnd {
+        match end {
+            StepEnd::Failed(Trouble { kind, message }) => {
+                StepEnd::Failed(Trouble { kind, message: self.redactor.clean(&message) })
+            }
+            StepEnd::Busy { message, within } => {
+                StepEnd::Busy { message: self.redactor.clean(&message), within }
+            }
+            end => end,
+        }
+    }
+}
+
+/// The machine asks only for what there is.
+fn no_such_script() -> Ran {
+    let message = "there is no such script".to_owned();
+    Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }))
+}
+
+/// The last line with anything in it that a script printed.
+fn last_line(record: &StepRecord) -> Option<String> {
+    let said = |captured: &Captured| {
+        captured.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty())
+    };
+    said(&record.stdout).or_else(|| said(&record.stderr))
+}
+
+fn log_record(record: &StepRecord) {
+    let (step, attempt, seconds) = (record.step, record.attempt, record.took.as_secs_f64());
+    let seconds = format_args!("{seconds:.3} s");
+    match &record.end {
+        end if end.is_success() => tracing::info!("{step}: ok, {seconds}"),
+        StepEnd::Exited(exit) if step.is_healthcheck() || step == Step::Select => {
+            tracing::info!("{step}: {exit}, {seconds}");
+        }
+        StepEnd::Failed(trouble) if trouble.kind.may_pass() => {
+            tracing::warn!("{step}: {}, try {attempt}, {seconds}", trouble.message);
+        }
+        end => tracing::error!("{step}: {end}, {seconds}"),
+    }
+    for (name, captured) in [("stdout", &record.stdout), ("stderr", &record.stderr)] {
+        if !captured.is_empty() {
+            tracing::debug!("{step}: {name}: {:?}", captured.last_lines(20).0.join("\n"));
+        }
+    }
+}
+
+fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Command {
+    let number = step.healthcheck_number().unwrap_or_default();
+    let step = assignment.pass_step.then(|| format!("--step={number}"));
+    let command = assignment.healthcheck.command(workplace, step.as_slice());
+    let mut command = at_work(command, assignment, workplace);
+    command.env("PISAURA_STEP", number.to_string());
+    command
+}
+
+/// In the working folder, with the case's variables.
+fn at_work(mut command: Command, assignment: &Assignment, workplace: &Path) -> Command {
+    command.current_dir(workplace);
+    command.envs(assignment.env.iter().map(|(name, value)| (name, value)));
+    command
+}
