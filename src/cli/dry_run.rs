@@ -67,7 +67,7 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
                 show_duration(hold.time),
                 show_duration(hold.every),
                 show_duration(hold.answer_within),
-                tell_allowed(hold),
+                tell_allowed(hold, fate.expect),
                 match fate.grace.is_zero() {
                     true => String::new(),
                     false => format!(" after the first {}", show_duration(fate.grace)),

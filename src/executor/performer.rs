@@ -193,7 +193,15 @@ impl Performer<'_> {
             by.ago = by.ago.map(|ago| ago.saturating_sub(before));
         }
         let late = (time_since_boot() - began_at).saturating_sub(within);
-        if late > SEEN_WITHIN {
+        let seen_late = ran.seen_at.map(|seen_at| seen_at.saturating_sub(began_at).saturating_sub(within));
+        if is_held {
+            // A healthcheck that hangs is a service that is down, however long it takes to end it; what this process did not see in time
+            // is nobody's fault.
+            let stood_still = seen_late.is_some_and(|late| late > SEEN_WITHIN);
+            if stood_still && matches!(end, StepEnd::Exited(_) | StepEnd::TimedOut) {
+                end = StepEnd::Unseen;
+            }
+        } else if late > SEEN_WITHIN {
             match (step, &end) {
                 // For the reverter the host's word counts: one that succeeded has healed it.
                 (Step::Revert, end) if end.is_success() => {
@@ -216,15 +224,16 @@ impl Performer<'_> {
             return end;
         }
         // Of equal answers in a row, while a failure is held, the first and the last are kept; their number stands elsewhere.
-        let is_same =
-            |other: Option<&StepRecord>| other.is_some_and(|other| other.step == step && other.end == end);
+        let is_same = |other: Option<&StepRecord>| {
+            other.is_some_and(|other| other.step == step && other.end.is_success() == end.is_success())
+        };
         let is_repeated = is_held && is_same(self.steps.last());
         let is_full = is_held && self.steps.len() > RECORDS_MAX;
         if is_full || is_repeated && is_same(self.steps.iter().nth_back(1)) {
             self.steps.pop();
         }
         self.steps.push(record.clone());
-        if !is_repeated {
+        if !is_repeated && !is_full {
             log_record(&record);
             (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
         }

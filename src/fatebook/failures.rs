@@ -30,7 +30,7 @@ impl Reader<'_> {
         let mut lines: HashMap<String, usize> = HashMap::new();
         let mut count = 0_usize;
         for item in items {
-            let all = self.filled(item);
+            let all = self.filled(item, book);
             count += all.first().map_or(0, |first| first.count);
             if count.saturating_mul(hosts.len()) > CASES_MAX {
                 let message = format!(
@@ -40,8 +40,7 @@ impl Reader<'_> {
                 return Vec::new();
             }
             for filled in all {
-                let Some(fields) = self.fields_below(&filled.node, keys::FAILURE, "a failure", Some(book))
-                else {
+                let Some(fields) = self.fields(&filled.node, keys::FAILURE, "a failure") else {
                     continue;
                 };
                 let name = self.fate_name(&fields).map(|name| name + &filled.suffix);
@@ -55,7 +54,7 @@ impl Reader<'_> {
                     let place = fields.get("name").map_or(item.place, |node| node.place);
                     self.problem(place, message);
                 }
-                let fate = self.fate(&fields, book, name.unwrap_or_default(), hosts, resources, defaults);
+                let fate = self.fate(&fields, name.unwrap_or_default(), hosts, resources, defaults);
                 fates.extend(fate.map(|fate| Fate { line: item.place.line, ..fate }));
             }
         }
@@ -111,22 +110,19 @@ impl Reader<'_> {
     pub(super) fn fate(
         &mut self,
         fields: &Fields<'_>,
-        book: &Fields<'_>,
         name: String,
         hosts: &[HostEntry],
         resources: &[Resource],
         defaults: &Defaults,
     ) -> Option<Fate> {
-        // What the failure does not say, its book may.
-        let of = |name: &str| fields.get(name).or(book.get(name));
-        let inducer = self.host_command(of("inducer"), "inducer", resources);
-        let reverter = self.host_command(of("reverter"), "reverter", resources);
-        let healthcheck = self.local_command(of("healthcheck"), "healthcheck", resources);
-        let stop_if = of("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
-        let only_if = of("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
-        let verify = of("verify").map(|node| self.host_command(Some(node), "verify", resources));
+        let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
+        let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
+        let healthcheck = self.local_command(fields.get("healthcheck"), "healthcheck", resources);
+        let stop_if = fields.get("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
+        let only_if = fields.get("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
+        let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
         let verified = verify.as_ref().and_then(Option::as_ref);
-        let still = self.still(of("still"), verified, resources);
+        let still = self.still(fields.get("still"), verified, resources);
         let own_hold = self.hold_keys(fields);
         let expect = match self.one_of(fields.get("expect"), "expect", keys::EXPECTATIONS) {
             Some("unhealthy") => Expectation::Unhealthy,
@@ -164,11 +160,11 @@ impl Reader<'_> {
             Some(reason.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|reason| !reason.is_empty())
         });
         let pass_step = self.truth(fields.get("pass_step"), "pass_step").unwrap_or(defaults.pass_step);
-        if let (Some(node), Some(command)) = (of("healthcheck"), &healthcheck) {
+        if let (Some(node), Some(command)) = (fields.get("healthcheck"), &healthcheck) {
             let has_arguments = pass_step || command.words.len() > 1;
             self.shell_notes(node.place, "healthcheck", command, has_arguments, true);
         }
-        if let (Some(node), Some(Some(command))) = (of("stop_if"), &stop_if) {
+        if let (Some(node), Some(Some(command))) = (fields.get("stop_if"), &stop_if) {
             self.shell_notes(node.place, "stop_if", command, command.words.len() > 1, true);
         }
         let tags = match fields.get("tags") {

@@ -104,10 +104,19 @@ impl Reader<'_> {
 
     /// Puts together what the failure and its book say, and sets it in the failure.
     pub(super) fn set_hold(&mut self, fate: &mut Fate, own: HoldKeys, of_book: HoldKeys) {
-        let said = own.or(of_book);
+        let mut said = own.or(of_book);
+        if fate.expect == Expectation::Unhealthy {
+            // What the book allows of a healthy service means nothing here.
+            said = HoldKeys {
+                max_outage: own.max_outage,
+                min_availability_ppm: own.min_availability_ppm,
+                ..said
+            };
+        }
         self.note_what_needs_a_hold(&own, &said);
         fate.max_recovery = said.max_recovery.map(|(time, _)| time);
-        let every = said.every.map_or(EVERY, |(time, _)| time);
+        let every = said.every.map_or_else(|| EVERY.min(said.time().max(EVERY_MIN)), |(time, _)| time);
+        let max_outage = said.max_outage.map(|(time, _)| time).filter(|time| !time.is_zero());
         let steady = said.watch_after.map(|(time, _)| time).filter(|time| !time.is_zero());
         fate.steady = steady.map(|time| Steady { time, every });
         let Some((time, place)) = said.hold.filter(|(time, _)| !time.is_zero()) else { return };
@@ -116,8 +125,8 @@ impl Reader<'_> {
             every,
             answer_within: said
                 .answer_within
-                .map_or_else(|| every.max(ANSWER_WITHIN).min(fate.timeout), |(time, _)| time),
-            max_outage: said.max_outage.map(|(time, _)| time).filter(|time| !time.is_zero()),
+                .map_or_else(|| answer_within(every, fate.timeout, max_outage), |(time, _)| time),
+            max_outage,
             min_availability_ppm: said.min_availability_ppm.map(|(share, _)| share),
             full: said.full_hold.is_some_and(|(full, _)| full),
         };
@@ -142,6 +151,13 @@ impl Reader<'_> {
                 "`{name}` needs `hold`: without it the service is asked once, right after the failure began"
             );
             self.problem(place, message);
+        }
+    }
+
+    /// Tells of limits of the book where none of its failures is held.
+    pub(super) fn check_limits_of_book(&mut self, of_book: HoldKeys, fates: &[Fate]) {
+        if !fates.is_empty() && fates.iter().all(|fate| fate.hold.is_none()) {
+            self.note_what_needs_a_hold(&of_book, &HoldKeys::default());
         }
     }
 
@@ -178,6 +194,28 @@ impl Reader<'_> {
                 show_duration(hold.every * 2)
             );
             self.problem(place, message);
+        }
+        if let (Some((time, place)), Some((allowed, _))) = (said.answer_within, max_outage)
+            && time > allowed
+        {
+            let message = format!(
+                "`answer_within` of {} is longer than the `max_outage` of {}: a service that is frozen for longer than allowed would be waited for, and called healthy",
+                show_duration(time),
+                show_duration(allowed)
+            );
+            self.problem(place, message);
+        }
+        if let Some((share, place)) = said.min_availability_ppm.filter(|(share, _)| *share < WHOLE_PPM) {
+            let allowed = hold.time.saturating_sub(fate.grace) * (WHOLE_PPM - share) / WHOLE_PPM;
+            if hold.every > allowed {
+                let message = format!(
+                    "`min_availability` of {} allows {} of this hold, which a healthcheck `every` {} cannot see: hold it longer, or ask more often",
+                    tell_share(share),
+                    show_duration(allowed),
+                    show_duration(hold.every)
+                );
+                self.problem(place, message);
+            }
         }
         if let Some((time, place)) = max_outage.filter(|(time, _)| *time >= hold.time) {
             let message = format!(
@@ -232,8 +270,19 @@ impl Reader<'_> {
     }
 }
 
+/// How long a question waits for its answer, unless that is said. One that is lost is no outage that is not allowed.
+fn answer_within(every: Duration, timeout: Duration, max_outage: Option<Duration>) -> Duration {
+    let usual = every.max(ANSWER_WITHIN).min(timeout);
+    max_outage.map_or(usual, |allowed| usual.min(allowed.saturating_sub(every).max(EVERY_MIN)))
+}
+
+const WHOLE_PPM: u32 = 1_000_000;
+
 /// What is allowed while a failure is held, in words: for a dry run.
-pub fn tell_allowed(hold: &Hold) -> String {
+pub fn tell_allowed(hold: &Hold, expect: Expectation) -> String {
+    if expect == Expectation::Unhealthy {
+        return "always unhealthy".to_owned();
+    }
     match (hold.max_outage, hold.min_availability_ppm) {
         (None, None) => "never unhealthy".to_owned(),
         (Some(time), None) => format!("unhealthy for at most {}", show_duration(time)),

@@ -72,7 +72,7 @@ const ANSWER_WITHIN: KeyRule = key(
     "answer_within",
     Shape::Duration,
     "",
-    "time limit of one healthcheck during a hold, after which the service counts as unhealthy; `every`, but at least 5s and at most `timeout`, unless said",
+    "time limit of one healthcheck during a hold, after which the service counts as unhealthy; `every`, but at least 5s, at most `timeout`, and shorter than `max_outage`, unless said",
 );
 const MAX_OUTAGE: KeyRule = key(
     "max_outage",
@@ -84,7 +84,7 @@ const MIN_AVAILABILITY: KeyRule = key(
     "min_availability",
     Shape::Share,
     "",
-    "the least part of a hold, after `grace`, in which the service must be healthy: 99.5%",
+    "the least part of a hold, after `grace`, in which the service must be healthy: 95%",
 );
 const FULL_HOLD: KeyRule = key(
     "full_hold",

@@ -190,6 +190,13 @@ pub struct Steady {
     pub every: Duration,
 }
 
+impl Steady {
+    /// The longest time without a question of which something can still be said.
+    pub fn longest_gap(&self) -> Duration {
+        self.every * 3 + Duration::from_secs(5)
+    }
+}
+
 /// `deadman`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadman {

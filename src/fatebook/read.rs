@@ -143,6 +143,7 @@ impl<'a> Reader<'a> {
         };
         self.note_same_hosts(fields.get("hosts"), &hosts, ssh.port);
         let fates = self.fates(&fields, &hosts, &resources, &defaults);
+        self.check_limits_of_book(defaults.hold, &fates);
         self.secret_values.extend(secrets.iter().filter_map(|name| (self.environment)(name)));
         self.secret_values.retain(|value| !value.is_empty());
         self.secret_values.sort_by_key(|value| std::cmp::Reverse(value.len()));

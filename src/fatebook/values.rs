@@ -33,17 +33,6 @@ impl Reader<'_> {
         rules: &'static [KeyRule],
         what: &str,
     ) -> Option<Fields<'n>> {
-        self.fields_below(node, rules, what, None)
-    }
-
-    /// The same; what these fields have, which stand above, is not missing.
-    pub(super) fn fields_below<'n>(
-        &mut self,
-        node: &'n Node,
-        rules: &'static [KeyRule],
-        what: &str,
-        above: Option<&Fields<'_>>,
-    ) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
             self.problem(node.place, format!("{what} is a map of keys and values, not {}", node.kind()));
             return None;
@@ -100,9 +89,7 @@ impl Reader<'_> {
             found.push((rule.name, key.place, value));
         }
         for rule in rules.iter().filter(|rule| rule.required) {
-            let is_above = above.is_some_and(|above| above.get(rule.name).is_some());
-            if !is_above && !found.iter().any(|(name, ..)| *name == rule.name) && !meant.contains(&rule.name)
-            {
+            if !found.iter().any(|(name, ..)| *name == rule.name) && !meant.contains(&rule.name) {
                 self.problem(
                     Place { length: 1, ..node.place },
                     format!("`{}` is missing: {}", rule.name, rule.meaning),

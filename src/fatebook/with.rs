@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::node::{Node, Value};
+use super::node::{Key, Node, Value};
 use super::read::{CASES_MAX, Reader, is_hidden};
 use super::text::{case_variable, is_variable_name};
+use super::values::Fields;
 
 /// A failure with its parameters filled in, and what is put behind its name: `[delay=500ms]`.
 pub(super) struct Filled {
@@ -15,7 +16,8 @@ pub(super) struct Filled {
 
 impl Reader<'_> {
     /// The failures that one entry of `failures` is. Without `with` it is itself; none if `with` is wrong.
-    pub(super) fn filled(&mut self, item: &Node) -> Vec<Filled> {
+    pub(super) fn filled(&mut self, item: &Node, book: &Fields<'_>) -> Vec<Filled> {
+        let item = &with_commands_of(book, item);
         let as_it_is = || vec![Filled { node: item.clone(), suffix: String::new(), count: 1 }];
         let Value::Map(entries) = &item.value else { return as_it_is() };
         let Some((_, with)) = entries.iter().find(|(key, _)| key.name == "with") else { return as_it_is() };
@@ -117,6 +119,29 @@ impl Reader<'_> {
         Filled { node: item.filled_with(&chosen, self.environment), suffix, count }
     }
 }
+
+/// The failure with the commands that its book has for all failures, where it has none of its own.
+fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
+    let Value::Map(entries) = &item.value else { return item.clone() };
+    let mut entries = entries.clone();
+    let cuts_off = entries.iter().any(|(key, node)| {
+        key.name == "cuts_off"
+            && matches!(&node.value, Value::Scalar(scalar) if scalar.text.as_literal() == Some("true"))
+    });
+    for name in COMMANDS {
+        // There may be no way to ask a host that is cut off.
+        if cuts_off && ["verify", "still"].contains(&name) {
+            continue;
+        }
+        if let Some(node) = book.get(name).filter(|_| !entries.iter().any(|(key, _)| key.name == name)) {
+            entries.push((Key { place: node.place, name: name.to_owned() }, node.clone()));
+        }
+    }
+    Node { place: item.place, value: Value::Map(entries) }
+}
+
+/// The keys of commands, which a book may have for all its failures.
+const COMMANDS: [&str; 7] = ["inducer", "reverter", "healthcheck", "only_if", "verify", "still", "stop_if"];
 
 /// Whether a parameter stands in a value of this failure, other than in `with` itself.
 fn uses(node: &Node, name: &str) -> bool {

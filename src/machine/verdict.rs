@@ -246,6 +246,8 @@ pub enum StepEnd {
     },
     /// It took longer than its limit, and was ended.
     TimedOut,
+    /// What became of it was seen too late to say anything of it: whoever watched it stood still.
+    Unseen,
     /// It could not be carried out.
     Failed(Trouble),
     /// An interrupt came, and it was ended.
@@ -277,6 +279,7 @@ impl fmt::Display for StepEnd {
             }
             Self::Busy { message, .. } => formatter.write_str(message),
             Self::TimedOut => formatter.write_str("time limit"),
+            Self::Unseen => formatter.write_str("seen too late"),
             Self::Failed(trouble) => formatter.write_str(&trouble.message),
             Self::Interrupted => formatter.write_str("interrupted"),
         }

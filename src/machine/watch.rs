@@ -28,11 +28,11 @@ pub struct Answers {
     pub up: bool,
     /// How many.
     pub count: u32,
-    /// When the first question began.
+    /// When the first question began; of one whose good answer was longer in coming than an interval, when that came.
     pub first: Duration,
     /// When the last question began.
     pub last: Duration,
-    /// Until when it certainly was so: the beginning of the last question, or its end if nobody answered.
+    /// Until when it certainly was so: the beginning of the last question, or its end if it took longer than an interval.
     pub until: Duration,
 }
 
@@ -93,7 +93,7 @@ impl Watched {
             let before = index.checked_sub(1).and_then(|index| self.answers.get(index));
             let gaps = [
                 before.map(|before| answers.first - before.last),
-                next.map(|next| next.first - answers.until),
+                next.map(|next| next.first - answers.last),
             ];
             outages.push(Outage {
                 began: answers.first,
@@ -106,6 +106,18 @@ impl Watched {
         outages
     }
 
+    /// The figures, for programs: times in seconds.
+    pub fn summary(&self) -> serde_json::Value {
+        let longest = self.longest().map(|outage| outage.lasted.as_secs_f64());
+        serde_json::json!({
+            "watched_seconds": self.time.as_secs_f64(),
+            "checks": self.checks(),
+            "unhealthy_checks": self.checks_down(),
+            "longest_outage_seconds": longest.unwrap_or_default(),
+            "availability": f64::from(self.availability_ppm()) / f64::from(MILLION),
+        })
+    }
+
     /// The longest outage.
     pub fn longest(&self) -> Option<Outage> {
         self.outages().into_iter().max_by_key(|outage| (outage.lasted, outage.checks))
@@ -113,13 +125,21 @@ impl Watched {
 
     /// The part of the time in which the service was up, in millionths: one less what all outages lasted.
     pub fn availability_ppm(&self) -> u32 {
-        part(self.time, self.outages().iter().map(|outage| outage.lasted).sum())
+        part(self.time, self.down_behind_of(Duration::ZERO))
     }
 
     /// The same of the time behind the grace only.
     fn availability_behind_ppm(&self, time: Duration) -> u32 {
-        let down = self.outages().iter().map(|outage| outage.behind(self.grace)).sum();
-        part(time.saturating_sub(self.grace), down)
+        part(time.saturating_sub(self.grace), self.down_behind_of(self.grace))
+    }
+
+    /// How long it was down in all, behind this moment. An outage that has not ended lasts to the last answer.
+    fn down_behind_of(&self, moment: Duration) -> Duration {
+        let whole = |outage: Outage| match outage.has_ended {
+            true => outage,
+            false => Outage { lasted: self.time.saturating_sub(outage.began), ..outage },
+        };
+        self.outages().into_iter().map(|outage| whole(outage).behind(moment)).sum()
     }
 
     /// The first outage of which a question tells that began behind the grace, or that was still without an answer then.
@@ -147,6 +167,8 @@ fn part(whole: Duration, lost: Duration) -> u32 {
 const MILLION: u32 = 1_000_000;
 /// A gap without a question longer than three intervals and this: nobody knows what happened in it.
 const UNWATCHED_MIN: Duration = Duration::from_secs(5);
+/// Any machine stands still for less than this now and then.
+const STANDS_STILL: Duration = Duration::from_secs(1);
 
 /// Why a case does not survive, as the answers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,19 +229,30 @@ impl Watch {
     /// Takes in the answer to the question that began at `asked`.
     pub(super) fn answered(&mut self, asked: Duration, now: Duration, answer: Answer) -> WatchNext {
         let (first, end) = (asked.saturating_sub(self.began), now.saturating_sub(self.began));
-        let until = if answer == Answer::Silence { end } else { first };
         let up = answer == Answer::Up;
+        // A long question tells of its end: a service that is frozen answers late, and was not well before.
+        let is_long = self.plan.as_ref().is_some_and(|plan| end - first > plan.every);
+        let until = match (&self.plan, answer) {
+            (Some(plan), Answer::Silence) => end.min(first + plan.answer_within),
+            _ if is_long => end,
+            _ => first,
+        };
+        let begins = if up && is_long { end } else { first };
         match self.seen.answers.last_mut() {
             _ if answer == Answer::Unseen => {}
             Some(last) if last.up == up => {
                 (last.count, last.last, last.until) = (last.count + 1, first, until);
             }
-            _ => self.seen.answers.push(Answers { up, count: 1, first, last: first, until }),
+            _ => self.seen.answers.push(Answers { up, count: 1, first: begins, last: first, until }),
         }
         self.seen.time = end;
         let Some(plan) = &self.plan else { return WatchNext::Over };
         let gap = if answer == Answer::Unseen { now } else { asked }.saturating_sub(self.answered);
-        if gap > plan.every * 3 + UNWATCHED_MIN {
+        // As long as an outage that would not be allowed must not go unseen.
+        let longest = plan.every * 3 + UNWATCHED_MIN;
+        let longest =
+            plan.max_outage.map_or(longest, |max| longest.min(max.max(plan.every * 2).max(STANDS_STILL)));
+        if gap > longest {
             self.unwatched = Some(gap);
             return WatchNext::Over;
         }
@@ -241,7 +274,12 @@ impl Watch {
         let on_grid = [steps, steps + 1].map(|steps| plan.every * steps);
         let next =
             on_grid.into_iter().find(|moment| *moment > first && *moment >= end).unwrap_or(end + plan.every);
-        let next = if end < plan.time { next.min(plan.time) } else { next };
+        let next = match answer {
+            // What was not seen is asked again at once.
+            Answer::Unseen => end,
+            _ if end < plan.time => next.min(plan.time),
+            _ => next,
+        };
         WatchNext::Ask(self.began + next)
     }
 
@@ -349,7 +387,7 @@ mod tests {
         // Two short ones are no long one.
         check(limit(3), 0, &[(10, 30), (40, 60)], "4 of 11, 2s ± 1s, fine at 10.05s");
         check(share(700_000), 0, &[(20, 50)], "3 of 11, 3s ± 1s, fine at 10.05s");
-        check(share(800_000), 0, &[(20, 50)], "3 of 6, 3s ± 1s, 700000 ppm at 5.05s");
+        check(share(800_000), 0, &[(20, 50)], "3 of 5, 2s+ ± 1s, 795000 ppm at 4.05s");
     }
 
     #[test]
@@ -391,6 +429,43 @@ mod tests {
         check(82, 83, Answer::Up, Some(81));
         check(10, 81, Answer::Unseen, None);
         check(10, 82, Answer::Unseen, Some(81));
+        // As long as an outage that is not allowed is too long.
+        let hold = Hold { max_outage: Some(TENTH * 20), ..ten_seconds() };
+        let mut watch = Watch::new(Some(hold), Expectation::Healthy, Duration::ZERO, Duration::ZERO);
+        assert_eq!(watch.answered(Duration::ZERO, TENTH, Answer::Up), WatchNext::Ask(TENTH * 10));
+        assert_eq!(watch.answered(TENTH * 22, TENTH * 23, Answer::Up), WatchNext::Over);
+        assert_eq!(watch.unwatched(), Some(TENTH * 21));
+    }
+
+    /// A service that is frozen answers late: until then it was not well, whatever it says.
+    #[test]
+    fn who_answers_late_was_down() {
+        let check = |max_outage: u32, answers: &[(u32, u32, Answer)], want: &str| {
+            let hold =
+                Hold { max_outage: Some(TENTH * max_outage), answer_within: TENTH * 20, ..ten_seconds() };
+            let mut watch = Watch::new(Some(hold), Expectation::Healthy, Duration::ZERO, Duration::ZERO);
+            for (asked, answered, answer) in answers {
+                watch.answered(TENTH * *asked, TENTH * *answered, *answer);
+            }
+            let told: Vec<String> = watch
+                .seen()
+                .outages()
+                .iter()
+                .map(|outage| {
+                    format!("{:?} from {:?} ± {:?}", outage.lasted, outage.began, outage.give_or_take)
+                })
+                .collect();
+            let verdict = if watch.broken().is_some() { "too long" } else { "fine" };
+            assert_eq!(format!("{} {verdict}", told.join(", ")), want);
+        };
+        let (up, silence) = (Answer::Up, Answer::Silence);
+        // Frozen for 4.9 s: no answer to one question, a late one to the next.
+        check(30, &[(0, 0, up), (10, 30, silence), (30, 59, up)], "4.9s from 1s ± 4.9s too long");
+        check(30, &[(0, 0, up), (10, 30, silence), (30, 30, up)], "2s from 1s ± 2s fine");
+        // A no that was long in coming tells of its end, too.
+        check(30, &[(0, 0, up), (10, 45, Answer::Down)], "3.5s from 1s ± 1s too long");
+        // One that takes a moment to be ended has no more time for it.
+        check(30, &[(0, 0, up), (10, 50, silence), (50, 50, up)], "4s from 1s ± 4s too long");
     }
 
     /// A service whose outages are scripted to the tenth of a second.

@@ -75,6 +75,7 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
         }
     };
     let woken = asked(limit.until, limit.interrupt.cloned());
+    let seen_at = Some(super::time_since_boot());
     if woken != Woken::Ended {
         let _ = kill_process_group(pid, Signal::TERM);
         asked(Instant::now() + TERM_GRACE, None);
@@ -93,7 +94,7 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
         _ => StepEnd::TimedOut,
     };
     let clean = |text: &str| redactor.clean(text);
-    Ran { end, stdout: output.out.finish(clean), stderr: output.err.finish(clean) }
+    Ran { end, stdout: output.out.finish(clean), stderr: output.err.finish(clean), seen_at }
 }
 
 /// Between two tries at a program that another thread's child holds open for writing, until it becomes what it is to be.

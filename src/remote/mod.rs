@@ -86,12 +86,14 @@ pub struct Ran {
     pub stdout: Captured,
     /// What it printed on standard error.
     pub stderr: Captured,
+    /// When it was seen that it has ended, or that its time is up, by [`time_since_boot`]; where that matters.
+    pub seen_at: Option<Duration>,
 }
 
 impl Ran {
     /// A command that printed nothing, or was not even started.
     pub fn silent(end: StepEnd) -> Self {
-        Self { end, stdout: Captured::default(), stderr: Captured::default() }
+        Self { end, stdout: Captured::default(), stderr: Captured::default(), seen_at: None }
     }
 }
 

@@ -122,17 +122,21 @@ fn table(report: &CaseReport) -> String {
             StepEnd::Failed(trouble) => trouble.kind.to_string(),
             end => end.to_string(),
         };
-        let watched = report
-            .watched
-            .as_deref()
-            .filter(|watched| record.step == Step::During && watched.checks() == tries);
-        let is_wanted =
-            watched.is_some_and(|watched| watched.answers.last().is_some_and(|answers| answers.up));
-        if let Some(watched) = watched.filter(|watched| is_wanted || watched.hold.is_some()) {
-            result = tell_watched(watched);
-        } else if tries > 1 {
-            let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
-            result.push_str(&format!(", {verb} {tries} times"));
+        let watched = report.watched.as_deref().filter(|_| record.step == Step::During);
+        let is_up = |watched: &Watched| watched.answers.last().is_some_and(|answers| answers.up);
+        match watched {
+            // What was no answer is told behind those that were.
+            Some(watched) if watched.hold.is_some() && watched.checks() < tries => {
+                result = format!("{}; then {result}", tell_watched(watched));
+            }
+            Some(watched) if watched.hold.is_some() || watched.checks() == tries && is_up(watched) => {
+                result = tell_watched(watched);
+            }
+            _ if tries > 1 => {
+                let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
+                result.push_str(&format!(", {verb} {tries} times"));
+            }
+            _ => {}
         }
         let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
         let name = match record.step {
@@ -195,16 +199,20 @@ fn tell_watched(watched: &Watched) -> String {
         let first = watched.answers.last().map_or(watched.time, |answers| answers.first);
         return format!("{wanted} after {}, at check {checks}, watched for {time}", tell_time(first));
     }
-    let at_least = if longest.has_ended { "" } else { "at least " };
     let give_or_take = match longest.give_or_take {
         Duration::ZERO => String::new(),
         time => format!(" (± {})", tell_time(time)),
     };
-    format!(
-        "{unwanted} {down} of {checks} times, longest {at_least}{}{give_or_take}, availability {}, watched for {time}",
-        tell_time(longest.lasted),
-        tell_share(watched.availability_ppm()),
-    )
+    let longest = match longest.has_ended {
+        true => format!("longest {}{give_or_take}", tell_time(longest.lasted)),
+        false => format!("to the end from {} on{give_or_take}", tell_time(longest.began)),
+    };
+    // That is what is wanted of a service, and not of a monitor.
+    let availability = match watched.expect {
+        Expectation::Healthy => format!(", availability {}", tell_share(watched.availability_ppm())),
+        Expectation::Unhealthy => String::new(),
+    };
+    format!("{unwanted} {down} of {checks} times, {longest}{availability}, watched for {time}")
 }
 
 /// A line that a terminal can show: no control characters, not endless.

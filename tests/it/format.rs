@@ -358,6 +358,13 @@ fn parameters() {
     );
     let ran = scratch.pisaura(&["run", "delay=2s"]);
     passes(&ran);
+    // Also in a command that the book has for all.
+    scratch.write(
+        "fatebooks/c/fatebook.yaml",
+        "service: t\nhosts: [h]\ninducer: ['true', '${x}']\nreverter: ['true']\nhealthcheck: ['true']\nfailures:\n  - {name: f, with: {x: [1, 2]}}\n",
+    );
+    let fates = read(&scratch, "fatebooks/c/fatebook.yaml").fates;
+    assert_eq!(fates.iter().map(|fate| fate.name.as_str()).collect::<Vec<_>>(), ["f[x=1]", "f[x=2]"]);
     assert_eq!(
         sshd.read("log"),
         "break.sh 2s of 127.0.0.1 0%\nheal.sh 0\nbreak.sh 2s of 127.0.0.1 5%\nheal.sh 5\n"
@@ -372,7 +379,7 @@ fn parameters() {
 /// What all failures have in common is said once, and said anew where one differs.
 fn said_for_all() {
     let (scratch, sshd) = setup();
-    let failures = "  - {name: f}\n  - {name: g, inducer: [break.sh, g], healthcheck: ['false'], hold: 0s}";
+    let failures = "  - {name: f}\n  - {name: g, with: {x: [1]}, env: {X: '${x}'}, inducer: [break.sh, g], healthcheck: ['false'], hold: 0s}";
     let top = "inducer: [break.sh, all]\nreverter: [heal.sh]\nhealthcheck: [check.sh]\nverify: ['true']\nhold: 200ms\nevery: 100ms\ntimeout: 2s";
     scratch.write("fatebooks/b/fatebook.yaml", sshd.book(top, failures));
     let ran = scratch.pisaura(&["run"]);

@@ -22,6 +22,10 @@ pub fn tests() -> Vec<Trial> {
         test("hold::an_interrupt", interrupt),
         test("hold::who_stood_still_has_not_watched", stood_still),
         test("hold::an_alarm_stops_it", alarm),
+        test("hold::a_check_that_hangs_and_does_not_go", hangs_on),
+        test("hold::a_service_that_answers_late", answers_late),
+        test("hold::a_sleep_after_the_revert", slept_after),
+        test("hold::what_was_seen_before_an_interrupt", seen_before_interrupt),
         test("hold::a_dry_run", dry_run),
     ]
 }
@@ -95,6 +99,7 @@ fn allowed() {
     check(&[(500, 1500)], &format!("{all_the_time}, min_availability: 90%"), 1, "required: 90 %");
     // How long an outage at the end would have been has to be seen.
     check(&[(1700, 9000)], &format!("{all_the_time}, max_outage: 1s"), 1, "unhealthy for at least 1");
+    check(&[(1700, 9000)], "hold: 2s, every: 20ms, min_availability: 99%", 1, "required: 99 %");
     // Held to its end to measure what it does to the service.
     check(&[(500, 1000)], &format!("{all_the_time}, full_hold: true"), 1, "watched for 2");
 }
@@ -147,6 +152,14 @@ fn expected() {
     let case = scripted(&[(0, 600)], &[]);
     let (code, said) = run(&case, "expect: unhealthy, hold: 2s, every: 100ms");
     assert_eq!(code, 1, "{said}");
+    // Its monitor is right where the failure ended by itself; and what is no answer is none.
+    let (code, more) = run(&case, "expect: unhealthy, hold: 2s, every: 100ms, still: ['false']");
+    assert_eq!(code, 3, "{more}");
+    assert!(more.contains("botched: the failure did not last"), "{more}");
+    let (code, more) =
+        run(&case, "expect: unhealthy, hold: 2s, healthcheck: ['[ $1 = --step=2 ] && kill -9 $$; exit 0']");
+    assert_eq!(code, 3, "{more}");
+    assert!(more.contains("gave no answer"), "{more}");
     assert!(said.contains("healthy, and expected to be unhealthy, "), "{said}");
 }
 
@@ -216,6 +229,80 @@ fn stood_still() {
     assert!(!case.is_broken());
 }
 
+/// However long it takes to end a healthcheck that hangs, the service was down: nobody else stood still.
+fn hangs_on() {
+    let case = Case::new("");
+    for trap in ["sleep 1; exit 1", ""] {
+        let check = format!(
+            "#!/bin/sh\n[ $1 = --step=2 ] || exit 0\ntrap '{trap}' TERM\nn=0; while [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done\n"
+        );
+        case.scratch.write("fatebooks/b/check.sh", check);
+        let (code, said) = run(&case, "hold: 30s, every: 100ms, answer_within: 500ms");
+        assert_eq!(code, 1, "{trap}: {said}");
+        assert!(
+            said.contains("succumbed: unhealthy from the start of the failure on (1 of 1 checks)"),
+            "{said}"
+        );
+    }
+}
+
+/// A frozen service takes connections and answers when it is woken: its yes does not count for the time before.
+fn answers_late() {
+    let case = Case::new("");
+    let late = "#!/bin/sh\n[ $1 != STEP ] || sleep 3\n";
+    case.scratch.write("fatebooks/b/check.sh", late.replace("STEP", "--step=2"));
+    let (code, said) = run(&case, "hold: 5s, every: 500ms, max_outage: 2s");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("last bad answer: no answer within 1.500s"), "{said}");
+    case.scratch.write("fatebooks/b/check.sh", late.replace("STEP", "--step=3"));
+    let (code, said) = run(&case, "max_recovery: 2s");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("not healthy again within 2s of the revert"), "{said}");
+    let (code, said) = run(&case, "max_recovery: 4s");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("healthy after 3"), "{said}");
+}
+
+/// What happened while nobody watched a service that had recovered is not known.
+fn slept_after() {
+    let case = Case::new("");
+    let asked = case.path("asked");
+    case.scratch.write("fatebooks/b/check.sh", format!("#!/bin/sh\n[ $1 != --step=3 ] || : >'{asked}'\n"));
+    case.book("timeout: 5s, watch_after: 20s, every: 50ms", "");
+    let run = begin(&mut case.command(&["run"]));
+    wait_for("the end of the failure", || case.scratch.join("asked").exists());
+    signal(&run, "STOP");
+    // This is the time that is looked for.
+    std::thread::sleep(Duration::from_millis(6500));
+    signal(&run, "CONT");
+    let ran = case.end(run);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("nobody knows whether the service stayed healthy after the revert"),
+        "{}",
+        ran.stdout
+    );
+}
+
+/// An interrupt does not make what was found before it unseen.
+fn seen_before_interrupt() {
+    let case = Case::new("");
+    let asked = case.path("asked");
+    case.scratch.write(
+        "fatebooks/b/check.sh",
+        format!("#!/bin/sh\n[ $1 = --step=2 ] || exit 0\necho asked >>'{asked}'\nexit 1\n"),
+    );
+    case.book("timeout: 5s, hold: 600s, every: 100ms, full_hold: true", "");
+    let run = begin(&mut case.command(&["run"]));
+    wait_for("answers", || {
+        case.scratch.join("asked").exists() && case.scratch.read("asked").lines().count() > 3
+    });
+    signal(&run, "INT");
+    let ran = case.end(run);
+    assert!(ran.stdout.contains("succumbed: unhealthy from the start of the failure on"), "{}", ran.stdout);
+    assert!(!case.is_broken());
+}
+
 /// Somebody's alarm ends the failure within an interval, and so does one that cannot be asked.
 fn alarm() {
     let case = Case::new("");
@@ -247,7 +334,7 @@ fn alarm() {
 fn dry_run() {
     let case = Case::new("");
     case.book(
-        "timeout: 5s, grace: 2s, hold: 1m, every: 2s, max_outage: 10s, min_availability: 99.5%, max_recovery: 30s, watch_after: 5s, verify: ['true'], still: true",
+        "timeout: 5s, grace: 2s, hold: 1m, every: 2s, max_outage: 10s, min_availability: 90%, max_recovery: 30s, watch_after: 5s, verify: ['true'], still: true",
         "",
     );
     let ran = case.pisaura(&["run", "--dry-run"]);
@@ -257,7 +344,7 @@ fn dry_run() {
         |prefix: &str| steps.iter().find(|line| line.starts_with(prefix)).copied().unwrap_or_default();
     assert_eq!(
         starts("3 hold"),
-        "3 hold         1m, healthcheck here every 2s, within 5s: unhealthy for at most 10s in a row, available for at least 99.5 % after the first 2s"
+        "3 hold         1m, healthcheck here every 2s, within 5s: unhealthy for at most 10s in a row, available for at least 90 % after the first 2s"
     );
     assert_eq!(starts("still"), "still        on 127.0.0.1:PORT, within 5s: true");
     // Three scripts of five seconds on the host, and a watch that may last for 1m + 10s + 2s + 5s; and a margin.

@@ -85,7 +85,7 @@ fn pure_rooms() {
     for (path, text) in sources() {
         let room = room_of(&path);
         let file = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let is_test = file.ends_with("_tests.rs");
+        let is_test = file.ends_with("tests.rs");
         let pure = room == "machine" || (room == "fatebook" && file != "discover.rs");
         if !pure || is_test {
             continue;

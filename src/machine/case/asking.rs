@@ -14,18 +14,38 @@ impl CaseMachine {
             };
         }
         let asked_for = now - self.step_began;
+        let gap = self.asked_at.saturating_sub(std::mem::replace(&mut self.last_answer, now));
+        if let (Step::After, Some(steady), Some(_)) = (self.step, self.plan.steady, self.well_since)
+            && gap > steady.longest_gap()
+        {
+            self.judge_gap(gap);
+            return self.answered(now, true);
+        }
         if !self.wanted(end) {
             self.well_since = None;
             if may_change(end) && asked_for < self.patience() && self.plan.watch_of(self.step).is_none() {
                 let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
                 return self.wait(now + pause.min(self.patience() - asked_for));
             }
+            if self.step == Step::During && self.plan.hold.is_some() {
+                // What was seen before that is not forgotten.
+                self.judge_watch();
+            }
             self.judge(now, end);
             return self.answered(now, false);
         }
         // The last asking begins within the grace, and has its own limit; only who stands still takes longer.
         let is_first = self.well_since.is_none();
-        let since = *self.well_since.get_or_insert(self.asked_at);
+        // A service that is frozen answers late, and was not well before.
+        let from = if now - self.asked_at > AT_ONCE { now } else { self.asked_at };
+        let since = *self.well_since.get_or_insert(from);
+        if let (true, Step::After, Some(allowed)) = (is_first, self.step, self.plan.max_recovery)
+            && since - self.step_began > allowed
+        {
+            self.recovered_after[1] = Some(since - self.step_began);
+            self.judge_recovery(since - self.step_began, allowed);
+            return self.answered(now, true);
+        }
         if is_first
             && self.step != Step::Before
             && asked_for > self.patience() + self.plan.timeout + SEEN_WITHIN
@@ -34,7 +54,7 @@ impl CaseMachine {
             return self.answered(now, true);
         }
         if let (Step::After, Some(steady)) = (self.step, self.plan.steady)
-            && self.asked_at - since < steady.time
+            && self.asked_at.saturating_sub(since) < steady.time
         {
             return self.wait((self.asked_at + steady.every).max(now).min(since + steady.time));
         }
@@ -76,7 +96,10 @@ impl CaseMachine {
             Step::Before if is_wanted => self.begin(now, Step::Prepare),
             Step::During => {
                 self.answered_at = Some(now);
-                let asks_still = is_wanted && self.findings.is_empty() && self.plan.still;
+                // A service is not kept waiting for that; but where it is to be unhealthy, that it is not may be the failure's end.
+                let is_of_interest =
+                    is_wanted && self.findings.is_empty() || self.plan.expect == Expectation::Unhealthy;
+                let asks_still = self.plan.still && is_of_interest;
                 self.begin(now, if asks_still { Step::Still } else { Step::Revert })
             }
             _ => self.settle(),
@@ -89,9 +112,14 @@ impl CaseMachine {
         if !wanted && !may_change(end) {
             return None;
         }
+        // Where it is to be unhealthy, only the healthcheck's own no says so, and only its yes the contrary.
+        let is_answer = end.is_success() || says_no(end) || *end == StepEnd::Unseen;
+        if self.plan.expect == Expectation::Unhealthy && self.plan.hold.is_some() && !is_answer {
+            return None;
+        }
         let answer = match end {
             _ if wanted => Answer::Up,
-            StepEnd::TimedOut if now - self.asked_at > self.limit() + SEEN_WITHIN => Answer::Unseen,
+            StepEnd::Unseen => Answer::Unseen,
             StepEnd::TimedOut => Answer::Silence,
             _ => Answer::Down,
         };
@@ -128,7 +156,15 @@ impl CaseMachine {
 
     /// The time limit of the present step.
     pub(super) fn limit(&self) -> Duration {
-        self.plan.watch_of(self.step).map_or(self.plan.timeout, |watch| watch.answer_within)
+        match (self.plan.watch_of(self.step), self.step, self.plan.max_recovery) {
+            (Some(watch), ..) => watch.answer_within,
+            // Who is waited for longer than it may take to recover has not recovered.
+            (None, Step::After, Some(allowed)) if self.well_since.is_none() => {
+                let left = (self.step_began + allowed).saturating_sub(self.asked_at);
+                self.plan.timeout.min(left.max(AT_ONCE))
+            }
+            _ => self.plan.timeout,
+        }
     }
 
     /// Whether a healthcheck's answer is the one that its step wants.

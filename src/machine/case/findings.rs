@@ -51,6 +51,25 @@ impl CaseMachine {
         self.findings.push(Finding { verdict, kind: kind.to_owned(), message });
     }
 
+    /// The service was healthy again, and it took too long.
+    pub(super) fn judge_recovery(&mut self, after: Duration, allowed: Duration) {
+        let message = format!(
+            "healthy again only {} after the revert; allowed: {}",
+            tell_time(after),
+            tell_time(allowed)
+        );
+        self.find(Verdict::NotRecovered, "UnhealthyAfter", message);
+    }
+
+    /// Nobody asked for so long that nothing can be said of it.
+    pub(super) fn judge_gap(&mut self, gap: Duration) {
+        let message = format!(
+            "nobody knows whether the service stayed healthy after the revert: it was not watched for {}: this machine, or this process, stood still meanwhile",
+            tell_time(gap)
+        );
+        self.find(Verdict::Botched, "NotWatched", message);
+    }
+
     /// A last answer that came too late to be one.
     pub(super) fn judge_late(&mut self, asked_for: Duration) {
         let message = format!(
@@ -76,40 +95,53 @@ impl CaseMachine {
 
     /// Makes a finding of what was seen while the failure was held, if it breaks the rules.
     pub(super) fn judge_watch(&mut self) {
-        let Some(watch) = &self.watch else { return };
+        for (verdict, kind, message) in self.findings_of_watch() {
+            self.find(verdict, kind, message);
+        }
+    }
+
+    fn findings_of_watch(&self) -> Vec<(Verdict, &'static str, String)> {
+        let mut found = Vec::new();
+        let Some(watch) = &self.watch else { return found };
         if let Some(gap) = watch.unwatched() {
             let message = format!(
                 "nothing was tested: the service was not watched for {} while the failure was in force: this machine, or this process, stood still meanwhile",
                 tell_time(gap)
             );
-            return self.find(Verdict::Botched, "NotWatched", message);
+            found.push((Verdict::Botched, "NotWatched", message));
         }
-        let Some(broken) = watch.broken() else { return };
+        let Some(broken) = watch.broken() else { return found };
         let seen = watch.seen();
         let (kind, state) = match self.plan.expect {
             Expectation::Healthy => ("UnhealthyDuring", "unhealthy"),
             Expectation::Unhealthy => ("HealthyDuring", "healthy, and expected to be unhealthy,"),
         };
-        let checks = format!("{} of {} checks", seen.checks_down(), seen.checks());
         let outage = match broken {
             Broken::TooLong(outage, _) | Broken::Down(outage) => Some(outage),
             Broken::Unavailable(..) => seen.longest(),
         };
+        let of_outage = outage.map_or(0, |outage| outage.checks);
+        let checks = |count: u32| format!("{count} of {} checks", seen.checks());
         let first = match broken {
             Broken::Down(outage) if outage.has_ended => {
-                format!("{state} for {} during the failure ({checks})", tell_time(outage.lasted))
+                format!("{state} for {} during the failure ({})", tell_time(outage.lasted), checks(of_outage))
+            }
+            Broken::Down(outage) if outage.began.is_zero() => {
+                format!("{state} from the start of the failure on ({})", checks(of_outage))
             }
             Broken::Down(outage) => {
-                format!("{state} {} after the failure began ({checks})", tell_time(outage.began))
+                format!("{state} {} after the failure began ({})", tell_time(outage.began), checks(of_outage))
             }
             Broken::TooLong(outage, allowed) => {
                 let at_least = if outage.has_ended { "" } else { "at least " };
                 let allowed = tell_time(allowed);
-                format!("{state} for {at_least}{} ({checks}); allowed: {allowed}", tell_time(outage.lasted))
+                let lasted = tell_time(outage.lasted);
+                format!("{state} for {at_least}{lasted} ({}); allowed: {allowed}", checks(of_outage))
             }
             Broken::Unavailable(up, least) => format!(
-                "available for {} of the time at most ({state} in {checks}); required: {}",
+                "available for {} of the time at most ({state} in {}); required: {}",
                 tell_share(up),
+                checks(seen.checks_down()),
                 tell_share(least)
             ),
         };
@@ -133,7 +165,8 @@ impl CaseMachine {
         if let Some(last) = &self.last_down {
             message.push_str(&format!("\n  last bad answer: {last}"));
         }
-        self.find(Verdict::Succumbed, kind, message);
+        found.push((Verdict::Succumbed, kind, message));
+        found
     }
 
     /// Makes a finding of a step that did not end as it should.
@@ -143,7 +176,10 @@ impl CaseMachine {
             0 | 1 => String::new(),
             times => format!(", {verb} {times} times in {}", show_duration(round(now - self.step_began))),
         };
-        if self.step.is_healthcheck() && (says_no(end) || end.is_success()) {
+        // Where it is said how long the service may take, no answer in that time is the service's.
+        let is_too_late =
+            self.step == Step::After && self.plan.max_recovery.is_some() && *end == StepEnd::TimedOut;
+        if self.step.is_healthcheck() && (says_no(end) || end.is_success() || is_too_late) {
             let told = self.tell(end);
             let (verdict, kind, message) = match self.step {
                 Step::Before => (
@@ -237,7 +273,7 @@ impl CaseMachine {
     pub(super) fn tell(&self, end: &StepEnd) -> String {
         match end {
             StepEnd::TimedOut => {
-                format!("took longer than its time limit of {}", show_duration(self.plan.timeout))
+                format!("took longer than its time limit of {}", show_duration(self.limit()))
             }
             StepEnd::Exited(exit) => exit.to_string(),
             StepEnd::Failed(Trouble { message, .. }) => message.clone(),
@@ -259,6 +295,6 @@ pub(super) fn says_no(end: &StepEnd) -> bool {
 
 /// Whether asking the healthcheck again may bring another answer.
 pub(super) fn may_change(end: &StepEnd) -> bool {
-    matches!(end, StepEnd::TimedOut | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_)))
+    matches!(end, StepEnd::TimedOut | StepEnd::Unseen | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_)))
         && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
 }

@@ -33,6 +33,8 @@ const FIRED_AFTER: Duration = Duration::from_secs(2);
 const LOOKED_AT_FOR: Duration = Duration::from_secs(3);
 /// How soon an answer is seen on a busy machine.
 pub const SEEN_WITHIN: Duration = Duration::from_millis(500);
+/// An answer that takes no longer counts from the beginning of its question.
+const AT_ONCE: Duration = Duration::from_secs(1);
 const ASK_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -70,6 +72,8 @@ pub struct CaseMachine {
     recovered_after: [Option<Duration>; 2],
     /// When the healthcheck of this step was begun that was the first of all in a row to be answered as it was wanted.
     well_since: Option<Duration>,
+    /// When the healthcheck of this step answered last.
+    last_answer: Duration,
     /// It is being asked whether the case is to be stopped.
     asks_stop: bool,
     /// What was seen of the service while the failure was in force.
@@ -111,6 +115,7 @@ impl CaseMachine {
             findings: Vec::new(),
             recovered_after: [None, None],
             well_since: None,
+            last_answer: Duration::ZERO,
             asks_stop: false,
             watch: None,
             last_down: None,
@@ -166,7 +171,12 @@ impl CaseMachine {
             (_, CaseEvent::Interrupt) => {
                 self.interrupted = true;
                 match self.state {
-                    State::Waiting(_) if self.step != Step::Revert => self.after_interrupt(now),
+                    State::Waiting(_) if self.step != Step::Revert => {
+                        if self.plan.watch_of(self.step).is_some() {
+                            self.judge_watch();
+                        }
+                        self.after_interrupt(now)
+                    }
                     _ => return None,
                 }
             }
@@ -201,6 +211,7 @@ impl CaseMachine {
         self.step_began = now;
         self.attempt = 0;
         self.well_since = None;
+        self.last_answer = now;
         if step == Step::During {
             self.watch = Some(Watch::new(self.plan.hold.clone(), self.plan.expect, self.plan.grace, now));
         }
@@ -250,10 +261,12 @@ impl CaseMachine {
         self.cut_off |= self.cuts_off(&end);
         if self.interrupted {
             // A healthcheck that would have been asked again has not given its last answer.
-            let is_watch = self.plan.watch_of(self.step).is_some();
-            if is_watch && self.note_answer(now, &end).is_some() {
+            if self.plan.watch_of(self.step).is_some() {
+                let is_answer = end == StepEnd::Interrupted || self.note_answer(now, &end).is_some();
                 self.judge_watch();
-                return self.after_interrupt(now);
+                if is_answer {
+                    return self.after_interrupt(now);
+                }
             }
             let is_last = !self.step.is_healthcheck()
                 || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.patience()));

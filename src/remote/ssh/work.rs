@@ -71,7 +71,7 @@ impl SshHost {
             Ok(Some(end)) => (end, None),
             Err(trouble) => (StepEnd::Failed(trouble), None),
         };
-        Ok((Ran { end, stdout, stderr }, marks))
+        Ok((Ran { end, stdout, stderr, seen_at: None }, marks))
     }
 
     /// Ends the process group that the command's shell leads, and all that it has begun, from a channel beside it. Answers with

@@ -161,6 +161,7 @@ impl Journal {
                 "case": name(case),
                 "verdict": outcome.verdict.to_string(),
                 "findings": outcome.findings.iter().map(|finding| &finding.message).collect::<Vec<_>>(),
+                "watched": outcome.report.as_ref().and_then(|report| report.watched.as_ref()).map(|watched| watched.summary()),
             }),
             RunEvent::Interrupted { by } => json!({ "event": "interrupted", "by": by }),
             RunEvent::Warning { message } => json!({ "event": "warning", "message": message }),
