@@ -23,16 +23,19 @@
 //!
 //! | a behaviour | its room |
 //! |---|---|
-//! | a key of a fatebook, a message about one | `fatebook::keys`; `fatebook::read`, `values`, `commands` |
+//! | a key of a fatebook, a message about one | `fatebook::keys`; of the book `fatebook::read`, of a failure `failures`, of hosts and logins `hosts`, of commands `commands`; single values `values` |
+//! | one failure with several values | `fatebook::with` |
 //! | how `${NAME}` is filled in | `fatebook::text` |
 //! | what runs of shell text, and where its arguments go | `fatebook::shell` |
-//! | which step comes next, what is tried again and for how long | `machine::case` |
+//! | which step comes next, what is tried again and for how long | `machine::case`; of the healthchecks `machine::case::asking` |
+//! | how a step is carried out, its limit, what is recorded of it | `executor::performer` |
 //! | what a verdict is called, and its words | `machine::case::findings` |
 //! | outages, availability, when a held failure is over | `machine::watch`; its keys `fatebook::hold` |
 //! | exit codes | `run::exit` |
 //! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |
 //! | filters, `--exact`, tags, ignored cases | `run::cases` |
-//! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run` |
+//! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run::engine` |
+//! | what a run does with an event, and when it breaks down | `run::engine` |
 //! | connecting, logging in, host keys | `remote::connection`, `remote::login`, `remote::known_hosts` |
 //! | how a script is brought to a host and run there | `remote::ssh::bring`, `remote::own`; `remote::ssh::work`, `remote::exchange` |
 //! | the shell that is begun before it is needed | `remote::spare` |
@@ -42,12 +45,15 @@
 //! | what lies on a host, who writes it, what heals it when nobody else does | `remote::host`, and the shell texts beside it |
 //! | whether a machine is the one that was broken | `remote::host`, `remote::ssh::heal`; on the wire `remote::connection` |
 //! | who has a host, and what that means | `machine::lease`; who asks, `remote::ssh::who` |
-//! | what is remembered of hosts that may be broken | `report::journal`, `report::memory` |
+//! | what is remembered of hosts that may be broken | `report::journal`, and what it says later `report::journal::debts`; `report::memory` |
+//! | healing what older runs have left | `cli::debts`, then `run::healing` |
 //! | how a healthcheck is run and ended | `remote::child`; if this process dies, `remote::supervisor` |
 //! | what a scheduler hears and wants | `machine::offers` |
-//! | which offer is taken, when a task is tried again, what is acknowledged | `machine::scheduler` |
-//! | what is said to a master, and what agents fetch | `cluster::mesos`, `cluster::files` |
-//! | `pisaura executor` | `executor::agent`, and what it decides in `machine::executor` |
+//! | which offer is taken | `machine::scheduler::placement` |
+//! | when a task is tried again, what is acknowledged | `machine::scheduler::tasks` |
+//! | what a scheduler does when nothing is heard | `machine::scheduler::waiting`; of its master `machine::scheduler::link` |
+//! | what is said to a master, and what agents fetch | `cluster::mesos::driver`, `cluster::files` |
+//! | `pisaura executor` | `executor::agent`, its worker beside it, and what it decides in `machine::executor` |
 //! | what an answer of Mesos' means | `mesos::translate`; an HTTP status: `mesos::client` |
 //! | what is told of a case that failed | `report::tell` |
 //!
