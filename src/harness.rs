@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 
-    /// Take filters for whole names; a name without its `@host` means the failure on all its hosts
+    /// Match filters against whole names; a name without its `@host` means the failure on all its hosts
     #[arg(long)]
     exact: bool,
 
@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(short, long)]
     quiet: bool,
 
-    /// When to use colours
+    /// When to use colors
     #[arg(long, value_enum, value_name = "WHEN")]
     color: Option<Color>,
 
@@ -226,7 +226,8 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     }
     let exact = options.exact.then_some(options.filters.as_slice()).filter(|names| !names.is_empty());
     let forced = options.ignored || options.include_ignored;
-    let reading = Reading { strict: options.run.strict, thorough: false };
+    let (strict, stop_if) = (options.run.strict, options.run.stop_if.as_deref());
+    let reading = Reading { strict, thorough: false, stop_if };
     let shelf = Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced)?;
     let mut chosen = run::select(&shelf, &options.selection())?.chosen;
     if options.bench && !options.list {
@@ -266,7 +267,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         let (count, books) = (shelf.cases.len(), shelf.books);
         eprintln!(
             "\nwarning: NOTHING WAS SELECTED, so nothing is tested: none of the {count} cases of {books} fatebooks in `{}` \
-             is meant by what was asked for. `--list` shows their names",
+             matches what was asked for. `--list` shows their names",
             options.run.fatebooks.display()
         );
         if face == Face::Program {

@@ -29,9 +29,14 @@
 //! | what runs of shell text, and where its arguments go | `fatebook::shell` |
 //! | which step comes next, what is tried again and for how long | `machine::case`; of the healthchecks `machine::case::asking` |
 //! | how a step is carried out, its limit, what is recorded of it | `executor::performer` |
-//! | what a verdict is called, and its words | `machine::case::findings` |
+//! | what a status of a script means, the words of a finding | `machine::case::findings`; of tasks on Mesos `machine::scheduler::tasks` |
+//! | the names of verdicts, steps and kinds of trouble | `machine::verdict` |
 //! | outages, availability, when a held failure is over | `machine::watch`; its keys `fatebook::hold` |
-//! | exit codes | `run::exit` |
+//! | exit codes | their list `run::exit`; which one a run has, `RunEnd::exit` in `run` |
+//! | flags | of a run `run::options`, of libtest `harness::Options`, of other commands `main.rs` |
+//! | `--dry-run`, `check`, `revert` | `cli::dry_run`, `cli::check`, `cli::debts` |
+//! | from a failure of a book to its reports | `fatebook::model`, then `Case::info` in `run::cases`, then `report::tell`, `report::junit` |
+//! | the dead man's switch | `watch.sh` in `remote::host`; armed by `arm.sh`, chosen in `executor::assignment` |
 //! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |
 //! | filters, `--exact`, tags, ignored cases | `run::cases` |
 //! | Ctrl-C | `run::signals`, then `Engine::signalled` in `run::engine` |

@@ -1,4 +1,4 @@
-//! `pisaura`'s command line; nothing else.
+//! The program `pisaura`: its subcommands and the flags of those that run no case; nothing else.
 
 use std::process::ExitCode;
 
@@ -24,14 +24,14 @@ enum Command {
     List(Box<Options>),
     /// Say what is wrong with the fatebooks; touches no host
     Check(Box<RunOptions>),
-    /// Revert the hosts that older runs, killed or unlucky, may have left broken
+    /// Revert hosts that earlier runs may have left broken
     #[command(after_help = ExitKind::of_revert())]
     Revert {
         /// Only list them, with the command that heals each by hand
         #[arg(long)]
         list: bool,
 
-        /// Take this case's host for healed, which cannot be any more: it is gone, or somebody else has healed it
+        /// Mark this case's host as healed because it can no longer be reverted: it is gone, or was healed some other way
         #[arg(long, value_name = "CASE", conflicts_with = "list")]
         forget: Option<String>,
 

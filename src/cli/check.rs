@@ -11,7 +11,7 @@ use super::{environment, plural, print};
 
 /// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
 pub fn check(options: &RunOptions) -> ExitCode {
-    let reading = Reading { strict: options.strict, thorough: true };
+    let reading = Reading { strict: options.strict, thorough: true, stop_if: options.stop_if.as_deref() };
     let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
         Ok(shelf) => shelf,
         Err(message) => {
@@ -80,5 +80,5 @@ pub(super) fn shipped_with(book: &crate::fatebook::Fatebook, bytes_max: u64) -> 
         names.push(format!("and {} more", files.len() - SHIPPED_TOLD));
     }
     let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    (format!("{}: {} KiB travel with it: {names}\n", book.name, bytes.div_ceil(1024)), true)
+    (format!("{}: {} KiB ship with it: {names}\n", book.name, bytes.div_ceil(1024)), true)
 }

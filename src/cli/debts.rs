@@ -54,8 +54,8 @@ pub(crate) fn heal_first(
     }
     terminal.shout(&healed.shouts);
     say(
-        "nothing was run, for an older run has left hosts that may still be broken: once they are healed by hand, \
-         `pisaura revert` settles it; where that cannot be, `pisaura revert --forget CASE` strikes a case off. `--no-heal` \
+        "nothing was run, for an older run has left hosts that may still be broken: after healing them by hand, run \
+         `pisaura revert`; if that is impossible, `pisaura revert --forget CASE` drops a case. `--no-heal` \
          leaves them as they are, and tests other hosts",
     );
     Err(face.trouble(ExitKind::Unreverted))
@@ -102,7 +102,7 @@ const UNREADABLE: &str = "whether other hosts are dirty is not known: see the wa
 /// code is 0 if nothing is dirty any more, 3 if the journal, or what is remembered beside it, cannot be read, 4 if hosts may still be
 /// broken.
 pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -> ExitCode {
-    let waits = || say("waiting for another run, which is at it");
+    let waits = || say("waiting for another run that is already reverting");
     let debts = match Debts::open(&output.join(JOURNAL), None, only_list, waits) {
         Ok(debts) => debts,
         Err(error) => {

@@ -74,7 +74,7 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
                 }
             ),
         });
-        if let Some(stop_if) = &fate.stop_if {
+        for stop_if in &fate.stop_if {
             text.push_str(&format!(
                 "    stop_if      here, before each healthcheck: {}\n",
                 show(stop_if, &[])

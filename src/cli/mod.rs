@@ -1,5 +1,5 @@
-//! The command line: what every face of the program shares (its exit codes, how arguments are read and texts printed), and the
-//! commands that run no case.
+//! What every face of the program shares: how arguments are read, what a mistake in them leaves behind, how texts are printed. And the
+//! commands that run no case, one file each. The flags of a run are in `run::options` and `harness`, subcommands in `main.rs`.
 
 use std::ffi::OsString;
 use std::io::Write;

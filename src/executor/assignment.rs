@@ -64,7 +64,7 @@ pub struct Assignment {
     pub healthcheck: LocalCommand,
     /// Asks, while the failure is held, whether the case is to be stopped.
     #[serde(default)]
-    pub stop_if: Option<LocalCommand>,
+    pub stop_if: Vec<LocalCommand>,
     /// Whether the healthcheck gets `--step=N`.
     pub pass_step: bool,
     /// The variables of all its scripts, but for `PISAURA_STEP`.
@@ -194,12 +194,12 @@ impl Assignment {
             style: command.style,
             program: command.file.as_ref().map(|file| place_in_workplace(&file.source)),
         };
-        let watched = fate.deadman != Deadman::Off;
+        let has_switch = fate.deadman != Deadman::Off;
         let who = name.split_whitespace().collect::<Vec<_>>().join("_");
         let arming = Arming {
             only_if: only_if.clone(),
             reverter: reverter.clone(),
-            deadline: watched.then(|| fate.revert_within()),
+            deadline: has_switch.then(|| fate.revert_within()),
             patience: fate.timeout,
             // What heals a demo host is gone with its run.
             tries: if access.lasting { TRIES } else { 1 },
@@ -208,7 +208,8 @@ impl Assignment {
             cuts_off: fate.cuts_off,
             who: format!("{}:{who}", access.controller),
         };
-        let healing = Healing { watched, patience: fate.timeout, as_armed: false, is_known: true };
+        let healing =
+            Healing { watched: has_switch, patience: fate.timeout, as_armed: false, is_known: true };
         Self {
             id,
             only_reverts: false,
@@ -220,11 +221,11 @@ impl Assignment {
                 timeout: fate.timeout,
                 grace: fate.grace,
                 revert_within: fate.revert_within(),
-                watched,
+                has_switch,
                 cuts_off: fate.cuts_off,
                 hold: fate.hold.clone(),
                 still: fate.still.is_some(),
-                stop_if: fate.stop_if.is_some(),
+                stop_if: !fate.stop_if.is_empty(),
                 max_recovery: fate.max_recovery,
                 steady: fate.steady,
             },
@@ -236,7 +237,7 @@ impl Assignment {
             still,
             reverter: HostScript { role: Role::Heals(healing), ..reverter },
             healthcheck: local(&fate.healthcheck),
-            stop_if: fate.stop_if.as_ref().map(local),
+            stop_if: fate.stop_if.iter().map(local).collect(),
             pass_step: fate.pass_step,
             env,
             key,

@@ -1,4 +1,4 @@
-//! The executor's own log: lines of the level that the book asks for, given to whoever keeps them.
+//! The executor's own log: lines of the level that the book asks for, passed on as events.
 
 use std::io::{self, Write};
 use std::sync::Arc;

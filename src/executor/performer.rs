@@ -142,15 +142,7 @@ impl Performer<'_> {
                     }
                 }
             }
-            Step::StopIf => match &assignment.stop_if {
-                Some(command) => {
-                    let mut command =
-                        at_work(command.command(self.workplace, &[]), assignment, self.workplace);
-                    command.env("PISAURA_STEP", "stop_if");
-                    child::run(command, limit, self.redactor, &mut watcher)
-                }
-                None => no_such_script(),
-            },
+            Step::StopIf => self.ask_to_stop(limit, &mut watcher),
             Step::Prepare => {
                 if attempt > 1 {
                     self.host.disconnect();
@@ -240,14 +232,26 @@ impl Performer<'_> {
         end
     }
 
+    /// Asks each of those that may stop the case, up to the first that does not let it go on.
+    fn ask_to_stop(&self, limit: Limit<'_>, watcher: &mut dyn FnMut(Stream, &[u8])) -> Ran {
+        let mut last = no_such_script();
+        for command in &self.assignment.stop_if {
+            let mut command = at_work(command.command(self.workplace, &[]), self.assignment, self.workplace);
+            command.env("PISAURA_STEP", "stop_if");
+            last = child::run(command, limit, self.redactor, watcher);
+            if !matches!(last.end, StepEnd::Exited(Exit::Status(1..=125))) {
+                break;
+            }
+        }
+        last
+    }
+
     /// Why what runs here cannot begin, if that is certain: a mistake in it is not to be taken for its no.
     fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
-        let commands = [
-            ("healthcheck", Some(&self.assignment.healthcheck)),
-            ("stop_if", self.assignment.stop_if.as_ref()),
-        ];
+        let stop_if = self.assignment.stop_if.iter().map(|command| ("stop_if", command));
+        let commands = std::iter::once(("healthcheck", &self.assignment.healthcheck)).chain(stop_if);
         for (name, command) in commands {
-            let Some(check) = command.and_then(|command| command.check(name, self.workplace)) else {
+            let Some(check) = command.check(name, self.workplace) else {
                 continue;
             };
             let check = at_work(check, self.assignment, self.workplace);

@@ -75,13 +75,9 @@ pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
 fn scripts(book: &Fatebook) -> impl Iterator<Item = &ScriptFile> {
     book.fates.iter().flat_map(|fate| {
         let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
-        let all = always.into_iter().chain([
-            fate.only_if.as_ref(),
-            fate.verify.as_ref(),
-            fate.still.as_ref(),
-            fate.stop_if.as_ref(),
-        ]);
-        all.flatten().filter_map(|command| command.file.as_ref())
+        let all =
+            always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref(), fate.still.as_ref()]);
+        all.flatten().chain(&fate.stop_if).filter_map(|command| command.file.as_ref())
     })
 }
 

@@ -21,11 +21,13 @@ const FOLDER_DEPTH_MAX: usize = 16;
 
 /// How closely a book is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct Reading<'a> {
     /// A variable without a value is a problem.
     pub strict: bool,
     /// The scripts are looked into as well, which takes longer than a listing should.
     pub thorough: bool,
+    /// Shell text that stops any failure that is held, beside what the book says.
+    pub stop_if: Option<&'a str>,
 }
 
 /// Where values of variables come from: the environment, in tests a table.
@@ -216,7 +218,7 @@ impl BookFile {
 
     /// Reads and checks the book.
     /// Fails with everything that is wrong with it.
-    pub fn read(&self, environment: &Environment<'_>, reading: Reading) -> Result<ReadBook, BrokenBook> {
+    pub fn read(&self, environment: &Environment<'_>, reading: Reading<'_>) -> Result<ReadBook, BrokenBook> {
         let broken = |problems: Vec<Problem>, source: String, secrets: &[String]| BrokenBook {
             name: self.name.clone(),
             path: self.path.clone(),

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::keys;
-use super::model::{Deadman, Expectation, Fate, HostEntry, Resource};
+use super::model::{Command, CommandStyle, Deadman, Expectation, Fate, HostEntry, Resource};
 use super::node::{Node, Value};
 use super::read::{CASES_MAX, Defaults, Reader, is_hidden};
+use super::text::Text;
 use super::time::show_duration;
 use super::values::Fields;
 
@@ -93,7 +94,7 @@ impl Reader<'_> {
         let wrong = if name.trim().is_empty() {
             "`name` is empty: give the failure a name"
         } else if name.trim() != name {
-            "`name` begins or ends with a blank, which test runners cut off: take it away"
+            "`name` starts or ends with a space, which test runners cut off: remove it"
         } else if name.chars().any(char::is_control) {
             "`name` has a line break or control character in it, which test runners cannot show: take it out"
         } else if name.chars().count() > NAME_CHARS_MAX {
@@ -141,7 +142,7 @@ impl Reader<'_> {
                     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
                     self.problem(
                         node.place,
-                        format!("`{host}` is none of the book's hosts, which are {}", names.join(", ")),
+                        format!("`{host}` is not one of the book's hosts, which are {}", names.join(", ")),
                     );
                 }
             }
@@ -188,8 +189,8 @@ impl Reader<'_> {
             cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
             still,
             stop_if: match stop_if {
-                Some(stop_if) => Some(stop_if?),
-                None => None,
+                Some(stop_if) => vec![stop_if?],
+                None => Vec::new(),
             },
             expect,
             hold: None,
@@ -212,6 +213,13 @@ impl Reader<'_> {
         {
             let message = "`stop_if` is asked while a failure is held, and this one is not: give it a `hold`";
             self.problem(node.place, message);
+        }
+        if let (Some(_), Some(text)) = (&fate.hold, self.reading.stop_if) {
+            fate.stop_if.push(Command {
+                words: vec![Text::literal(text)],
+                style: CommandStyle::Shell,
+                file: None,
+            });
         }
         if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
             if fate.deadman == Deadman::Off {

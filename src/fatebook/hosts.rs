@@ -114,7 +114,7 @@ impl Reader<'_> {
             if port.fract() == 0.0 && port <= 65535.0 {
                 options.port = port as u16;
             } else {
-                self.problem(node.place, format!("`{port}` is no port: a number from 1 to 65535"));
+                self.problem(node.place, format!("`{port}` is not a port: a number from 1 to 65535"));
             }
         }
         options.host_key_check =
@@ -127,7 +127,7 @@ impl Reader<'_> {
             if time.is_zero() {
                 self.problem(
                     fields.key_place("connect_timeout"),
-                    "a `connect_timeout` of nothing reaches no host: give it more than 0s",
+                    "a zero `connect_timeout` reaches no host: give it more than 0s",
                 );
             }
             options.connect_timeout = time;

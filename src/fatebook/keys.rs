@@ -126,7 +126,7 @@ const ONLY_IF: KeyRule = key(
     "only_if",
     Shape::Command,
     "",
-    "run on the host before all else; if it says no, the failure is none for this host now: skipped",
+    "run on the host before all else; if it says no, the failure does not apply to this host now: skipped",
 );
 const VERIFY: KeyRule = key(
     "verify",

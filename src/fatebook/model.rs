@@ -94,7 +94,7 @@ pub struct Fate {
     /// Asks the host whether the failure is still in force, just before it is reverted.
     pub still: Option<Command>,
     /// Asks, while the failure is held, whether the case is to be stopped at once.
-    pub stop_if: Option<Command>,
+    pub stop_if: Vec<Command>,
     /// What the second healthcheck must say.
     pub expect: Expectation,
     /// How long the failure is held, and the service watched. `None`: its first good answer will do.
@@ -133,8 +133,8 @@ impl Fate {
         let steps = 2 + asked as u32;
         let watched = self.hold.as_ref().map_or(self.timeout + self.grace, Hold::longest);
         // It is asked before the last question, too.
-        let stop_if = self.hold.as_ref().filter(|_| self.stop_if.is_some());
-        let stop_if = stop_if.map_or(Duration::ZERO, |hold| hold.answer_within);
+        let stop_if =
+            self.hold.as_ref().map_or(Duration::ZERO, |hold| hold.answer_within * self.stop_if.len() as u32);
         // Where nothing answers any more, that has to be found out.
         let silence = if self.cuts_off { Duration::from_secs(6) } else { Duration::ZERO };
         self.timeout * steps + watched + stop_if + silence
@@ -272,7 +272,7 @@ impl HostEntry {
             text.parse::<u16>()
                 .ok()
                 .filter(|port| *port != 0)
-                .ok_or_else(|| format!("`{text}` is no port: a number from 1 to 65535"))
+                .ok_or_else(|| format!("`{text}` is not a port: a number from 1 to 65535"))
         };
         let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
             match inside.split_once(']') {
@@ -442,12 +442,12 @@ mod tests {
         check("u@[::1]:22", Ok("u at [::1]:22, ${host} is ::1"));
         check("sandbox:alpha", Ok("sandbox:alpha, ${host} is alpha"));
         check("", Err("an empty host: write `[user@]host[:port]`"));
-        check("a:x", Err("`x` is no port: a number from 1 to 65535"));
-        check("a:0", Err("`0` is no port: a number from 1 to 65535"));
-        check("a b", Err("`a b` is no name of a host: write `[user@]host[:port]`"));
-        check("-oProxy", Err("`-oProxy` is no name of a host: write `[user@]host[:port]`"));
+        check("a:x", Err("`x` is not a port: a number from 1 to 65535"));
+        check("a:0", Err("`0` is not a port: a number from 1 to 65535"));
+        check("a b", Err("`a b` is not a host name: write `[user@]host[:port]`"));
+        check("-oProxy", Err("`-oProxy` is not a host name: write `[user@]host[:port]`"));
         check("@h", Err("`@h` has no user before the `@`: write `[user@]host[:port]`"));
-        check(":22", Err("`:22` names no host: write `[user@]host[:port]`"));
+        check(":22", Err("`:22` has no host name: write `[user@]host[:port]`"));
         check("::1", Err("`::1` looks like an IPv6 address: write it in brackets, `[::1]`"));
         check("[::1", Err("`[::1` has a `[` without its `]`: write `[user@]host[:port]`"));
         check("[::1]x", Err("`[::1]x` goes on after the `]`: write `[user@]host[:port]`"));

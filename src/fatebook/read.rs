@@ -49,7 +49,7 @@ pub(super) struct Reader<'a> {
     pub(super) files: &'a dyn Files,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     pub(super) findings: Findings,
-    pub(super) reading: Reading,
+    pub(super) reading: Reading<'a>,
     pub(super) unset: Vec<String>,
     /// Variables of the environment that were used, and which of them name hosts.
     pub(super) used: Vec<String>,
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(
         files: &'a dyn Files,
         environment: &'a dyn Fn(&str) -> Option<String>,
-        reading: Reading,
+        reading: Reading<'a>,
     ) -> Self {
         Self {
             files,
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
     pub(super) fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {
         let time = self.duration(node, "timeout")?;
         if time.is_zero() {
-            self.problem(node?.place, "a `timeout` of nothing lets no step end: give it more than 0s");
+            self.problem(node?.place, "a zero `timeout` would end every step at once: give it more than 0s");
             return None;
         }
         Some(time)

@@ -140,11 +140,11 @@ impl Lease {
                 "the folder of our own there belongs to another machine with the same home folder, which {who} has"
             )),
             (LeaseState::Gone, _) => LeaseAdvice::Refuse(format!(
-                "the host may be broken by {who}, and what would heal it is gone: see that it is well there, and remove {}/lease-*",
+                "the host may be broken by {who}, and what would heal it is gone: check that the host is healthy, then remove {}/lease-*",
                 self.folder.rsplit_once('/').map_or("", |(root, _)| root)
             )),
             (LeaseState::Off, _) => LeaseAdvice::Refuse(format!(
-                "the host may be broken by {who}, which does without a dead man's switch: only its own `pisaura revert` heals it. {by_hand}"
+                "the host may be broken by {who}, which has no dead man's switch: only its own `pisaura revert` heals it. {by_hand}"
             )),
             (LeaseState::Armed | LeaseState::Dead, Some(false)) => heal,
             (LeaseState::Armed | LeaseState::Dead, None) => {

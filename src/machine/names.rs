@@ -1,4 +1,4 @@
-//! Names that stand for others: short ones for hosts, and ones that a file can have. Pure.
+//! Digits that stand for a text, names that a file can have, and which characters are shown as they are. Pure.
 
 /// Sixteen digits for a text: the same in every run, and of no meaning (FNV-1a).
 pub fn digits_of(text: &str) -> String {

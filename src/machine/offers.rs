@@ -1,4 +1,5 @@
-//! What the scheduler is told and what it wants: cpu and memory in exact integers, offers, tasks, events and actions. Pure data.
+//! The scheduler's whole interface: `SchedulerEvent`, what it is told; `SchedulerAction`, what it wants; and the offers, tasks and amounts
+//! of cpu and memory (exact integers) in them. Pure data.
 
 use std::fmt;
 use std::time::Duration;

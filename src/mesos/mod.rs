@@ -1,7 +1,7 @@
 //! The wire to Apache Mesos: its v1 messages, RecordIO, HTTP, and who leads. Touches the network.
 //!
 //! Sources: Mesos' documentation of its v1 scheduler and executor HTTP APIs, and what Mesos 1.11.0 was seen to answer. What
-//! the messages mean to us is said in one file, [`translate`].
+//! the messages mean is said in [`translate`]: the scheduler's there, the executor's in `translate::agent`.
 
 use std::fmt;
 

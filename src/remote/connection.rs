@@ -117,7 +117,7 @@ impl Connection {
             return Err(Trouble {
                 kind: TroubleKind::OtherMachine,
                 message: format!(
-                    "{}: another machine answers at {address} than before: its host key is {host_key}, and was {wanted}",
+                    "{}: a different machine now answers at {address}: its host key is {host_key}, and was {wanted}",
                     target.shown
                 ),
             });

@@ -1,4 +1,4 @@
-//! Our own commands on a host: a text sent and its answer read, or nothing believed; and files brought there whole. Touches the
+//! Commands of our own on a host, whose answer counts only if it is whole; and files brought there, whole or not at all. Touches the
 //! network through a connection, and reads files of this machine.
 
 use std::io::{Read, Write};
@@ -172,7 +172,7 @@ impl<'a> Desk<'a> {
         let kind = if exit.is_none() { TroubleKind::Connection } else { TroubleKind::Upload };
         let what = match exit {
             _ if ran => {
-                format!("{doing}: {}", said.as_deref().unwrap_or("our command there ended before its end"))
+                format!("{doing}: {}", said.as_deref().unwrap_or("our command on the host ended too early"))
             }
             Some(Exit::Status(NOT_OURS)) if stderr.contains("lost") => {
                 "a part of what was sent was lost: something in the login there reads from standard input (`read` or `cat` in ~/.bashrc, a ForceCommand): let it do so only on a terminal".to_owned()

@@ -1,6 +1,8 @@
 //! Ends a connection whose limit is over, or whose run was interrupted, while libssh2 goes through what a server sends without an
 //! end: it takes in all there is before it looks at anything else. Owns a thread for each connection.
 //!
+//! It has nothing to do with the dead man's switch of a host, nor with the watching of a service.
+//!
 //! Whoever waits between two calls of libssh2 sees the same limits by itself, and at once; this is for the time within a call.
 
 use std::net::{Shutdown, TcpStream};

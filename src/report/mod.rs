@@ -1,5 +1,6 @@
-//! From events to what people and their tools read: the terminal, JUnit, logs. Touches standard error and the files of the
-//! run's output folder. Every reporter hears every event, and none of them decides anything.
+//! From events to what people, their tools and later runs read: the terminal, JUnit, logs, the journal, and the memory of hosts that
+//! may be broken. Touches standard error, the run's output folder, the JUnit file, and the user's state folder. Every reporter hears
+//! every event, and none of them decides anything.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -133,7 +133,7 @@ impl Terminal {
                 let waits = match (self.running.len(), self.dirty.len()) {
                     (0, 0) => "nothing is running".to_owned(),
                     (running, 0) => format!("nothing is broken; ending {}", cases(running)),
-                    (_, dirty) => format!("reverting {}; once more leaves at once", cases(dirty)),
+                    (_, dirty) => format!("reverting {}; press again to leave at once", cases(dirty)),
                 };
                 self.line(&format!("pisaura: interrupted by {by}: {waits}"));
             }

@@ -1,4 +1,4 @@
-//! How each host is got at: by what the book says, or, for a demo host, by what the run made up for it. Starts demo hosts.
+//! How to log in to each host: as the book says, or to a demo host with the key and port that the run gave it. Starts demo hosts.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! From books to named cases, and from what was asked for to the cases that are meant. Reads books; touches nothing else.
+//! From books to named cases, from what was asked for to the cases that are meant, and from a case to what reports say of it. Reads
+//! books; touches nothing else.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -142,7 +143,7 @@ impl Shelf {
     pub fn open(
         path: &Path,
         exact: Option<&[String]>,
-        reading: Reading,
+        reading: Reading<'_>,
         environment: &Environment<'_>,
         forced: bool,
     ) -> Result<Self, String> {
@@ -230,7 +231,7 @@ impl Shelf {
 fn read_all(
     files: &[BookFile],
     environment: &Environment<'_>,
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Vec<Result<crate::fatebook::ReadBook, BrokenBook>> {
     const WORTH_A_THREAD: usize = 32;
     let threads =

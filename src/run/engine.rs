@@ -203,7 +203,7 @@ impl Engine {
         }
         let dirty = self.reporters.leave_now(name);
         self.access.close();
-        std::process::exit(if dirty { 4 } else { 130 });
+        std::process::exit(if dirty { ExitKind::Unreverted } else { ExitKind::Interrupted } as i32);
     }
 
     /// Nothing new begins, and what runs is ended and reverted.

@@ -333,7 +333,7 @@ fn lock(keys: &[String], tell: fn(&str)) -> Result<Option<Locked>, String> {
 /// The book as it is now, if it still can be read.
 fn read_book(path: &Path, environment: &Environment<'_>) -> Option<Arc<Fatebook>> {
     let file = find_books(path).ok()?.into_iter().next()?;
-    let read = file.read(environment, Reading { strict: false, thorough: false }).ok()?;
+    let read = file.read(environment, Reading::default()).ok()?;
     Some(Arc::new(read.book))
 }
 

@@ -53,15 +53,15 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
 
-    /// Take a variable that is not set for a mistake in the book, instead of ignoring its cases
+    /// Treat an unset variable as a mistake in the book, instead of ignoring its cases
     #[arg(long, env = "PISAURA_STRICT", value_parser = BoolishValueParser::new())]
     pub strict: bool,
 
-    /// How much may travel with a book, to the folder that its cases run in: the files beside it and its resources
+    /// The most that ships with a book to the folder that its cases run in: the files beside it and its resources
     #[arg(long, env = "PISAURA_SHIP_MAX", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub ship_max: u64,
 
-    /// How long a case waits for an offer of Mesos' that fits
+    /// How long a case waits for a suitable Mesos offer
     #[arg(long, env = "PISAURA_OFFER_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = duration, help_heading = MESOS)]
     pub offer_timeout: Duration,
 
@@ -77,7 +77,7 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_AGENT_USER", value_name = "USER", help_heading = MESOS)]
     pub agent_user: Option<String>,
 
-    /// Who we are to the master; the secret is in the file of --secret-file or in PISAURA_SECRET
+    /// The principal to authenticate with; the secret is in the file of --secret-file or in PISAURA_SECRET
     #[arg(long, env = "PISAURA_PRINCIPAL", value_name = "NAME", help_heading = MESOS)]
     pub principal: Option<String>,
 
@@ -85,7 +85,7 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_SECRET_FILE", value_name = "FILE", requires = "principal", help_heading = MESOS)]
     pub secret_file: Option<PathBuf>,
 
-    /// Certificates (PEM) that are trusted beside the system's own; with `zk://` masters are spoken to by https
+    /// Certificates (PEM) that are trusted beside the system's own; with `zk://` masters are contacted over HTTPS
     #[arg(long, env = "PISAURA_CA", value_name = "FILE", help_heading = MESOS)]
     pub ca: Option<PathBuf>,
 
@@ -106,6 +106,11 @@ pub struct RunOptions {
     /// While this file exists nothing is broken, and running cases are reverted
     #[arg(long, env = "PISAURA_STOP_FILE", value_name = "FILE")]
     pub stop_file: Option<PathBuf>,
+
+    /// Shell text that is asked during each hold, before each healthcheck: if it ends with 0, the case is stopped and its host
+    /// reverted at once
+    #[arg(long, env = "PISAURA_STOP_IF", value_name = "COMMAND")]
+    pub stop_if: Option<String>,
 
     /// Leave hosts as they are that an older run may have left broken, instead of reverting them first
     #[arg(long, env = "PISAURA_NO_HEAL", value_parser = BoolishValueParser::new())]

@@ -42,7 +42,7 @@ pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), exit: super::ExitKi
             None => {
                 first = Some(Instant::now());
                 interrupt.raise();
-                tell(&format!("{name}: waiting for the reverter at work; once more leaves at once"));
+                tell(&format!("{name}: waiting for the reverter at work; press again to leave at once"));
             }
             Some(at) if name != "SIGHUP" && at.elapsed() >= super::SECOND_SIGNAL_AFTER => {
                 tell(&format!(

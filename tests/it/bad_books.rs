@@ -33,7 +33,7 @@ fn each_gets_its_message() {
         let mut books = find_books(&path).expect("a book");
         let book = books.remove(0);
         // As it is shown where the file is named without a folder.
-        let got = match book.read(&|_| None, Reading { strict: false, thorough: true }) {
+        let got = match book.read(&|_| None, Reading { thorough: true, ..Reading::default() }) {
             Err(mut broken) => {
                 broken.path = Path::new(path.file_name().expect("a name")).to_owned();
                 broken.report()
@@ -163,7 +163,7 @@ fn any_bytes() {
     let read = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("a file");
         let book = find_books(&path).expect("a book").remove(0);
-        match book.read(&|_| None, Reading { strict: false, thorough: true }) {
+        match book.read(&|_| None, Reading { thorough: true, ..Reading::default() }) {
             Ok(read) => assert!(!read.book.fates.is_empty()),
             Err(broken) => assert!(broken.report().starts_with(&path.display().to_string())),
         }

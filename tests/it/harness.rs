@@ -159,7 +159,7 @@ fn nothing_is_selected() {
     let ran = scratch.harness(&["no such case"]);
     assert_eq!(
         ran.stderr,
-        "\nwarning: NOTHING WAS SELECTED, so nothing is tested: none of the 5 cases of 2 fatebooks in `fatebooks` is meant by what was asked for. `--list` shows their names\n"
+        "\nwarning: NOTHING WAS SELECTED, so nothing is tested: none of the 5 cases of 2 fatebooks in `fatebooks` matches what was asked for. `--list` shows their names\n"
     );
     // As libtest has it; the program takes it for a mistake.
     assert!(
@@ -327,14 +327,14 @@ fn dry_run() {
     let stdout = ran.stdout.replace(&format!(":{}", sshd.port), "").replace(":PORT", "");
     assert_eq!(
         stdout,
-        "b: 1 KiB travel with it: break.sh, check.sh, heal.sh, verify.sh\n\
+        "b: 1 KiB ship with it: break.sh, check.sh, heal.sh, verify.sh\n\
          b::leader is killed@localhost\n  \
          1 healthcheck  here, within 1m: check.sh\n  \
          2 inducer      on localhost, within 1m: break.sh\n  \
          3 healthcheck  here\n  \
          4 reverter     on localhost, tried for up to 4m after the inducer began: heal.sh\n  \
          5 healthcheck  here\n\
-         c::d: 1 KiB travel with it: break.sh, check.sh, heal.sh\n\
+         c::d: 1 KiB ship with it: break.sh, check.sh, heal.sh\n\
          c::d::z@127.0.0.1\n  \
          skipped: not today\n\n\
          2 of 5 cases; nothing was touched\n"

@@ -463,7 +463,7 @@ fn signal_while_healing() {
     assert!(signal().success());
     crate::common::wait_for_line(
         &mut told,
-        "SIGTERM: waiting for the reverter at work; once more leaves at once",
+        "SIGTERM: waiting for the reverter at work; press again to leave at once",
     );
     std::thread::sleep(std::time::Duration::from_millis(600));
     assert!(signal().success());

@@ -323,6 +323,19 @@ fn alarm() {
     let (code, said) = run(&case, &format!("{keys}, stop_if: ['nosuch_program; exit $?']"));
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("stop_if gave no answer (exit status 127; 0 stops, 1 to 125 goes on)"), "{said}");
+    // One for the whole run, beside the book's.
+    case.book(&format!("timeout: 5s, {keys}, stop_if: ['false']"), "");
+    let alarm = format!("test -e '{}'", case.path("alarm"));
+    let ran = begin(&mut case.command(&["run", "--stop-if", &alarm]));
+    wait_for("the failure", || case.is_broken());
+    case.scratch.write("alarm", "");
+    let ran = case.end(ran);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("after the failure began: stop_if succeeded") && !case.is_broken(),
+        "{}",
+        ran.stdout
+    );
     let (code, said) = run(&case, "hold: 300ms, every: 100ms, stop_if: ['false']");
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains("stop_if"), "{said}");

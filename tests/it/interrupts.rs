@@ -92,7 +92,7 @@ fn result_of(stdout: &str, case: &str) -> String {
     line.split_once(" ... ").map(|(_, result)| result.to_owned()).unwrap_or_default()
 }
 
-const REVERTING: &str = "reverting 1 running case; once more leaves at once";
+const REVERTING: &str = "reverting 1 running case; press again to leave at once";
 
 fn check(step: &str, first: &str, log: &str, waits: &str) {
     for (name, shown) in [("INT", "SIGINT"), ("TERM", "SIGTERM"), ("HUP", "SIGHUP")] {
@@ -255,7 +255,7 @@ fn twice() {
     let mut stopped = stop_at("heal.sh", &program(), &["run"]);
     signal(&stopped.run, "INT");
     let mut stderr = BufReader::new(stopped.run.stderr.take().expect("a pipe"));
-    wait_for_line(&mut stderr, "once more leaves at once");
+    wait_for_line(&mut stderr, "press again to leave at once");
     // As somebody does who has no patience: a second one that comes with the first says nothing, one that comes later does.
     wait_for("its end", || {
         let ended = stopped.run.try_wait().expect("a child").is_some();

@@ -882,7 +882,7 @@ fn own_host() {
     stage.scratch.write("fatebooks/b/fatebook.yaml", book.replace(&host, "127.0.0.1"));
     let ran = stage.go_on(stage.begin(&["--offer-timeout", "1s"]));
     let told = ran.failure("b::f@127.0.0.1");
-    assert!(told.contains("; offered was only the host itself that the case breaks\n"), "{told}");
+    assert!(told.contains("; the only offers were from the host that this case breaks\n"), "{told}");
 }
 
 /// What the run gives to agents is given to nobody else.

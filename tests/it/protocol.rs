@@ -314,7 +314,11 @@ fn another_machine() {
     case.go();
     let ran = case.end(run);
     assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("another machine answers at 127.0.0.1:PORT than before"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("a different machine now answers at 127.0.0.1:PORT than before"),
+        "{}",
+        ran.stdout
+    );
     assert!(case.is_broken() && other.read("log").is_empty(), "nothing of ours is run on another machine");
     assert!(!other.home().join(".pisaura").exists());
     // The machine that was broken is back.

@@ -1,4 +1,4 @@
-//! What a step that did not end as it should says of the case: the findings, and their words. Pure.
+//! What the end of a step says of the case: which statuses are a no, an answer, or none; the findings, and their words. Pure.
 
 use crate::fatebook::{tell_share, tell_time};
 

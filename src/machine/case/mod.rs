@@ -191,7 +191,7 @@ impl CaseMachine {
                 match noted {
                     CaseEvent::NotNoted(why) if !self.interrupted => {
                         let message =
-                            format!("nothing was broken, for it could not be written down beforehand: {why}");
+                            format!("nothing was broken because it could not be recorded first: {why}");
                         self.find(Verdict::Botched, "NotNoted", message);
                     }
                     _ => self.note_interrupt("before the inducer"),
@@ -370,7 +370,8 @@ impl CaseMachine {
                 self.begin(now, Step::Select)
             }
             StepEnd::Declined(NO) => {
-                let message = "not for this host as it is now: only_if said no, just before the inducer, again and again";
+                let message =
+                    "not for this host as it is now: only_if kept saying no just before the inducer";
                 self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message.to_owned());
                 self.settle()
             }
@@ -410,7 +411,7 @@ impl CaseMachine {
         let deadline = self.dirty_since.unwrap_or_default() + self.plan.revert_within;
         let mut next = now + pause(PAUSE_FIRST, PAUSE_LONGEST, self.attempt);
         let mut last = deadline;
-        if self.plan.watched {
+        if self.plan.has_switch {
             // The dead man's switch fires at the deadline; soon after it the host may be healed, or be reached again.
             let fired = deadline + FIRED_AFTER;
             if next > deadline && now < fired {

@@ -1,4 +1,4 @@
-//! What the machine of a case is told, and what it answers. Pure data.
+//! `CasePlan`, what the machine needs to know of a case; `CaseEvent`, what it is told; `CaseTurn`, what it answers. Pure data.
 
 use super::*;
 
@@ -19,7 +19,8 @@ pub struct CasePlan {
     /// How long after the inducer was handed out the reverter is still tried.
     pub revert_within: Duration,
     /// Whether the host heals by itself when that time is up: then it is looked at once more.
-    pub watched: bool,
+    #[serde(alias = "watched")]
+    pub has_switch: bool,
     /// Whether the inducer may cut the host off from us.
     #[serde(default)]
     pub cuts_off: bool,

@@ -15,7 +15,7 @@ fn plan() -> CasePlan {
         timeout: SECOND,
         grace: Duration::ZERO,
         revert_within: 2 * SECOND,
-        watched: false,
+        has_switch: false,
         cuts_off: false,
         hold: None,
         still: false,
@@ -333,7 +333,7 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
 #[test]
 fn who_stood_still_does_not_take_a_healed_host_for_a_broken_one() {
     let check = |times: [u64; 5], ago: Option<u64>, told: &str| {
-        let plan = CasePlan { grace: 6 * SECOND, timeout: 2 * SECOND, watched: true, ..plan() };
+        let plan = CasePlan { grace: 6 * SECOND, timeout: 2 * SECOND, has_switch: true, ..plan() };
         let mut machine = CaseMachine::new(plan);
         let [induced, asked, answered, reverted, after] = times.map(Duration::from_secs);
         machine.step(Duration::ZERO, CaseEvent::Begin);

@@ -69,7 +69,7 @@ impl Scheduler {
                     let outcome = match self.cases.get(&id) {
                         Some(case) if case.state == CaseState::Told => continue,
                         Some(case) if case.dirty => CaseOutcome::lost(format!(
-                            "the master does not take us in any more: {why}: the host may still be broken"
+                            "the master no longer accepts our subscription: {why}: the host may still be broken"
                         )),
                         _ => CaseOutcome::botched("MesosRefused", why.clone()),
                     };

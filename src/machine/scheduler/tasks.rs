@@ -138,7 +138,7 @@ impl Scheduler {
                 verdict: Verdict::Botched,
                 kind: "TimeLimit".to_owned(),
                 message: format!(
-                    "its task took longer than all its steps together may, {}, and was ended",
+                    "its task exceeded the time limit of all its steps together, {}, and was ended",
                     crate::fatebook::show_duration(case.want.limit)
                 ),
             };

@@ -183,7 +183,7 @@ fn an_offer_that_never_comes_is_not_waited_for_for_ever() {
     told.check(0, want(1), &["subscribe"]);
     told.check(0, subscribed(), &["tell: framework f"]);
     told.check(0, offers(&["itself"]), &["decline o-itself"]);
-    let waits = "an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); offered was only the host itself that the case breaks";
+    let waits = "an offer with cpu 1, mem 256 (and cpu 0.01, mem 32 for its executor); the only offers were from the host that this case breaks";
     told.check(60, SchedulerEvent::Heartbeat, &[&format!("tell: waiting for {waits}")]);
     for at_seconds in [120, 180, 240, 299] {
         told.check(at_seconds, SchedulerEvent::Heartbeat, &[]);

@@ -32,7 +32,7 @@ impl Scheduler {
                 actions.push(SchedulerAction::Subscribe { framework: self.framework.clone() });
             }
             Link::Trying { since, tries, .. } if now >= *since + TAKEN_IN_WITHIN => {
-                let why = "the master does not take us in".to_owned();
+                let why = "the master does not accept our subscription".to_owned();
                 actions.push(SchedulerAction::Abandon);
                 self.link = Link::Down { retry_at: now, tries: tries + 1, why };
             }
@@ -119,7 +119,7 @@ impl Scheduler {
         let wanted = format!("an offer with {} (and {executor_room} for its executor)", case.want.room);
         let seen = match (case.largest, case.met_itself) {
             (Some(room), _) => format!("largest seen {room}"),
-            (None, true) => "offered was only the host itself that the case breaks".to_owned(),
+            (None, true) => "the only offers were from the host that this case breaks".to_owned(),
             (None, false) => "none was seen".to_owned(),
         };
         let what = match &why_not_up {

@@ -69,7 +69,7 @@ _pisaura_reach() {
 _pisaura_f=
 if [ "$_pisaura_A" = 1 ]; then
     # What comes after it is a better reason.
-    echo "no folder of our own can be made in the home folder, in /var/tmp or in /tmp" >&2
+    echo "cannot create a folder of our own in the home folder, in /var/tmp, or in /tmp" >&2
     { [ -n "${HOME:-}" ] && _pisaura_is_safe "$HOME" && _pisaura_use "$HOME/.pisaura" "$_pisaura_N"; } ||
         _pisaura_seek /var/tmp || _pisaura_seek /tmp || {
         for _pisaura_x in ls mkdir chmod mktemp; do

@@ -77,7 +77,7 @@ impl SshHost {
         Err(Trouble {
             kind: TroubleKind::OtherMachine,
             message: format!(
-                "{}: the machine that was broken does not answer{}: {}. When it is known to be well, `pisaura revert --forget` strikes it off",
+                "{}: the machine that was broken does not answer{}: {}. If you know that it is healthy, `pisaura revert --forget` drops it",
                 self.target.shown,
                 match self.case.identity.as_str() {
                     "" => String::new(),
