@@ -92,7 +92,7 @@ def cgroups():
 # What the hosts have beside the machine's own system
 
 
-BASE = ["systemd", "dbus", "openssh-server", "iptables", "iproute2", "procps", "sudo"]
+BASE = ["systemd", "dbus", "libpam-systemd", "openssh-server", "iptables", "iproute2", "procps", "sudo"]
 
 
 def cache():

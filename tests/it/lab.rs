@@ -52,6 +52,7 @@ pub fn tests() -> Vec<Trial> {
     add("lab::leaves_nothing".to_owned(), false, Box::new(leaves_nothing));
     add("lab::interrupted".to_owned(), false, Box::new(interrupted));
     add("lab::a_switch_out_of_the_logins_reach".to_owned(), false, Box::new(out_of_reach));
+    add("lab::a_logind_that_ends_what_is_left".to_owned(), false, Box::new(logind));
     add("lab::at_once".to_owned(), false, Box::new(at_once));
     trials.push(Trial::test("lab::kafka::health", || run_if(true, "", kafka).map(drop)));
     trials.push(Trial::test("lab::each_book_is_whole", || run_if(true, "", books).map(drop)));
@@ -591,6 +592,72 @@ fn interrupted() {
             });
         }
     }
+}
+
+/// A real logind that ends whatever a session leaves behind: a switch outlives its login by leaving the session's control group (as
+/// root) or by the user's own manager (with lingering), else nothing is broken.
+fn logind() {
+    let lab = Lab::up("nginx");
+    let host = lab.hosts()[0].clone();
+    lab.on(
+        &host,
+        "useradd -m -u 71235 -s /bin/sh plain && usermod -p '*' plain; mkdir -p /etc/systemd/logind.conf.d; \
+         printf '[Login]\\nKillUserProcesses=yes\\n' >/etc/systemd/logind.conf.d/kill.conf; sed -i 's/UsePAM no/UsePAM yes/' /etc/ssh/sshd_config; \
+         rm -f /run/nologin; systemctl start systemd-logind; systemctl restart ssh",
+    );
+    let plain = format!("plain@{host}");
+    wait_for("a session of logind's", || {
+        let seen = lab.ssh(&plain, "grep -c session- /proc/self/cgroup").output();
+        seen.is_ok_and(|output| output.status.success())
+    });
+    // It does what it is asked to.
+    lab.ssh(&plain, "setsid sleep 777 >/dev/null 2>&1 </dev/null & sleep 0.2").output().expect("ssh runs");
+    wait_for("that logind ends what is left", || lab.on(&host, "pgrep -x sleep || true").trim().is_empty());
+    let at = lab.scratch.join("at");
+    let run = |user: &str, passes: bool| {
+        lab.scratch.write(
+            "books/b/fatebook.yaml",
+            format!(
+                "service: s\nhosts: ['{user}@{host}']\nssh: {{identity_file: '{}', known_hosts: '{}'}}\nfailures:\n  - name: f\n    inducer: ['touch /tmp/broken']\n    reverter: ['rm -f /tmp/broken']\n    healthcheck: ['[ \"$1\" != --step=2 ] || [ -n \"$PISAURA_TEST_PASSES\" ] || {{ : >\"{}\"; sleep 30; }}']\n    timeout: 2s\n    deadman: 8s\n",
+                lab.variables["PISAURA_SSH_IDENTITY"],
+                lab.variables["PISAURA_SSH_KNOWN_HOSTS"],
+                at.display()
+            ),
+        );
+        let mut command = lab.scratch.command(&program());
+        command.args(["run", "--fatebooks", "books"]);
+        if passes {
+            command.env("PISAURA_TEST_PASSES", "1");
+        }
+        command
+    };
+    let heals_itself = |user: &str| {
+        let _ = std::fs::remove_file(&at);
+        let mut killed =
+            run(user, false).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        wait_for("the healthcheck", || at.exists());
+        killed.kill().expect("a signal");
+        killed.wait().expect("an end");
+        lab.on(&host, "test -e /tmp/broken");
+        wait_for("that the host heals", || {
+            let output = lab.ssh(&format!("root@{host}"), "test ! -e /tmp/broken").output();
+            output.is_ok_and(|output| output.status.success())
+        });
+        let healed = Ran::of(lab.scratch.command(&program()).arg("revert"), &lab.scratch);
+        assert_eq!(healed.stdout, "1 reverted\n", "{user}: {}", healed.stderr);
+    };
+    heals_itself("root");
+    let ran = Ran::of(&mut run("plain", true), &lab.scratch);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("the dead man's switch would end with this login (/user.slice/"),
+        "{}",
+        ran.stdout
+    );
+    lab.on(&host, "test ! -e /tmp/broken; loginctl enable-linger plain");
+    heals_itself("plain");
+    let ran = Ran::of(&mut run("plain", true), &lab.scratch);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
 }
 
 /// Whatever ends what a login has begun, by a real systemd: the switch is out of its reach, or nothing is broken.
