@@ -186,7 +186,7 @@ impl Performer<'_> {
         }
         let late = (time_since_boot() - began_at).saturating_sub(within);
         let seen_late = ran.seen_at.map(|seen_at| seen_at.saturating_sub(began_at).saturating_sub(within));
-        if is_held {
+        if is_held || step == Step::After && self.assignment.plan.steady.is_some() {
             // A healthcheck that hangs is a service that is down, however long it takes to end it; what this process did not see in time
             // is nobody's fault.
             let stood_still = seen_late.is_some_and(|late| late > SEEN_WITHIN);

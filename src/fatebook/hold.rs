@@ -16,6 +16,9 @@ const EVERY_MIN: Duration = Duration::from_millis(10);
 /// How long one question waits for its answer, unless the book says it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// More questions than anybody looks at.
+const CHECKS_MAX: u128 = 100_000;
+
 /// A value with its place.
 type Said<T> = Option<(T, Place)>;
 
@@ -174,6 +177,14 @@ impl Reader<'_> {
             let message = format!(
                 "`every` of {} is longer than the `hold` of {shown}: the service would be asked at its beginning and end only",
                 show_duration(every)
+            );
+            self.problem(place, message);
+        }
+        let checks = hold.time.as_millis() / hold.every.as_millis().max(1);
+        if checks > CHECKS_MAX {
+            let message = format!(
+                "a `hold` of {shown} with a healthcheck `every` {} makes {checks} checks, and {CHECKS_MAX} is the most: ask less often",
+                show_duration(hold.every)
             );
             self.problem(place, message);
         }

@@ -175,9 +175,10 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// The longest it can last: an outage that is under way when the time is up is watched until it ends or is too long.
+    /// The longest it can last: an outage that is under way when the time is up is watched until it ends or is too long, and an answer
+    /// that was long in coming is not the last.
     pub fn longest(&self) -> Duration {
-        self.time + self.max_outage.map_or(Duration::ZERO, |time| time + self.every) + self.answer_within
+        self.time + self.max_outage.unwrap_or_default() + self.every + self.answer_within * 2
     }
 }
 
@@ -296,10 +297,10 @@ impl HostEntry {
         };
         let strange = |c: char| c.is_whitespace() || c.is_control() || "/\\'\"`$&|;<>()".contains(c);
         if host.is_empty() {
-            return Err(format!("`{entry}` names no host: {SHAPE}"));
+            return Err(format!("`{entry}` has no host name: {SHAPE}"));
         }
         if host.starts_with('-') || host.contains(strange) {
-            return Err(format!("`{host}` is no name of a host: {SHAPE}"));
+            return Err(format!("`{host}` is not a host name: {SHAPE}"));
         }
         if user.as_deref().is_some_and(|user| user.contains(strange)) {
             return Err(format!("`{entry}` has a user that is no name: {SHAPE}"));

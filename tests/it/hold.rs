@@ -360,7 +360,7 @@ fn dry_run() {
         "3 hold         1m, healthcheck here every 2s, within 5s: unhealthy for at most 10s in a row, available for at least 90 % after the first 2s"
     );
     assert_eq!(starts("still"), "still        on 127.0.0.1:PORT, within 5s: true");
-    // Three scripts of five seconds on the host, and a watch that may last for 1m + 10s + 2s + 5s; and a margin.
-    assert!(starts("4 reverter").contains("tried for up to 1m47s after"), "{}", starts("4 reverter"));
+    // Four scripts of five seconds on the host, and a watch that may last for 1m + 10s + 2s + 5s + 5s; and a margin.
+    assert!(starts("4 reverter").contains("tried for up to 1m52s after"), "{}", starts("4 reverter"));
     assert_eq!(starts("5 healthcheck"), "5 healthcheck  here, asked again for 30s, then every 2s for 5s");
 }

@@ -13,6 +13,14 @@ impl CaseMachine {
                 WatchNext::Over => self.watch_over(now),
             };
         }
+        if let (Step::After, Some(steady), StepEnd::Unseen) = (self.step, self.plan.steady, end) {
+            let gap = now.saturating_sub(self.last_answer);
+            if gap > steady.longest_gap() {
+                self.judge_gap(gap);
+                return self.answered(now, false);
+            }
+            return self.wait(now);
+        }
         let asked_for = now - self.step_began;
         let gap = self.asked_at.saturating_sub(std::mem::replace(&mut self.last_answer, now));
         if let (Step::After, Some(steady), Some(_)) = (self.step, self.plan.steady, self.well_since)
