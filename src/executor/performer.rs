@@ -116,8 +116,7 @@ impl Performer<'_> {
     }
 
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
-        let is_held = step == Step::During && self.assignment.plan.hold.is_some();
-        if step != Step::StopIf && (!is_held || attempt == 1) {
+        if step != Step::StopIf && (!self.is_held(step) || attempt == 1) {
             (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         }
         tracing::debug!(%step, attempt, "begins");
@@ -184,41 +183,62 @@ impl Performer<'_> {
             let before = self.host.sent_at().saturating_sub(began_at);
             by.ago = by.ago.map(|ago| ago.saturating_sub(before));
         }
-        let late = (time_since_boot() - began_at).saturating_sub(within);
-        let seen_late = ran.seen_at.map(|seen_at| seen_at.saturating_sub(began_at).saturating_sub(within));
-        if is_held || step == Step::After && self.assignment.plan.steady.is_some() {
-            // A healthcheck that hangs is a service that is down, however long it takes to end it; what this process did not see in time
-            // is nobody's fault.
-            let stood_still = seen_late.is_some_and(|late| late > SEEN_WITHIN);
-            if stood_still && matches!(end, StepEnd::Exited(_) | StepEnd::TimedOut) {
-                end = StepEnd::Unseen;
-            }
-        } else if late > SEEN_WITHIN {
-            match (step, &end) {
-                // For the reverter the host's word counts: one that succeeded has healed it.
-                (Step::Revert, end) if end.is_success() => {
-                    let message = format!(
-                        "{}: the reverter succeeded, and that was seen {} s after its time limit",
-                        self.assignment.access.target.shown,
-                        late.as_secs()
-                    );
-                    (self.observer)(RunEvent::Warning { message });
-                }
-                // What ended too late is out of time, whatever it says: this process, or the machine, may have stood still.
-                (_, StepEnd::Exited(_)) => end = StepEnd::TimedOut,
-                _ => {}
-            }
-        }
+        let end = self.in_time(step, end, began_at + within, ran.seen_at);
         let record = StepRecord { step, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr };
         let end = record.end.clone();
-        if step == Step::StopIf && matches!(end, StepEnd::Exited(Exit::Status(1..=125))) {
-            // That nothing is to be stopped is asked all the time, and worth no word.
-            return end;
+        self.keep(record);
+        end
+    }
+
+    /// How a step ended that had to end by `until`, seen from here: `seen_at`, if that is known, and now.
+    fn in_time(&self, step: Step, end: StepEnd, until: Duration, seen_at: Option<Duration>) -> StepEnd {
+        let is_late = |at: Duration| at.saturating_sub(until) > SEEN_WITHIN;
+        if self.is_held(step) || step == Step::After && self.assignment.plan.steady.is_some() {
+            // A healthcheck that hangs is a service that is down, however long it takes to end it; what this process did not see in time
+            // is nobody's fault.
+            let stood_still =
+                seen_at.is_some_and(is_late) && matches!(end, StepEnd::Exited(_) | StepEnd::TimedOut);
+            return if stood_still { StepEnd::Unseen } else { end };
         }
-        // Of equal answers in a row, while a failure is held, the first and the last are kept; their number stands elsewhere.
-        let is_same = |other: Option<&StepRecord>| {
-            other.is_some_and(|other| other.step == step && other.end.is_success() == end.is_success())
+        let now = time_since_boot();
+        match (step, end) {
+            (_, end) if !is_late(now) => end,
+            // For the reverter the host's word counts: one that succeeded has healed it.
+            (Step::Revert, end) if end.is_success() => {
+                let message = format!(
+                    "{}: the reverter succeeded, and that was seen {} s after its time limit",
+                    self.assignment.access.target.shown,
+                    now.saturating_sub(until).as_secs()
+                );
+                (self.observer)(RunEvent::Warning { message });
+                end
+            }
+            // What ended too late is out of time, whatever it says: this process, or the machine, may have stood still.
+            (_, StepEnd::Exited(_)) => StepEnd::TimedOut,
+            (_, end) => end,
+        }
+    }
+
+    /// Whether the failure is held in this step.
+    fn is_held(&self, step: Step) -> bool {
+        step == Step::During && self.assignment.plan.hold.is_some()
+    }
+
+    /// Records a try at a step, and tells of it. Of answers in a row that say the same, while a failure is held, the first and the last
+    /// are kept; their number stands elsewhere.
+    fn keep(&mut self, record: StepRecord) {
+        if record.step == Step::StopIf && matches!(record.end, StepEnd::Exited(Exit::Status(1..=125))) {
+            // That nothing is to be stopped is asked all the time, and worth no word.
+            return;
+        }
+        let says = |record: &StepRecord| match record.end {
+            StepEnd::Exited(Exit::Status(126 | 127)) => None,
+            _ => Some(record.end.is_success()),
         };
+        let is_same = |other: Option<&StepRecord>| {
+            other.is_some_and(|other| other.step == record.step && says(other) == says(&record))
+        };
+        let is_held = self.is_held(record.step);
         let is_repeated = is_held && is_same(self.steps.last());
         let is_full = is_held && self.steps.len() > RECORDS_MAX;
         if is_full || is_repeated && is_same(self.steps.iter().nth_back(1)) {
@@ -229,10 +249,9 @@ impl Performer<'_> {
             log_record(&record);
             (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
         }
-        end
     }
 
-    /// Asks each of those that may stop the case, up to the first that does not let it go on.
+    /// Asks each of those that may stop the case, up to the first that does not let it go on. They share the time limit.
     fn ask_to_stop(&self, limit: Limit<'_>, watcher: &mut dyn FnMut(Stream, &[u8])) -> Ran {
         let mut last = no_such_script();
         for command in &self.assignment.stop_if {

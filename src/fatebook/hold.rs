@@ -69,8 +69,8 @@ impl Reader<'_> {
         let full_hold = self.truth(fields.get("full_hold"), "full_hold");
         HoldKeys {
             hold,
-            every: self.not_too_short(every, "every", EVERY_MIN),
-            answer_within: self.not_too_short(answer_within, "answer_within", EVERY_MIN),
+            every: self.not_too_short(every, "every"),
+            answer_within: self.not_too_short(answer_within, "answer_within"),
             max_outage,
             min_availability_ppm: self.share(fields.get("min_availability"), "min_availability"),
             full_hold: full_hold.and_then(|full| Some((full, fields.get("full_hold")?.place))),
@@ -79,12 +79,15 @@ impl Reader<'_> {
         }
     }
 
-    fn not_too_short(&mut self, time: Said<Duration>, name: &str, least: Duration) -> Said<Duration> {
+    fn not_too_short(&mut self, time: Said<Duration>, name: &str) -> Said<Duration> {
         if let Some((time, place)) = time
-            && time < least
+            && time < EVERY_MIN
         {
-            let message =
-                format!("`{name}` must be at least {}, not {}", show_duration(least), show_duration(time));
+            let message = format!(
+                "`{name}` must be at least {}, not {}",
+                show_duration(EVERY_MIN),
+                show_duration(time)
+            );
             self.problem(place, message);
             return None;
         }

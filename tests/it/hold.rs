@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::common::{begin, test, wait_for};
+use crate::common::{Ran, begin, test, wait_for};
 use crate::interrupts::signal;
 use crate::protocol::{BREAK, Case, HEAL};
 
@@ -211,22 +211,28 @@ fn interrupt() {
     assert!(ran.stdout.contains("interrupted after the inducer; the host was reverted"), "{}", ran.stdout);
 }
 
-/// Nobody knows what happened while this process stood still.
-fn stood_still() {
+/// A run that stands still for so long once its healthcheck was asked for this step.
+fn stands_still_in(step: &str, keys: &str, time: Duration) -> Ran {
     let case = Case::new("");
     let asked = case.path("asked");
-    case.scratch.write("fatebooks/b/check.sh", format!("#!/bin/sh\n[ $1 != --step=2 ] || : >'{asked}'\n"));
-    case.book("timeout: 5s, hold: 20s, every: 50ms", "");
+    case.scratch.write("fatebooks/b/check.sh", format!("#!/bin/sh\n[ $1 != {step} ] || : >'{asked}'\n"));
+    case.book(&format!("timeout: 5s, every: 50ms, {keys}"), "");
     let run = begin(&mut case.command(&["run"]));
-    wait_for("the hold", || case.scratch.join("asked").exists());
+    wait_for("the question", || case.scratch.join("asked").exists());
     signal(&run, "STOP");
     // This is the time that is looked for.
-    std::thread::sleep(Duration::from_secs(6));
+    std::thread::sleep(time);
     signal(&run, "CONT");
     let ran = case.end(run);
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("nothing was tested: the service was not watched for "), "{}", ran.stdout);
     assert!(!case.is_broken());
+    ran
+}
+
+/// Nobody knows what happened while this process stood still.
+fn stood_still() {
+    let ran = stands_still_in("--step=2", "hold: 20s", Duration::from_secs(6));
+    assert!(ran.stdout.contains("nothing was tested: the service was not watched for "), "{}", ran.stdout);
 }
 
 /// However long it takes to end a healthcheck that hangs, the service was down: nobody else stood still.
@@ -265,18 +271,7 @@ fn answers_late() {
 
 /// What happened while nobody watched a service that had recovered is not known.
 fn slept_after() {
-    let case = Case::new("");
-    let asked = case.path("asked");
-    case.scratch.write("fatebooks/b/check.sh", format!("#!/bin/sh\n[ $1 != --step=3 ] || : >'{asked}'\n"));
-    case.book("timeout: 5s, watch_after: 20s, every: 50ms", "");
-    let run = begin(&mut case.command(&["run"]));
-    wait_for("the end of the failure", || case.scratch.join("asked").exists());
-    signal(&run, "STOP");
-    // This is the time that is looked for.
-    std::thread::sleep(Duration::from_millis(6500));
-    signal(&run, "CONT");
-    let ran = case.end(run);
-    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+    let ran = stands_still_in("--step=3", "watch_after: 20s", Duration::from_millis(6500));
     assert!(
         ran.stdout.contains("nobody knows whether the service stayed healthy after the revert"),
         "{}",
