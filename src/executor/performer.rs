@@ -116,7 +116,7 @@ impl Performer<'_> {
     }
 
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
-        if step != Step::StopIf && (!self.is_held(step) || attempt == 1) {
+        if step != Step::StopIf && (!self.is_watched(step) || attempt == 1) {
             (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         }
         tracing::debug!(%step, attempt, "begins");
@@ -193,7 +193,7 @@ impl Performer<'_> {
     /// How a step ended that had to end by `until`, seen from here: `seen_at`, if that is known, and now.
     fn in_time(&self, step: Step, end: StepEnd, until: Duration, seen_at: Option<Duration>) -> StepEnd {
         let is_late = |at: Duration| at.saturating_sub(until) > SEEN_WITHIN;
-        if self.is_held(step) || step == Step::After && self.assignment.plan.steady.is_some() {
+        if self.is_watched(step) {
             // A healthcheck that hangs is a service that is down, however long it takes to end it; what this process did not see in time
             // is nobody's fault.
             let stood_still =
@@ -219,12 +219,13 @@ impl Performer<'_> {
         }
     }
 
-    /// Whether the failure is held in this step.
-    fn is_held(&self, step: Step) -> bool {
-        step == Step::During && self.assignment.plan.hold.is_some()
+    /// Whether the service is asked again and again in this step, whatever it answers.
+    fn is_watched(&self, step: Step) -> bool {
+        let plan = &self.assignment.plan;
+        step == Step::During && plan.hold.is_some() || step == Step::After && plan.steady.is_some()
     }
 
-    /// Records a try at a step, and tells of it. Of answers in a row that say the same, while a failure is held, the first and the last
+    /// Records a try at a step, and tells of it. Of answers in a row that say the same, while a service is watched, the first and the last
     /// are kept; their number stands elsewhere.
     fn keep(&mut self, record: StepRecord) {
         if record.step == Step::StopIf && matches!(record.end, StepEnd::Exited(Exit::Status(1..=125))) {
@@ -238,9 +239,9 @@ impl Performer<'_> {
         let is_same = |other: Option<&StepRecord>| {
             other.is_some_and(|other| other.step == record.step && says(other) == says(&record))
         };
-        let is_held = self.is_held(record.step);
-        let is_repeated = is_held && is_same(self.steps.last());
-        let is_full = is_held && self.steps.len() > RECORDS_MAX;
+        let is_watched = self.is_watched(record.step);
+        let is_repeated = is_watched && is_same(self.steps.last());
+        let is_full = is_watched && self.steps.len() > RECORDS_MAX;
         if is_full || is_repeated && is_same(self.steps.iter().nth_back(1)) {
             self.steps.pop();
         }

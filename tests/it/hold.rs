@@ -119,6 +119,13 @@ fn recovery() {
         "not healthy again within 500ms of the revert (exit status 1, ",
     );
     check(&[(600, 100_000)], "watch_after: 3s, every: 100ms", 1, "unhealthy after the revert");
+    // Of many answers the journal has those that say something new.
+    let case = scripted(&[], &[]);
+    let (code, said) = run(&case, "hold: 1s, every: 50ms, watch_after: 1s");
+    assert_eq!(code, 0, "{said}");
+    let journal = case.scratch.read("target/pisaura/journal.jsonl");
+    let answers = |step: &str| journal.matches(&format!("\"step\":\"healthcheck {step}\"")).count();
+    assert_eq!((answers("during"), answers("after")), (1, 1), "{journal}");
     check(&[(0, 300), (600, 900)], "max_recovery: 20s, watch_after: 500ms, every: 50ms", 0, "healthy after ");
 }
 
