@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::fatebook::Redactor;
 use crate::machine::{Exit, Recorder, StepEnd, Stream, Trouble, TroubleKind};
 
-use super::supervisor::supervised;
+use super::supervisor::Supervised;
 use super::{Limit, Ran, Watcher};
 
 /// How long the end of a process's output may come after its own end: a child that it left may hold the pipe for ever.
@@ -24,6 +24,8 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher: Watcher<'_>) -> Ran {
     let program = command.get_program().to_string_lossy().into_owned();
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Should we die, it ends with us.
+    let supervised = Supervised::begins(&mut command);
     let started = spawn(&mut command, limit).and_then(|child| {
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -53,8 +55,7 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
             return Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }));
         }
     };
-    // Should we die, it ends with us.
-    let _supervised = supervised(pid);
+    supervised.leads(pid);
     let mut output = Output {
         stdout: child.stdout.take(),
         stderr: child.stderr.take(),

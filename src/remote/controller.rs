@@ -42,10 +42,20 @@ fn boot() -> Option<String> {
 
 /// When a process was started, in the kernel's ticks; `None` if it has ended, even if nobody has waited for it yet.
 pub(super) fn started(process: u32) -> Option<u64> {
+    let words = stat(process)?;
+    let state = words.first()?.as_str();
+    (state != "Z" && state != "X").then(|| words.get(19)?.parse().ok())?
+}
+
+/// Whether a process leads its process group.
+pub(super) fn leads_its_group(process: u32) -> bool {
+    stat(process).is_some_and(|words| words.get(2).is_some_and(|group| *group == process.to_string()))
+}
+
+/// The fields of `/proc/PID/stat` from the third on, the state.
+fn stat(process: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut words = stat.rsplit_once(") ")?.1.split(' ');
-    let state = words.next()?;
-    (state != "Z" && state != "X").then(|| words.nth(18)?.parse().ok())?
+    Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP, once and twice, at each step of a case: the host is reverted, and told of.
 
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Trial;
@@ -10,6 +11,7 @@ use crate::common::{Scratch, Sshd, harness, program, test, wait_for, wait_for_li
 pub fn tests() -> Vec<Trial> {
     vec![
         test("interrupts::a_healthcheck_ends_with_its_run", healthcheck_ends_with_us),
+        test("interrupts::a_process_that_was_only_about_to_start", about_to_start),
         test("interrupts::before_the_inducer", before),
         test("interrupts::in_the_inducer", in_the_inducer),
         test("interrupts::in_the_healthcheck_during", during),
@@ -375,5 +377,35 @@ fn healthcheck_ends_with_us() {
             String::from_utf8_lossy(&output.expect("pgrep runs").stdout).into_owned()
         };
         wait_for(way, || running().is_empty());
+    }
+}
+
+/// A run that is killed between the start of a process and the word of it: what the supervisor was told is only that one would be.
+fn about_to_start() {
+    let scratch = Scratch::new();
+    let mut supervisor = Command::new(program())
+        .arg("supervisor")
+        .env("PISAURA_SUPERVISOR", "1")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut pipe = supervisor.stdin.take().expect("a pipe");
+    for line in ["? begun", "? over", "- over", "? never"] {
+        writeln!(pipe, "{line}").expect("it reads");
+    }
+    drop(pipe);
+    // They become what they are to be only after the end of whoever began them, as can be on a busy machine.
+    let process = |name: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 30 & wait"]).env("PISAURA_PROCESS", name).process_group(0);
+        command.current_dir(scratch.join("")).spawn().expect("it runs")
+    };
+    let (mut begun, mut over, mut other) = (process("begun"), process("over"), process("ove"));
+    assert!(supervisor.wait().expect("an end").success());
+    assert_eq!(begun.wait().expect("an end").signal(), Some(15));
+    for process in [&mut over, &mut other] {
+        assert!(process.try_wait().expect("a process").is_none(), "it was not ours to end");
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", process.id())]).status();
+        process.wait().expect("an end");
     }
 }
