@@ -111,15 +111,13 @@ pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -
         }
     };
     if let Some(name) = forget {
-        let of_name = |record: &&serde_json::Value| record["case"] == name;
-        let all =
-            debts.runs.iter().flat_map(|(run, left)| left.dirty.iter().map(move |record| (run, record)));
-        let meant: Vec<_> = all.filter(|(_, record)| of_name(record)).collect();
+        let all = debts.runs.iter().flat_map(|(run, left)| left.dirty.iter().map(move |debt| (run, debt)));
+        let meant: Vec<_> = all.filter(|(_, debt)| debt.case == name).collect();
         if meant.is_empty() {
             eprintln!("error: no case `{name}` is dirty: `pisaura revert --list` shows those that are");
             return ExitKind::Usage.into();
         }
-        return match meant.iter().try_for_each(|(run, record)| debts.reverted(run, record)) {
+        return match meant.iter().try_for_each(|(run, debt)| debts.reverted(run, debt)) {
             Ok(()) => print(&format!("{name} is forgotten\n"), ExitKind::Fine),
             Err(error) => {
                 eprintln!("error: {error}");
@@ -131,8 +129,8 @@ pub fn revert(output: &std::path::Path, only_list: bool, forget: Option<&str>) -
         say(&format!("warning: {damaged}"));
     }
     let mut text = String::new();
-    for record in debts.runs.values().flat_map(|left| &left.dirty) {
-        text.push_str(&run::describe(record));
+    for debt in debts.runs.values().flat_map(|left| &left.dirty) {
+        text.push_str(&run::describe(debt));
         text.push('\n');
     }
     if only_list {

@@ -113,6 +113,7 @@ pub enum RunEvent {
 
 /// The machine that a case breaks, and where on it lies what heals it. A name or an address is not a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostMark {
     /// What is random in the name of the case's folder there; empty if nothing was left there.
     pub mark: String,

@@ -101,7 +101,8 @@ fn found(names: &[String]) -> Vec<u32> {
             break;
         }
         std::thread::sleep(LOOK_PAUSE);
-        leaders = processes().filter(|process| has_one(*process, names) && leads_its_group(*process)).collect();
+        leaders =
+            processes().filter(|process| has_one(*process, names) && leads_its_group(*process)).collect();
     }
     leaders
 }

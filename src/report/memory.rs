@@ -7,7 +7,9 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+
+use super::journal::Debt;
 
 /// The memory of this user.
 #[derive(Clone, Debug)]
@@ -15,10 +17,33 @@ pub(super) struct Memory {
     folder: PathBuf,
 }
 
-/// A debt that is remembered.
-#[derive(Clone, Debug, PartialEq)]
+/// A debt that is remembered, and whose it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Remembered {
-    pub(super) record: Value,
+    /// The run that broke the host.
+    #[serde(default)]
+    pub(super) run: String,
+    /// The larger run that it is a part of.
+    #[serde(default)]
+    pub(super) within: Option<String>,
+    /// When, in seconds since 1970.
+    #[serde(default)]
+    pub(super) at: Option<f64>,
+    /// What that run calls itself.
+    #[serde(default)]
+    pub(super) controller: Option<String>,
+    /// Its journal.
+    #[serde(default)]
+    pub(super) journal: Option<PathBuf>,
+    #[serde(flatten)]
+    pub(super) debt: Debt,
+}
+
+impl Remembered {
+    /// The debt, with all that is told of it.
+    pub(super) fn told(self) -> Debt {
+        Debt { at: self.at, controller: self.controller, journal: self.journal, ..self.debt }
+    }
 }
 
 impl Memory {
@@ -36,11 +61,13 @@ impl Memory {
 
     /// Remembers a debt, whole or not at all: safe on the disk if `lasting`, else safe from the death of this process.
     /// Fails, saying why, if it cannot be written.
-    pub(super) fn remember(&self, key: &str, record: &Value, lasting: bool) -> Result<(), String> {
+    pub(super) fn remember(&self, remembered: &Remembered, lasting: bool) -> Result<(), String> {
+        let key = remembered.debt.mark().ok_or("a debt without a mark cannot be remembered")?;
+        let text = serde_json::to_string(remembered).map_err(|error| format!("cannot remember: {error}"))?;
         let failed = |error: std::io::Error| format!("cannot remember in {}: {error}", self.folder.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder).map_err(failed)?;
-        file.write_all(format!("{record}\n").as_bytes()).map_err(failed)?;
+        file.write_all(format!("{text}\n").as_bytes()).map_err(failed)?;
         if lasting {
             file.as_file().sync_all().map_err(failed)?;
         }
@@ -78,8 +105,8 @@ impl Memory {
         paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
         paths.sort();
         for path in paths {
-            match fs::read(&path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
-                Ok(Ok(record)) if record["mark"].is_object() => debts.push(Remembered { record }),
+            match fs::read(&path).map(|bytes| serde_json::from_slice::<Remembered>(&bytes)) {
+                Ok(Ok(remembered)) if remembered.debt.mark().is_some() => debts.push(remembered),
                 // It was settled meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Ok(_) => damaged.push(format!(
@@ -99,25 +126,28 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn debts_are_remembered_and_forgotten() {
         let folder = tempfile::tempdir().expect("a folder");
         let memory = Memory::in_folder(&folder.path().join("a/b"));
-        assert_eq!(memory.all(), Ok(Default::default()));
-        let record = json!({ "case": "c", "mark": { "mark": "m" } });
+        let known = || {
+            let (debts, damaged) = memory.all().expect("debts");
+            (debts.into_iter().map(|known| known.told().case).collect::<Vec<_>>(), damaged)
+        };
+        assert_eq!(known(), Default::default());
+        let text = r#"{"run": "r", "case": "c", "mark": {"mark": "m"}, "plan": {"lasting": true}}"#;
+        let remembered: Remembered = serde_json::from_str(text).expect("a debt");
         for lasting in [false, true] {
-            memory.remember("m", &record, lasting).expect("a debt");
+            memory.remember(&remembered, lasting).expect("a debt");
         }
         fs::write(folder.path().join("a/b/cut.json"), "{\"mark\":").expect("a file");
-        let (debts, damaged) = memory.all().expect("debts");
-        assert_eq!(debts.iter().map(|debt| &debt.record).collect::<Vec<_>>(), [&record]);
+        let (debts, damaged) = known();
+        assert_eq!(debts, ["c"]);
         assert!(damaged.len() == 1 && damaged[0].contains("cut.json cannot be read"), "{damaged:?}");
         memory.forget("m").expect("no debt");
         memory.forget("m").expect("no debt");
-        assert_eq!(memory.all().expect("debts").0, []);
+        assert_eq!(known().0, [""; 0]);
     }
 }

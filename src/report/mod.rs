@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::machine::{CaseId, RunEvent, Verdict};
 
 mod files;
@@ -19,7 +17,7 @@ mod memory;
 mod tell;
 mod terminal;
 
-pub use journal::{Debts, JOURNAL, Journal, Leftover};
+pub use journal::{Debt, Debts, JOURNAL, Journal, Kept, Leftover, Plan, UsedHost};
 pub use junit::JunitReport;
 pub use logs::Logs;
 pub use tell::{Repeat, clean_line, clean_text, failure_text, headline, success_text};
@@ -112,8 +110,8 @@ impl Reporters {
 
     /// Tells what is needed to revert a case, before it begins; see [`Journal`]. Fails, saying why, if it could not be written
     /// down; people are told of that here.
-    pub fn will_begin(&mut self, case: CaseId, plan: Value, access: Option<&Value>) -> Result<(), String> {
-        let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.will_begin(case, plan, access));
+    pub fn will_begin(&mut self, case: CaseId, plan: Plan) -> Result<(), String> {
+        let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.will_begin(case, plan));
         if let Err(trouble) = &noted {
             self.terminal().warn(trouble);
         }

@@ -267,12 +267,9 @@ impl Engine {
                 ));
             }
         };
-        let of_these = |record: &&serde_json::Value| {
-            let locks = record["plan"]["locks"].as_array();
-            locks.is_some_and(|locks| locks.iter().any(|lock| keys.iter().any(|key| lock == key)))
-        };
-        let record = debts.runs.values().flat_map(|left| &left.dirty).find(of_these)?;
-        let case = record["case"].as_str().unwrap_or("?");
+        let of_these = |debt: &&crate::report::Debt| debt.locks().iter().any(|lock| keys.contains(lock));
+        let debt = debts.runs.values().flat_map(|left| &left.dirty).find(of_these)?;
+        let case = &debt.case;
         Some(format!(
             "the run that had the host has died, and `{case}` may have left it broken: `pisaura revert` heals it"
         ))
@@ -305,8 +302,8 @@ impl Engine {
             access,
             ship_bytes_max: self.ship_bytes_max,
         };
-        let (plan, access) = healing::plan_of(&case, &order.assignment());
-        match self.reporters.will_begin(id, plan, access.as_ref()) {
+        let plan = healing::plan_of(&case, &order);
+        match self.reporters.will_begin(id, plan) {
             Ok(()) => self.cluster.begin(order),
             Err(why) => {
                 let message =

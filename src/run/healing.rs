@@ -5,62 +5,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
+use crate::cluster::Order;
 use crate::executor::{Access, Assignment, BookExecutor, Notary, Workplace};
 use crate::fatebook::{Environment, Fatebook, LogLevel, Reading, Redactor, find_books};
 use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent, Verdict, is_plain};
 use crate::remote::{Interrupt, is_alive};
-use crate::report::{Debts, Leftover, Shout, clean_line};
+use crate::report::{Debt, Debts, Kept, Leftover, Plan, Shout, UsedHost, clean_line};
 
 use super::cases::Case;
 use super::locks::{Locked, Locks};
 
-/// What the journal keeps of a case so that it can be reverted: without secrets, which the book and the environment have.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Plan {
-    /// The book's file.
-    book: PathBuf,
-    /// The failure's name.
-    failure: String,
-    /// The host, as the book names it.
-    host: String,
-    /// What no other run may have while this one is at the host.
-    locks: Vec<String>,
-    /// Whether the host is still there when the run is over.
-    lasting: bool,
-    /// Whether the reverter has a secret among its variables, which is not kept. Journals of old do not say.
-    #[serde(default)]
-    needs_secret: Option<bool>,
-    assignment: Assignment,
-}
-
-/// The plan of a case, and how to get at its host if that outlasts the run.
-pub(super) fn plan_of(case: &Case, assignment: &Assignment) -> (Value, Option<Value>) {
-    let (Some(book), Some(fate), Some((_, host))) = (case.book(), case.fate(), case.fate_and_host()) else {
-        return (Value::Null, None);
-    };
-    let lasting = assignment.access.lasting;
-    let redactor = Redactor::new(&book.secret_values);
-    let clean = |text: &str| redactor.mask(text);
-    let kept = assignment.without_secrets(&clean);
-    let plan = Plan {
-        book: std::path::absolute(&book.path).unwrap_or_else(|_| book.path.clone()),
-        failure: fate.name.clone(),
-        host: host.to_string(),
+/// What the journal keeps of a case so that it can be reverted.
+pub(super) fn plan_of(case: &Case, order: &Order) -> Plan {
+    let assignment = order.assignment();
+    let redactor = Redactor::new(&order.book.secret_values);
+    let kept = assignment.without_secrets(&|text| redactor.mask(text));
+    Plan {
+        book: std::path::absolute(&order.book.path).unwrap_or_else(|_| order.book.path.clone()),
+        failure: order.fate().name.clone(),
+        host: order.host.to_string(),
         locks: case.lock_keys(),
-        lasting,
+        lasting: assignment.access.lasting,
         needs_secret: Some(kept.reverter != assignment.reverter),
-        assignment: kept,
-    };
-    let plan = json!(plan);
-    let access = lasting.then(|| {
-        let mut access = plan["assignment"]["access"].clone();
-        access["book"] = plan["book"].clone();
-        access
-    });
-    (plan, access)
+        assignment: Kept::Known(Box::new(kept)),
+    }
 }
 
 /// What came of it.
@@ -79,13 +47,12 @@ pub struct Healed {
 }
 
 /// A line for people about what is dirty: its case, since when, and the command that heals it by hand.
-pub fn describe(record: &Value) -> String {
-    let case = record["case"].as_str().unwrap_or("?");
+pub fn describe(debt: &Debt) -> String {
     // What was written down by versions of old may have more in it than a terminal shows.
-    let heal = record["heal"].as_str().filter(|heal| !heal.is_empty() && heal.chars().all(is_plain));
+    let heal = Some(&debt.heal).filter(|heal| !heal.is_empty() && heal.chars().all(is_plain));
     let by_hand = heal.map(|heal| format!("\n    by hand: {heal}")).unwrap_or_default();
-    let since = record["at"].as_f64().map(since).unwrap_or_default();
-    format!("{}{by_hand}{since}", clean_line(case))
+    let since = debt.at.map(since).unwrap_or_default();
+    format!("{}{by_hand}{since}", clean_line(&debt.case))
 }
 
 /// How long ago a moment was, in seconds since 1970.
@@ -105,28 +72,23 @@ fn since(at: f64) -> String {
 pub fn heal(debts: &Debts, environment: &Environment<'_>, interrupt: &Interrupt, tell: fn(&str)) -> Healed {
     let mut healed = Healed::default();
     for (run, left) in &debts.runs {
-        for access in hosts_of(left) {
+        for host in hosts_of(left) {
             if interrupt.is_raised() {
                 healed.interrupted = true;
                 return healed;
             }
-            heal_host(debts, run, left, &access, environment, interrupt, tell, &mut healed);
+            heal_host(debts, run, left, &host, environment, interrupt, tell, &mut healed);
         }
     }
     healed
 }
 
-/// How to get at each host, once for each of our folders there.
-fn hosts_of(left: &Leftover) -> Vec<Value> {
-    let of_dirty = left.dirty.iter().map(|record| {
-        let mut access = record["plan"]["assignment"]["access"].clone();
-        access["book"] = record["plan"]["book"].clone();
-        access
-    });
-    let mut hosts: Vec<Value> = Vec::new();
-    for access in left.used.iter().cloned().chain(of_dirty) {
-        if !hosts.iter().any(|other| other["folder"] == access["folder"]) {
-            hosts.push(access);
+/// Each host, once for each of our folders there.
+fn hosts_of(left: &Leftover) -> Vec<UsedHost> {
+    let mut hosts: Vec<UsedHost> = Vec::new();
+    for used in left.used.iter().cloned().chain(left.dirty.iter().map(Debt::host)) {
+        if !hosts.iter().any(|other| other.folder() == used.folder()) {
+            hosts.push(used);
         }
     }
     hosts
@@ -137,15 +99,20 @@ fn heal_host(
     debts: &Debts,
     run: &str,
     left: &Leftover,
-    access: &Value,
+    host: &UsedHost,
     environment: &Environment<'_>,
     interrupt: &Interrupt,
     tell: fn(&str),
     healed: &mut Healed,
 ) {
-    let folder = access["folder"].as_str().unwrap_or_default().to_owned();
-    let shown = access["target"]["shown"].as_str().unwrap_or("?").to_owned();
-    let book = access["book"].as_str().and_then(|path| read_book(Path::new(path), environment));
+    let dirty = || left.dirty.iter().filter(|debt| debt.folder() == host.folder());
+    // Where the way to the host cannot be read, its name can.
+    let named = dirty().find_map(|debt| debt.plan.as_ref()).map(|plan| plan.host.clone());
+    let shown = match host.access.known() {
+        Some(access) => access.target.shown.clone(),
+        None => named.unwrap_or_else(|| "?".to_owned()),
+    };
+    let book = host.book().and_then(|path| read_book(path, environment));
     let redactor = book.as_ref().map(|book| Redactor::new(&book.secret_values)).unwrap_or_default();
     // How much may travel was decided when the host was broken.
     let workplace = match book.as_ref().map(|book| Workplace::open(book, u64::MAX)) {
@@ -157,22 +124,13 @@ fn heal_host(
         None => None,
     };
     // What a run that is alive does there now comes first.
-    let keys: Vec<String> = left
-        .dirty
-        .iter()
-        .filter(|record| access_folder(record) == folder)
-        .flat_map(|record| {
-            serde_json::from_value::<Vec<String>>(record["plan"]["locks"].clone()).unwrap_or_default()
-        })
-        .collect();
+    let keys: Vec<String> = dirty().flat_map(|debt| debt.locks().iter().cloned()).collect();
     let _locked = match lock(&keys, tell) {
         Ok(locked) => locked,
         Err(why) => {
             // Without the locks another run may be at the host now.
             healed.warnings.push(format!("{shown}: nothing was healed there: {why}"));
-            for record in left.dirty.iter().filter(|record| access_folder(record) == folder) {
-                healed.shouts.push(shout_of(record, &shown));
-            }
+            healed.shouts.extend(dirty().map(|debt| shout_of(debt, &shown)));
             return;
         }
     };
@@ -189,19 +147,18 @@ fn heal_host(
     });
     let mut executor = BookExecutor::new(redactor, LogLevel::Error, false, observer, Arc::new(Nobody));
     let mut all_clean = true;
-    let dirty = left.dirty.iter().filter(|record| access_folder(record) == folder);
-    for record in dirty {
-        let case = record["case"].as_str().unwrap_or("?");
-        if !debts.is_open(record) {
+    for debt in dirty() {
+        let case = &debt.case;
+        if !debts.is_open(debt) {
             continue;
         }
         if interrupt.is_raised() {
             healed.interrupted = true;
             return;
         }
-        let outcome = match assignment_of(record, book.as_deref(), workplace.is_some()) {
+        let outcome = match assignment_of(debt, book.as_deref(), workplace.is_some()) {
             Ok(assignment) => {
-                wait_for_owner(&mut executor, record, &assignment, interrupt, tell);
+                wait_for_owner(&mut executor, debt, &assignment, interrupt, tell);
                 tell(&format!("reverting {case}, which an older run left dirty"));
                 let nowhere = PathBuf::from("/");
                 let place = workplace.as_ref().map_or(nowhere.as_path(), Workplace::path);
@@ -222,20 +179,20 @@ fn heal_host(
         if outcome.verdict == Verdict::Survived {
             healed.reverted += 1;
             tell(&format!("{case}: reverted"));
-            healed.unrecorded |=
-                debts.reverted(run, record).map_err(|why| healed.warnings.push(why)).is_err();
+            healed.unrecorded |= debts.reverted(run, debt).map_err(|why| healed.warnings.push(why)).is_err();
             continue;
         }
         all_clean = false;
         let why = outcome.main_finding().map(|finding| finding.message.clone()).unwrap_or_default();
         healed.warnings.push(format!("{case}: {why}"));
         healed.warnings.extend(printed(&outcome));
-        healed.shouts.push(shout_of(record, &shown));
+        healed.shouts.push(shout_of(debt, &shown));
     }
     if !all_clean || healed.unrecorded {
         return;
     }
-    if let Some(access) = access_of(access, book.as_deref()) {
+    if let Some(access) = host.access.known() {
+        let access = access_of(access, book.as_deref());
         match executor.take_over(&access) {
             Ok(notes) => healed.warnings.extend(notes),
             Err(why) => {
@@ -283,16 +240,14 @@ const LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// armed, the host is its.
 fn wait_for_owner(
     executor: &mut BookExecutor,
-    record: &Value,
+    debt: &Debt,
     assignment: &Assignment,
     interrupt: &Interrupt,
     tell: fn(&str),
 ) {
-    let is_known = record["controller"].as_str().is_some_and(|who| is_alive(who).is_some());
-    let Some(mark) = assignment.mark.as_ref().filter(|_| !is_known && record["controller"].is_string())
-    else {
-        return;
-    };
+    // Nobody here can tell whether that run is alive.
+    let is_unknown = debt.controller.as_deref().is_some_and(|who| is_alive(who).is_none());
+    let Some(mark) = assignment.mark.as_ref().filter(|_| is_unknown) else { return };
     let mut told = false;
     while let Some((left, message)) = executor.in_use_for(&assignment.access, mark) {
         if interrupt.is_raised() {
@@ -305,14 +260,8 @@ fn wait_for_owner(
     }
 }
 
-/// The name of our folder on the host of a record.
-fn access_folder(record: &Value) -> &str {
-    record["plan"]["assignment"]["access"]["folder"].as_str().unwrap_or_default()
-}
-
-fn shout_of(record: &Value, host: &str) -> Shout {
-    let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-    Shout { case: text("case"), host: host.to_owned(), heal: text("heal") }
+fn shout_of(debt: &Debt, host: &str) -> Shout {
+    Shout { case: debt.case.clone(), host: host.to_owned(), heal: debt.heal.clone() }
 }
 
 /// Takes these locks, waiting for another run if need be.
@@ -338,8 +287,8 @@ fn read_book(path: &Path, environment: &Environment<'_>) -> Option<Arc<Fatebook>
 }
 
 /// With the password, passphrase and files of the book as it is now.
-fn access_of(access: &Value, book: Option<&Fatebook>) -> Option<Access> {
-    let mut access: Access = serde_json::from_value(access.clone()).ok()?;
+fn access_of(access: &Access, book: Option<&Fatebook>) -> Access {
+    let mut access = access.clone();
     if let Some(book) = book {
         access.login.password.clone_from(&book.ssh.password);
         access.login.passphrase.clone_from(&book.ssh.passphrase);
@@ -347,25 +296,22 @@ fn access_of(access: &Value, book: Option<&Fatebook>) -> Option<Access> {
     } else {
         access.login = access.login.completed(Path::new("/"));
     }
-    Some(access)
+    access
 }
 
 /// What reverts a case: what was armed. The book and the environment, as they are now, only log in.
-fn assignment_of(record: &Value, book: Option<&Fatebook>, has_files: bool) -> Result<Assignment, String> {
-    let plan: Plan = serde_json::from_value(record["plan"].clone())
-        .map_err(|error| format!("what the journal says of it cannot be read: {error}"))?;
-    let access = access_of(&record["plan"]["assignment"]["access"], book).ok_or("its host is not known")?;
-    let mark: HostMark = serde_json::from_value(record["mark"].clone())
-        .map_err(|error| format!("what the journal says of its machine cannot be read: {error}"))?;
-    let assignment = Assignment { access, ..plan.assignment };
+fn assignment_of(debt: &Debt, book: Option<&Fatebook>, has_files: bool) -> Result<Assignment, String> {
+    let cannot = |why: String| format!("what the journal says of it cannot be read: {why}");
+    let plan = debt.plan.as_ref().ok_or_else(|| cannot("it has no plan".to_owned()))?;
+    let kept = plan.assignment.read().map_err(cannot)?;
+    let mark = debt.mark.clone().ok_or_else(|| cannot("it does not name the machine".to_owned()))?;
+    let assignment = Assignment { access: access_of(&kept.access, book), ..kept.clone() };
     let mut assignment = assignment.only_reverting(Some(mark));
     if !has_files {
         // What reverts it was left on the host.
         assignment.parcels.clear();
     }
-    let needs_secret =
-        plan.needs_secret.unwrap_or_else(|| json!(assignment.reverter).to_string().contains(Redactor::MASK));
-    if needs_secret {
+    if plan.needs_secret() {
         assignment.recorded_is_gone();
     }
     Ok(assignment)

@@ -174,9 +174,18 @@ impl Case {
 
     /// A run that has come to where its healthcheck waits.
     pub fn begin(&self) -> Child {
-        let run =
-            self.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-        wait_for("the stop", || self.scratch.join("at").exists());
+        self.begin_until("the healthcheck", &self.scratch.join("at"))
+    }
+
+    /// A run in which something has made this file.
+    fn begin_until(&self, what: &str, file: &Path) -> Child {
+        let mut command = self.command(&["run"]);
+        let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        wait_for(what, || file.exists() || run.try_wait().expect("a process").is_some());
+        if !file.exists() {
+            let ran = self.end(run);
+            panic!("it ended before {what}: {}{}", ran.stdout, ran.stderr);
+        }
         run
     }
 
@@ -190,9 +199,7 @@ impl Case {
 
     /// A run that was killed once its inducer had made a file `at` on the host.
     pub fn kill_in_the_inducer(&self) {
-        let mut run =
-            self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-        wait_for("the inducer", || self.sshd.home().join("at").exists());
+        let mut run = self.begin_until("the inducer's stop", &self.sshd.home().join("at"));
         run.kill().expect("a signal");
         run.wait().expect("an end");
     }

@@ -4,8 +4,7 @@ use super::*;
 
 pub(super) fn ended_well(text: &str) -> bool {
     let last = text.lines().next_back().unwrap_or_default();
-    let record: Value = serde_json::from_str(last).unwrap_or_default();
-    text.is_empty() || record["event"] == ENDED
+    text.is_empty() || read_line(last).is_ok_and(|line| matches!(line.record, Record::RunEnded))
 }
 
 /// What a journal says that runs have left on hosts, by the runs' names; those that are alive are left out, for they are
@@ -13,31 +12,28 @@ pub(super) fn ended_well(text: &str) -> bool {
 pub(super) fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Leftover> {
     let mut runs: BTreeMap<String, Leftover> = BTreeMap::new();
     for line in text.lines() {
-        let Ok(record) = serde_json::from_str::<Value>(line) else { continue };
-        let Some(run) = record["run"].as_str() else { continue };
-        let left = runs.entry(run.to_owned()).or_default();
-        match record["event"].as_str().unwrap_or_default() {
-            "framework" => {
-                let text = |name: &str| record[name].as_str().map(str::to_owned);
-                left.framework = text("master").zip(text("id"));
-            }
-            ENDED => {
+        let Ok(line) = read_line(line) else { continue };
+        let left = runs.entry(line.run).or_default();
+        match line.record {
+            Record::Framework { id, master } => left.framework = Some((master, id)),
+            Record::RunEnded => {
                 left.framework = None;
                 left.ended = true;
             }
-            "run began" => left.within = record["within"].as_str().map(str::to_owned),
-            "host used" => {
-                let access = &record["access"];
-                left.used.retain(|other| other["folder"] != access["folder"]);
-                left.used.push(access.clone());
+            Record::RunBegan { within, .. } => left.within = within,
+            Record::HostUsed { access } => {
+                left.used.retain(|other| other.folder() != access.folder());
+                left.used.push(*access);
             }
-            "host left" => left.used.retain(|access| access["folder"] != record["folder"]),
+            Record::HostLeft { folder, .. } => left.used.retain(|used| used.folder() != folder),
             // Hosts that end with their run need no healing.
-            "may be dirty" if record["plan"]["lasting"] == true => {
-                left.dirty.retain(|other| !is_same_debt(other, &record));
-                left.dirty.push(record);
+            Record::MayBeDirty(debt) if debt.plan.as_ref().is_some_and(|plan| plan.lasting) => {
+                left.dirty.retain(|other| !other.is_of(&debt.case, debt.mark()));
+                left.dirty.push(Debt { at: Some(line.at), ..*debt });
             }
-            "reverted" => left.dirty.retain(|other| !is_same_debt(other, &record)),
+            Record::Reverted { case, mark, .. } => {
+                left.dirty.retain(|other| !other.is_of(&case, mark.as_deref()));
+            }
             _ => {}
         }
     }
@@ -45,26 +41,14 @@ pub(super) fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap
     runs
 }
 
-/// Whether two records are of one attempt at one case. Journals of old know no marks, and name the case alone.
-pub(super) fn is_same_debt(one: &Value, other: &Value) -> bool {
-    match (mark_of(one), mark_of(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => one["case"] == other["case"],
-    }
-}
-
-/// The mark that a record names.
-pub(super) fn mark_of(record: &Value) -> Option<&str> {
-    record["mark"].as_str().or(record["mark"]["mark"].as_str()).filter(|mark| !mark.is_empty())
-}
-
 /// The numbers of the lines that are no records. What was broken off at the very end was not yet to be acted on.
 pub(super) fn damaged_lines(text: &str) -> Vec<usize> {
-    let is_damaged =
-        |line: &str| !serde_json::from_str::<Value>(line).is_ok_and(|record| record["run"].is_string());
     let lines = text.split_inclusive('\n').enumerate();
     let is_told = |line: &str| line.ends_with('\n') && !line.trim_end().ends_with(BROKEN_OFF);
-    lines.filter(|(_, line)| is_told(line) && is_damaged(line)).map(|(number, _)| number + 1).collect()
+    lines
+        .filter(|(_, line)| is_told(line) && read_line(line).is_err())
+        .map(|(number, _)| number + 1)
+        .collect()
 }
 
 /// Adds what this user's memory knows of runs that are over, and the journal does not. Answers with what cannot be read.
@@ -75,28 +59,28 @@ pub(super) fn add_remembered(
     within: Option<&str>,
 ) -> Result<Vec<String>, String> {
     let (remembered, damaged) = memory.all()?;
-    let settled: HashSet<String> = journal
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|record| record["event"] == "reverted")
-        .filter_map(|record| mark_of(&record).map(str::to_owned))
-        .collect();
-    for debt in remembered {
-        let record = debt.record;
-        let Some(mark) = mark_of(&record).map(str::to_owned) else { continue };
-        let is_of_part = within.is_some() && record["within"].as_str() == within;
-        let alive = record["controller"].as_str().and_then(controller_is_alive);
+    let mark_of_reverted = |line: Line| match line.record {
+        Record::Reverted { mark, .. } => mark,
+        _ => None,
+    };
+    let settled: HashSet<String> =
+        journal.lines().filter_map(|line| read_line(line).ok().and_then(mark_of_reverted)).collect();
+    for remembered in remembered {
+        let Some(mark) = remembered.debt.mark() else { continue };
+        let is_of_part = within.is_some() && remembered.within.as_deref() == within;
+        let alive = remembered.controller.as_deref().and_then(controller_is_alive);
         // A run of another machine with the same home folder, or in another container, may hold its lock here.
-        let lock = record["journal"].as_str().zip(record["run"].as_str());
-        let holds_lock = lock.is_some_and(|(path, run)| is_alive(&alive_folder(Path::new(path)).join(run)));
-        let is_known = runs.values().flat_map(|left| &left.dirty).any(|other| mark_of(other) == Some(&mark));
-        if is_known || is_of_part || alive == Some(true) || holds_lock || settled.contains(&mark) {
+        let holds_lock = remembered
+            .journal
+            .as_ref()
+            .is_some_and(|path| is_alive(&alive_folder(path).join(&remembered.run)));
+        let is_known = runs.values().flat_map(|left| &left.dirty).any(|other| other.mark() == Some(mark));
+        if is_known || is_of_part || alive == Some(true) || holds_lock || settled.contains(mark) {
             continue;
         }
-        let run = record["run"].as_str().unwrap_or("?").to_owned();
-        let left = runs.entry(run).or_default();
+        let left = runs.entry(remembered.run.clone()).or_default();
         left.ended = true;
-        left.dirty.push(record);
+        left.dirty.push(remembered.told());
     }
     Ok(damaged)
 }
@@ -180,8 +164,7 @@ impl Debts {
         debts.damaged = damaged;
         if let Some(memory) = &memory {
             let (all, _) = memory.all()?;
-            debts.remembered =
-                all.iter().filter_map(|debt| mark_of(&debt.record)).map(str::to_owned).collect();
+            debts.remembered = all.iter().filter_map(|known| known.debt.mark()).map(str::to_owned).collect();
         }
         debts._healing = Some(healing);
         Ok(debts)
@@ -191,36 +174,36 @@ impl Debts {
     pub fn only_on(&mut self, hosts: &[String]) -> usize {
         let mut others = 0;
         for left in self.runs.values_mut() {
-            left.dirty.retain(|record| {
-                let locks = record["plan"]["locks"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let is_here = locks.iter().any(|lock| hosts.iter().any(|host| lock == host));
+            left.dirty.retain(|debt| {
+                let is_here = debt.locks().iter().any(|lock| hosts.contains(lock));
                 others += usize::from(!is_here);
                 is_here
             });
-            left.used.retain(|access| {
-                let name = access["target"]["host"].as_str().unwrap_or_default().to_lowercase();
-                let host = format!("host {name} port {}", access["target"]["port"]);
-                hosts.contains(&host)
+            left.used.retain(|used| {
+                used.access.known().is_some_and(|access| {
+                    let (name, port) = (access.target.host.to_lowercase(), access.target.port);
+                    hosts.contains(&format!("host {name} port {port}"))
+                })
             });
         }
         self.runs.retain(|_, left| !left.is_empty() || left.framework.is_some());
         others
     }
 
-    /// Whether nobody has settled the debt of this record meanwhile: somebody else may have been at it.
-    pub fn is_open(&self, record: &Value) -> bool {
-        match (&self.memory, mark_of(record)) {
+    /// Whether nobody has settled this debt meanwhile: somebody else may have been at it.
+    pub fn is_open(&self, debt: &Debt) -> bool {
+        match (&self.memory, debt.mark()) {
             (Some(memory), Some(mark)) if self.remembered.contains(mark) => memory.knows(mark),
             _ => true,
         }
     }
 
-    /// Writes down that the case of this record, of an older run, was reverted: wherever it is remembered.
-    pub fn reverted(&self, run: &str, record: &Value) -> Result<(), String> {
-        let mark = mark_of(record);
+    /// Writes down that this debt, of an older run, is settled: wherever it is remembered.
+    pub fn reverted(&self, run: &str, debt: &Debt) -> Result<(), String> {
+        let mark = debt.mark();
         let settled =
-            json!({ "event": "reverted", "case": record["case"], "mark": mark, "afterwards": true });
-        let elsewhere = record["journal"].as_str().map(Path::new).filter(|path| **path != self.journal);
+            Record::Reverted { case: debt.case.clone(), mark: mark.map(str::to_owned), afterwards: true };
+        let elsewhere = debt.journal.as_ref().filter(|path| **path != self.journal);
         let noted = match elsewhere {
             // Its own journal may be gone with its workspace.
             Some(path) if path.exists() => go_on(path)
@@ -238,10 +221,10 @@ impl Debts {
 
     /// Writes down that nothing of ours lies in this folder any more.
     pub fn host_left(&self, run: &str, folder: &str) -> Result<(), String> {
-        self.append(run, json!({ "event": "host left", "folder": folder, "afterwards": true }))
+        self.append(run, Record::HostLeft { folder: folder.to_owned(), afterwards: true })
     }
 
-    fn append(&self, run: &str, record: Value) -> Result<(), String> {
+    fn append(&self, run: &str, record: Record) -> Result<(), String> {
         go_on(&self.journal)
             .and_then(|mut file| append(&mut file, run, record).and_then(|()| file.sync_data()))
             .map_err(|error| failed(&self.journal, &error))

@@ -11,19 +11,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde_json::{Map, Value, json};
-
 use crate::machine::{CaseId, RunEvent};
 use crate::remote::{is_alive as controller_is_alive, own_controller, random_hex};
 
 use super::CaseInfo;
 use super::files::{create, make_folder};
-use super::memory::Memory;
+use super::memory::{Memory, Remembered};
 
 /// The journal's name in the folder for reports.
 pub const JOURNAL: &str = "journal.jsonl";
-/// The last record of a run that ended by itself.
-const ENDED: &str = "run ended";
 /// Beside the journal, a file for each run that is alive, locked by it.
 const ALIVE: &str = ".alive";
 /// What is put behind a record that a crash has broken off: it was not yet acted on, and says nothing.
@@ -32,9 +28,12 @@ const BROKEN_OFF: &str = " (broken off)";
 const BEGINNING: &str = ".new";
 
 mod debts;
+mod record;
 
 pub use debts::Debts;
 use debts::{damaged_lines, ended_well, leftovers};
+pub use record::{Debt, Kept, Plan, UsedHost};
+use record::{Line, Record, read_line};
 
 /// The journal of a run.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ pub struct Journal {
     /// Locked for as long as the run is alive.
     alive: Option<File>,
     /// What is needed to revert each case, without secrets.
-    plans: HashMap<CaseId, Value>,
+    plans: HashMap<CaseId, Plan>,
     /// The folders on hosts that were written down.
     used: HashSet<String>,
     /// Where debts are remembered beside the journal, if there is such a place.
@@ -60,7 +59,7 @@ pub struct Journal {
 }
 
 /// What a run that is over has left on hosts.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Leftover {
     /// The larger run that it was a part of.
     pub within: Option<String>,
@@ -68,10 +67,10 @@ pub struct Leftover {
     pub ended: bool,
     /// The Mesos (as it is named on the command line) and the framework on it whose executors may still be at work.
     pub framework: Option<(String, String)>,
-    /// Cases whose hosts may still be broken, in the order in which they were: their records.
-    pub dirty: Vec<Value>,
-    /// Hosts on which something of ours may lie: how to get there.
-    pub used: Vec<Value>,
+    /// Cases whose hosts may still be broken, in the order in which they were.
+    pub dirty: Vec<Debt>,
+    /// Hosts on which something of ours may lie.
+    pub used: Vec<UsedHost>,
 }
 
 impl Leftover {
@@ -101,26 +100,18 @@ impl Journal {
         }
     }
 
-    /// Tells what is needed to revert a case, before it begins: `plan`, and how to get at its host: `access`, if that will
-    /// still be there when the run is over.
-    pub(super) fn will_begin(
-        &mut self,
-        case: CaseId,
-        plan: Value,
-        access: Option<&Value>,
-    ) -> Result<(), String> {
+    /// Tells what is needed to revert a case, before it begins. A host that will still be there when the run is over is written down.
+    pub(super) fn will_begin(&mut self, case: CaseId, plan: Plan) -> Result<(), String> {
+        let host = plan.used_host();
+        let is_new = plan.lasting && !self.used.contains(host.folder());
         self.plans.insert(case, plan);
-        let folder = access.and_then(|access| access["folder"].as_str()).unwrap_or_default();
-        match access {
-            Some(_) if self.used.contains(folder) => Ok(()),
-            Some(access) => {
-                self.write(json!({ "event": "host used", "access": access }))?;
-                self.sync()?;
-                self.used.insert(folder.to_owned());
-                Ok(())
-            }
-            None => Ok(()),
+        if is_new {
+            let folder = host.folder().to_owned();
+            self.write(Record::HostUsed { access: Box::new(host) })?;
+            self.sync()?;
+            self.used.insert(folder);
         }
+        Ok(())
     }
 
     /// What went wrong, and is no reason to stop, since the last time.
@@ -131,85 +122,88 @@ impl Journal {
     /// Writes an event down. That a host may be dirty is safe in the journal or in the memory of this user, or this fails; that it
     /// is healed has to be in both.
     pub(super) fn hear(&mut self, event: &RunEvent, infos: &HashMap<CaseId, CaseInfo>) -> Result<(), String> {
-        let name = |case: &CaseId| infos.get(case).map_or("?", |info| info.name.as_str());
-        let record = match event {
-            RunEvent::Began { case } => json!({ "event": "case began", "case": name(case) }),
-            RunEvent::MayBeDirty { case, heal, mark } => json!({
-                "event": "may be dirty",
-                "case": name(case),
-                "heal": heal,
-                "mark": mark,
-                "plan": self.plans.get(case).cloned().unwrap_or_default(),
-            }),
+        let name = |case: &CaseId| infos.get(case).map_or("?", |info| info.name.as_str()).to_owned();
+        // A host is broken only after its record is safe, and a cluster forgets a result whose record is.
+        match event {
+            RunEvent::MayBeDirty { case, heal, mark } => {
+                let debt = Debt {
+                    case: name(case),
+                    heal: heal.clone(),
+                    mark: Some((**mark).clone()),
+                    plan: self.plans.get(case).cloned(),
+                    at: None,
+                    controller: None,
+                    journal: None,
+                };
+                self.marks.insert(*case, mark.mark.clone());
+                let record = Record::MayBeDirty(Box::new(debt.clone()));
+                let written = self.write(record).and_then(|()| self.sync());
+                self.remember(debt, written)
+            }
             RunEvent::Reverted { case } => {
-                json!({ "event": "reverted", "case": name(case), "mark": self.marks.get(case) })
+                let mark = self.marks.remove(case);
+                let forgotten = match (&self.memory, &mark) {
+                    (Some(memory), Some(mark)) if !mark.is_empty() => memory.forget(mark),
+                    _ => Ok(()),
+                };
+                self.write(Record::Reverted { case: name(case), mark, afterwards: false }).and(forgotten)
             }
+            RunEvent::Settled { case, outcome } => {
+                let watched = outcome.report.as_ref().and_then(|report| report.watched.as_ref());
+                self.write(Record::Settled {
+                    case: name(case),
+                    verdict: outcome.verdict.to_string(),
+                    findings: outcome.findings.iter().map(|finding| finding.message.clone()).collect(),
+                    watched: watched.map(|watched| watched.summary()),
+                })?;
+                self.sync()
+            }
+            RunEvent::Began { case } => self.write(Record::CaseBegan { case: name(case) }),
             RunEvent::Framework { id, master } => {
-                json!({ "event": "framework", "id": id, "master": master })
+                self.write(Record::Framework { id: id.clone(), master: master.clone() })
             }
-            RunEvent::HostLeft { folder } => json!({ "event": "host left", "folder": folder }),
-            RunEvent::StepEnded { case, record } => json!({
-                "event": "step ended",
-                "case": name(case),
-                "step": record.step.to_string(),
-                "attempt": record.attempt,
-                "took_seconds": record.took.as_secs_f64(),
-                "end": record.end.to_string(),
+            RunEvent::HostLeft { folder } => {
+                self.write(Record::HostLeft { folder: folder.clone(), afterwards: false })
+            }
+            RunEvent::StepEnded { case, record } => self.write(Record::StepEnded {
+                case: name(case),
+                step: record.step.to_string(),
+                attempt: record.attempt,
+                took_seconds: record.took.as_secs_f64(),
+                end: record.end.to_string(),
             }),
-            RunEvent::Settled { case, outcome } => json!({
-                "event": "settled",
-                "case": name(case),
-                "verdict": outcome.verdict.to_string(),
-                "findings": outcome.findings.iter().map(|finding| &finding.message).collect::<Vec<_>>(),
-                "watched": outcome.report.as_ref().and_then(|report| report.watched.as_ref()).map(|watched| watched.summary()),
-            }),
-            RunEvent::Interrupted { by } => json!({ "event": "interrupted", "by": by }),
-            RunEvent::Warning { message } => json!({ "event": "warning", "message": message }),
+            RunEvent::Interrupted { by } => self.write(Record::Interrupted { by: by.clone() }),
+            RunEvent::Warning { message } => self.write(Record::Warning { message: message.clone() }),
             RunEvent::Waiting { .. }
             | RunEvent::StepBegan { .. }
             | RunEvent::Printed { .. }
             | RunEvent::BookClosed
-            | RunEvent::Logged { .. } => return Ok(()),
-        };
-        // A host is broken only after this is safe, and a cluster forgets a result that is.
-        match event {
-            RunEvent::MayBeDirty { case, mark, .. } => {
-                self.marks.insert(*case, mark.mark.clone());
-                let written = self.write(record.clone()).and_then(|()| self.sync());
-                self.remember(&mark.mark, record, written)
-            }
-            RunEvent::Reverted { case } => {
-                let forgotten = match (&self.memory, self.marks.remove(case)) {
-                    (Some(memory), Some(mark)) if !mark.is_empty() => memory.forget(&mark),
-                    _ => Ok(()),
-                };
-                self.write(record).and(forgotten)
-            }
-            RunEvent::Settled { .. } => self.write(record).and_then(|()| self.sync()),
-            _ => self.write(record),
+            | RunEvent::Logged { .. } => Ok(()),
         }
     }
 
     /// Remembers a debt beside the journal. One of both will do: the other's failure is a warning.
-    fn remember(&mut self, mark: &str, mut record: Value, written: Result<(), String>) -> Result<(), String> {
-        let Some(memory) =
-            self.memory.as_ref().filter(|_| record["plan"]["lasting"] == true && !mark.is_empty())
-        else {
+    fn remember(&mut self, debt: Debt, written: Result<(), String>) -> Result<(), String> {
+        let lasts = debt.plan.as_ref().is_some_and(|plan| plan.lasting);
+        let Some(memory) = self.memory.as_ref().filter(|_| lasts && debt.mark().is_some()) else {
             return written;
         };
-        record["run"] = json!(self.run);
-        record["within"] = json!(self.within);
-        record["at"] = json!(seconds_since_1970());
-        record["controller"] = json!(own_controller());
-        record["journal"] = json!(std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()));
-        match (written, memory.remember(mark, &record, false)) {
+        let remembered = Remembered {
+            run: self.run.clone(),
+            within: self.within.clone(),
+            at: Some(seconds_since_1970()),
+            controller: Some(own_controller()),
+            journal: Some(std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())),
+            debt,
+        };
+        match (written, memory.remember(&remembered, false)) {
             (Ok(()), Ok(())) => Ok(()),
             (Ok(()), Err(why)) => {
                 self.warnings.push(why);
                 Ok(())
             }
             // The journal has not got it, so this has to be safe by itself.
-            (Err(why), Ok(())) => match memory.remember(mark, &record, true) {
+            (Err(why), Ok(())) => match memory.remember(&remembered, true) {
                 Ok(()) => {
                     self.warnings.push(why);
                     Ok(())
@@ -239,7 +233,7 @@ impl Journal {
         if self.file.is_none() {
             return Ok(());
         }
-        let written = self.write(json!({ "event": ENDED }));
+        let written = self.write(Record::RunEnded);
         if self.alive.take().is_some() {
             // If it stays there, it is not locked any more, and the next run removes it.
             let _ = fs::remove_file(alive_folder(&self.path).join(&self.run));
@@ -247,11 +241,11 @@ impl Journal {
         written
     }
 
-    fn write(&mut self, record: Value) -> Result<(), String> {
+    fn write(&mut self, record: Record) -> Result<(), String> {
         if self.file.is_none() {
             self.open().map_err(|error| failed(&self.path, &error))?;
-            let version = env!("CARGO_PKG_VERSION");
-            self.write(json!({ "event": "run began", "version": version, "within": self.within }))?;
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            self.write(Record::RunBegan { version, within: self.within.clone() })?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         append(file, &self.run, record).map_err(|error| {
@@ -301,15 +295,9 @@ impl Journal {
     }
 }
 
-fn append(file: &mut File, run: &str, record: Value) -> io::Result<()> {
-    let mut whole = Map::new();
-    whole.insert("at".to_owned(), json!(seconds_since_1970()));
-    whole.insert("run".to_owned(), json!(run));
-    whole.insert("process".to_owned(), json!(std::process::id()));
-    if let Value::Object(record) = record {
-        whole.extend(record);
-    }
-    file.write_all(format!("{}\n", Value::Object(whole)).as_bytes())
+fn append(file: &mut File, run: &str, record: Record) -> io::Result<()> {
+    let line = Line { at: seconds_since_1970(), run: run.to_owned(), process: std::process::id(), record };
+    file.write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes())
 }
 
 fn seconds_since_1970() -> f64 {

@@ -1,5 +1,7 @@
 //! Journals broken off anywhere: each prefix says what is dirty at that moment, and nothing else.
 
+use serde_json::{Value, json};
+
 use super::*;
 
 fn record(run: &str, event: &str, more: Value) -> String {
@@ -16,22 +18,38 @@ fn dirty(run: &str, case: &str, lasting: bool) -> String {
 
 /// What is left, in words: `run: dirty cases / folders`.
 fn told(text: &str, alive: &[&str]) -> Vec<String> {
-    let words = |values: &[Value], field: &str| {
-        values
-            .iter()
-            .map(|value| value[field].as_str().unwrap_or("?").to_owned())
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
     leftovers(text, &|run| alive.contains(&run))
         .iter()
-        .map(|(run, left)| format!("{run}: {} / {}", words(&left.dirty, "case"), words(&left.used, "folder")))
+        .map(|(run, left)| {
+            let cases: Vec<&str> = left.dirty.iter().map(|debt| debt.case.as_str()).collect();
+            let folders: Vec<&str> = left.used.iter().map(UsedHost::folder).collect();
+            format!("{run}: {} / {}", cases.join(" "), folders.join(" "))
+        })
         .collect()
+}
+
+/// How to get to a host, as it is written down.
+fn access(folder: &str) -> Value {
+    json!({
+        "target": { "host": "h", "port": 22, "shown": "h" },
+        "login": crate::remote::Login::new(&Default::default(), None),
+        "folder": folder,
+        "env": [],
+        "lasting": true,
+        "controller": "-",
+        "may_heal": true,
+    })
+}
+
+/// What a journal says of a case that may be dirty, without all that would heal it.
+fn debt(case: &str) -> Record {
+    let text = format!(r#"{{"event": "may be dirty", "case": "{case}", "plan": {{"lasting": true}}}}"#);
+    serde_json::from_str(&text).expect("a record")
 }
 
 #[test]
 fn what_is_left() {
-    let used = |folder: &str| record("r", "host used", json!({ "access": { "folder": folder } }));
+    let used = |folder: &str| record("r", "host used", json!({ "access": access(folder) }));
     let check = |lines: &[String], want: &[&str]| assert_eq!(told(&lines.join("\n"), &[]), want);
     check(&[], &[]);
     check(&[record("r", "run began", json!({})), record("r", "run ended", json!({}))], &[]);
@@ -97,11 +115,7 @@ fn each_prefix_of_a_journal() {
             let got = leftovers(&prefix, &|_| false);
             let mut got: Vec<(String, String)> = got
                 .iter()
-                .flat_map(|(run, left)| {
-                    left.dirty
-                        .iter()
-                        .map(move |record| (run.clone(), record["case"].as_str().unwrap_or("?").to_owned()))
-                })
+                .flat_map(|(run, left)| left.dirty.iter().map(move |debt| (run.clone(), debt.case.clone())))
                 .collect();
             let mut want = want.clone();
             got.sort();
@@ -118,7 +132,7 @@ fn runs_one_after_the_other() {
     let lines = || read(&path).expect("a journal").lines().map(str::to_owned).collect::<Vec<_>>();
     let begin = || {
         let mut journal = Journal::new(path.clone(), None);
-        journal.write(json!({ "event": "interrupted" })).expect("a record");
+        journal.write(Record::Interrupted { by: "SIGINT".to_owned() }).expect("a record");
         journal
     };
     begin().end().expect("an end");
@@ -127,8 +141,7 @@ fn runs_one_after_the_other() {
     assert_eq!(lines().len(), 3, "a run after one that ended well begins anew");
     // A run that dies lets go of its lock; what it has written stays, also what was broken off.
     let mut died = begin();
-    let plan = json!({ "lasting": true, "assignment": { "access": { "folder": "f" } } });
-    died.write(json!({ "event": "may be dirty", "case": "c", "plan": plan })).expect("a record");
+    died.write(debt("c")).expect("a record");
     let waits = || panic!("nobody heals");
     assert!(Debts::open(&path, None, false, waits).expect("a look").runs.is_empty(), "it is alive");
     assert!(folder.path().join("sub/.alive").exists());
@@ -144,7 +157,8 @@ fn runs_one_after_the_other() {
         Debts::open(&other, None, false, || told.send(()).expect("a listener")).map(|debts| debts.runs.len())
     });
     waits.recv().expect("that it waits");
-    debts.reverted(&run, &json!({ "case": "c" })).expect("a record");
+    let settled = debts.runs[&run].dirty[0].clone();
+    debts.reverted(&run, &settled).expect("a record");
     drop(debts);
     assert_eq!(second.join().expect("an answer"), Ok(0));
     begin().end().expect("an end");
@@ -157,16 +171,14 @@ fn parts_of_one_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal.jsonl");
     let mut part = Journal::new(path.clone(), Some("n".to_owned()));
-    part.write(json!({ "event": "may be dirty", "case": "c", "plan": { "lasting": true } }))
-        .expect("a record");
+    part.write(debt("c")).expect("a record");
     part.end().expect("an end");
     let count = |within| Debts::open(&path, within, true, || ()).expect("a look").runs.len();
     assert_eq!((count(Some("n")), count(Some("m")), count(None)), (0, 1, 1));
     assert_eq!(fs::read_dir(folder.path().join(".alive")).expect("a folder").count(), 0);
     // One that was killed is not.
     let mut part = Journal::new(path.clone(), Some("n".to_owned()));
-    part.write(json!({ "event": "may be dirty", "case": "c", "plan": { "lasting": true } }))
-        .expect("a record");
+    part.write(debt("c")).expect("a record");
     drop(part);
     assert_eq!((count(Some("n")), count(Some("m"))), (1, 2));
 }
@@ -179,10 +191,82 @@ fn runs_at_once() {
     let mut runs: Vec<Journal> = (0..3).map(|_| Journal::new(path.clone(), None)).collect();
     for number in 0..20 {
         for run in &mut runs {
-            run.write(json!({ "event": "step ended", "number": number })).expect("a record");
+            run.write(Record::Warning { message: number.to_string() }).expect("a record");
         }
     }
     let text = read(&path).expect("a journal");
     assert_eq!(text.lines().count(), 3 + 60);
     assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+}
+
+/// A journal of version 0.1.0, and what the user's memory had of it, each record as it was written by a run that was killed.
+const OLD: &str = include_str!("../../../tests/old_journals/0.1.0.jsonl");
+const OLD_DEBT: &str = include_str!("../../../tests/old_journals/0.1.0-debt.json");
+
+/// What heals a debt, in words.
+fn healed_by(debt: &Debt) -> String {
+    let plan = debt.plan.as_ref().expect("a plan");
+    let assignment = plan.assignment.read().expect("an assignment");
+    let login = &assignment.access.login;
+    format!(
+        "{} {} {} {} {:?} {:?} {:?} {} {:?}",
+        debt.case,
+        debt.mark().unwrap_or("?"),
+        debt.folder(),
+        login.user,
+        login.identity_file,
+        plan.book,
+        plan.locks,
+        plan.needs_secret(),
+        assignment.reverter.command
+    )
+}
+
+#[test]
+fn journals_of_old() {
+    let want = "b::down@db-1:2222 c390e127e665c43b 1a9befffd7545f11 ops Some(\"/srv/shop/id\") \"/srv/shop/fatebooks/b/fatebook.yaml\" [\"service shop\", \"host db-1 port 2222\"] false Program { program: Folder(\"heal.sh\"), arguments: [\"--all\"] }";
+    assert_eq!(told(OLD, &[]), ["6aaba81a0d77b780: b::down@db-1:2222 / 1a9befffd7545f11"]);
+    assert_eq!(damaged_lines(OLD), [0; 0]);
+    let runs = leftovers(OLD, &|_| false);
+    assert_eq!(healed_by(&runs["6aaba81a0d77b780"].dirty[0]), want);
+    let remembered: Remembered = serde_json::from_str(OLD_DEBT).expect("a debt");
+    let debt = remembered.told();
+    assert_eq!(healed_by(&debt), want);
+    assert_eq!(debt.journal, Some("/srv/shop/target/pisaura/journal.jsonl".into()));
+    assert!(debt.controller.is_some_and(|who| who.ends_with(":ci-1")));
+    // What is read is written again as it was.
+    for line in OLD.lines() {
+        let read = read_line(line).expect("a record");
+        assert_eq!(
+            serde_json::to_value(&read).expect("a value"),
+            serde_json::from_str::<Value>(line).expect("a value")
+        );
+    }
+}
+
+/// What another version may write: other events, other fields, a plan of another shape. A host that may be broken is never passed over.
+#[test]
+fn journals_of_other_versions() {
+    let dirty = dirty("r", "a", true);
+    let check = |lines: &[&str], want: &[&str], damaged: &[usize]| {
+        let text = format!("{}\n", lines.join("\n"));
+        assert_eq!(
+            (told(&text, &[]), damaged_lines(&text)),
+            (want.iter().map(ToString::to_string).collect(), damaged.to_vec()),
+            "{text}"
+        );
+    };
+    check(&[r#"{"run":"r","event":"a new one","case":"a"}"#], &[], &[]);
+    check(&[r#"{"run":"r","event":"step ended","case":7}"#], &[], &[]);
+    check(&[&dirty, r#"{"run":"r","event":"reverted","case":"a","by":"x","mark":null}"#], &[], &[]);
+    // It says of nobody that he is healed.
+    check(&[&dirty, r#"{"run":"r","event":"reverted","case":["a"]}"#], &["r: a / "], &[]);
+    check(&[&dirty, r#"{"run":"r"}"#, r#"{"event":"reverted","case":"a"}"#], &["r: a / "], &[3]);
+    check(&[r#"{"run":"r","event":"may be dirty","case":["a"],"plan":{"lasting":true}}"#], &[], &[1]);
+    check(&[r#"{"run":"r","event":"may be dirty","case":"a","plan":{"lasting":"x"}}"#], &[], &[1]);
+    let newer = r#"{"run":"r","event":"may be dirty","case":"a","mark":{"mark":"m","more":1},"plan":{"lasting":true,"host":"h","assignment":{"way":"new"}}}"#;
+    check(&[newer], &["r: a / "], &[]);
+    let runs = leftovers(newer, &|_| false);
+    let plan = runs["r"].dirty[0].plan.as_ref().expect("a plan");
+    assert_eq!(plan.assignment.read().map(|_| ()), Err("missing field `id`".to_owned()));
 }
