@@ -66,6 +66,8 @@ pub struct BookExecutor {
     kept: Vec<String>,
     /// What was proven to be able to begin here.
     checked: HashSet<String>,
+    /// Whether this machine must not be broken.
+    on_agent: bool,
 }
 
 impl BookExecutor {
@@ -86,7 +88,15 @@ impl BookExecutor {
             hosts: HashMap::new(),
             kept: Vec::new(),
             checked: HashSet::new(),
+            on_agent: false,
         }
+    }
+
+    /// The same on an agent of a cluster: a case that would break the agent itself fails before anything is broken, so that it can be
+    /// carried out elsewhere.
+    #[must_use]
+    pub fn on_agent(self) -> Self {
+        Self { on_agent: true, ..self }
     }
 
     /// Carries out a case from its beginning to its end in this working folder, and tells the observer of it. An interrupt
@@ -162,14 +172,18 @@ impl BookExecutor {
     fn host(&mut self, access: &Access) -> &mut SshHost {
         let redactor = &self.redactor;
         self.hosts.entry(access.target.shown.clone()).or_insert_with(|| {
-            SshHost::new(
+            let mut host = SshHost::new(
                 access.target.clone(),
                 access.login.clone(),
                 access.folder.clone(),
                 redactor.clone(),
                 is_alive,
                 access.may_heal,
-            )
+            );
+            if self.on_agent {
+                host.spare_own_machine();
+            }
+            host
         })
     }
 

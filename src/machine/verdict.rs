@@ -158,6 +158,8 @@ pub enum TroubleKind {
     HostBusy,
     /// Another machine answers than the one that was broken. May pass.
     OtherMachine,
+    /// The Mesos agent that the case runs on is the host that it would break.
+    OwnHost,
     /// A process could not be started.
     Start,
     /// A step took longer than its time limit.
@@ -193,6 +195,7 @@ impl fmt::Display for TroubleKind {
             Self::Arming => "ArmingFailed",
             Self::HostBusy => "HostBusy",
             Self::OtherMachine => "OtherMachine",
+            Self::OwnHost => "AgentIsHost",
             Self::Start => "StartFailed",
             Self::Timeout => "TimeLimit",
             Self::Select => "OnlyIfFailed",

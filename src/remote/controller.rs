@@ -40,6 +40,25 @@ fn boot() -> Option<String> {
     Some(format!("{}/{namespace}", boot.trim()))
 }
 
+/// Whether a host that tells this identity of itself (machine id, boot id, PID namespace, start of process 1, name) is the machine
+/// that this process runs on. Only what both know, and all of it, proves that.
+pub(super) fn is_this_machine(identity: &str) -> bool {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let Some((own_boot, namespace)) = boot().and_then(|boot| {
+        boot.split_once('/').map(|(boot, namespace)| (boot.to_owned(), namespace.to_owned()))
+    }) else {
+        return false;
+    };
+    let start = started(1).map(|start| start.to_string()).unwrap_or_default();
+    is_one_machine(identity, &[read("/etc/machine-id"), own_boot, namespace, start])
+}
+
+fn is_one_machine(identity: &str, own: &[String; 4]) -> bool {
+    let told: Vec<&str> = identity.split(' ').collect();
+    told.len() >= own.len()
+        && own.iter().zip(&told).all(|(own, told)| own == told && !own.is_empty() && own != "-")
+}
+
 /// When a process was started, in the kernel's ticks; `None` if it has ended, even if nobody has waited for it yet.
 pub(super) fn started(process: u32) -> Option<u64> {
     let words = stat(process)?;
@@ -61,6 +80,25 @@ fn stat(process: u32) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_machine() {
+        let own = ["m", "b", "4026531836", "14"].map(str::to_owned);
+        let check =
+            |identity: &str, want: bool| assert_eq!(is_one_machine(identity, &own), want, "{identity}");
+        check("m b 4026531836 14 name", true);
+        check("m b 4026531836 14 other", true);
+        for other in
+            ["n b 4026531836 14 -", "m c 4026531836 14 -", "m b 4026531837 14 -", "m b 4026531836 15 -"]
+        {
+            check(other, false);
+        }
+        // What is not told proves nothing.
+        check("- b 4026531836 14 -", false);
+        check("m b 4026531836", false);
+        check("", false);
+        assert!(!is_one_machine("- b 4026531836 14 -", &["-", "b", "4026531836", "14"].map(str::to_owned)));
+    }
 
     #[test]
     fn this_process_is_alive() {

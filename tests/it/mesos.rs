@@ -58,7 +58,13 @@ pub fn tests() -> Vec<Trial> {
     });
     let own = own.into_iter().map(|(name, run)| needing(&format!("mesos::{name}"), met, reason, run));
     let always = [test("mesos::addresses_that_are_none", no_address)];
-    own.chain(verdicts).chain(always).collect()
+    let as_root = needing(
+        "mesos::an_agent_is_the_host_by_another_address",
+        met && crate::common::is_root(),
+        if met { "needs to be root, for an address of its own" } else { reason },
+        own_host_elsewhere,
+    );
+    own.chain([as_root]).chain(verdicts).chain(always).collect()
 }
 
 /// Whether `ci/mesos` works here.
@@ -883,6 +889,62 @@ fn own_host() {
     let ran = stage.go_on(stage.begin(&["--offer-timeout", "1s"]));
     let told = ran.failure("b::f@127.0.0.1");
     assert!(told.contains("; the only offers were from the host that this case breaks\n"), "{told}");
+}
+
+/// An address of this machine, for as long as this lives.
+struct OwnAddress {
+    link: String,
+    address: String,
+}
+
+impl OwnAddress {
+    fn new() -> Self {
+        let number = std::process::id() % 0x1_0000;
+        let (link, address) =
+            (format!("pisaura-o{number:x}"), format!("10.232.{}.{}", number >> 8, number & 0xff));
+        let ip = |words: &str| {
+            let status = Command::new("ip").args(words.split(' ')).status();
+            assert!(status.is_ok_and(|status| status.success()), "ip {words}");
+        };
+        ip(&format!("link add {link} type veth peer name {link}p"));
+        ip(&format!("address add {address}/32 dev {link}"));
+        ip(&format!("link set {link} up"));
+        Self { link, address }
+    }
+}
+
+impl Drop for OwnAddress {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "del", &self.link]).status();
+    }
+}
+
+/// Nobody but its executor can know, as behind the public address of a cloud's machine.
+fn own_host_elsewhere() {
+    let own = OwnAddress::new();
+    let mut stage = Stage::new("", &["--agents", "2"]);
+    stage.sshd = Sshd::with(&format!("ListenAddress {}", own.address));
+    let host = format!("{}:{}", own.address, stage.sshd.port);
+    let failure =
+        "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], timeout: 30s}";
+    let book = stage.sshd.book("", failure).replace(&format!("127.0.0.1:{}", stage.sshd.port), &host);
+    let known = stage.sshd.join("known_hosts");
+    let lines = std::fs::read_to_string(&known).expect("known hosts");
+    std::fs::write(&known, lines.replace("127.0.0.1", &own.address)).expect("known hosts");
+    stage.scratch.write("fatebooks/b/fatebook.yaml", book);
+    let ran = stage.go_on(stage.begin(&[]));
+    let told = ran.failure(&format!("b::f@{host}"));
+    let why = ": the Mesos agent that this case runs on is that host itself: breaking it would end the case";
+    assert!(told.contains(why) && told.contains("attempt 2 on "), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, Some(101));
+    assert_eq!(stage.sshd.read("log"), "", "nothing was broken");
+    let journal = stage.scratch.read("target/pisaura/journal.jsonl");
+    assert!(journal.contains("\"event\":\"host left\""), "{journal}");
+    // Here it is done, and said.
+    let ran = Ran::of(stage.scratch.command(&crate::common::program()).arg("run"), &stage.scratch);
+    let said =
+        format!("warning: {host} is the machine that this run is on: what breaks it may break the run, too");
+    assert_eq!((ran.code, ran.stderr.matches(&said).count()), (Some(0), 1), "{}", ran.stderr);
 }
 
 /// What the run gives to agents is given to nobody else.

@@ -145,6 +145,7 @@ fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &U
             let observer = observer(Arc::clone(shared), sender.clone(), data.loglevel);
             let notary = Arc::new(Asking { shared: Arc::clone(shared), sender: sender.clone() });
             BookExecutor::new(Redactor::new(&data.secrets), data.loglevel, data.live_output, observer, notary)
+                .on_agent()
         });
         let mut assignment = data.assignment;
         assignment.access.login = assignment.access.login.completed(&workplace);

@@ -14,7 +14,7 @@ use super::event::{CaseId, CaseOutcome, HostMark, Placement, RunEvent};
 use super::offers::{
     Launch, Offer, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews, TaskUpdate, Want,
 };
-use super::verdict::{Finding, Verdict, worst};
+use super::verdict::{Finding, TroubleKind, Verdict, worst};
 
 mod link;
 mod placement;

@@ -55,7 +55,9 @@ impl Scheduler {
                 let knows = |outcome: &CaseOutcome| {
                     outcome.report.is_some() || self.cases.get(&case).is_some_and(|case| !case.dirty)
                 };
-                let outcome = self.unless_ended(case, update.outcome.filter(knows));
+                let outcome = update.outcome.filter(knows);
+                let own_host = outcome.as_ref().and_then(met_itself);
+                let outcome = self.unless_ended(case, outcome.filter(|_| own_host.is_none()));
                 match outcome {
                     Some(outcome) => {
                         if let Some(case) = self.cases.get_mut(&case) {
@@ -72,15 +74,17 @@ impl Scheduler {
                     }
                     None => {
                         let refused = update.news == TaskNews::Refused;
+                        // One that has met its own machine is well, and has to take away what it has left there. A task that was
+                        // refused never reached its executor, which may not even have been started.
                         for gone in self.executors.iter_mut().filter(|other| other.id == executor) {
-                            // A task that was refused never reached its executor, which may not even have been started.
-                            gone.gone |= !refused || !gone.confirmed;
+                            gone.gone |= own_host.is_none() && (!refused || !gone.confirmed);
                         }
-                        let why = match update.message.as_str() {
-                            "" => "ended by somebody else",
-                            message => message,
+                        let why = match (own_host, update.message.as_str()) {
+                            (Some(why), _) => why,
+                            (None, "") => "ended by somebody else".to_owned(),
+                            (None, message) => message.to_owned(),
                         };
-                        self.attempt_lost(now, &update.task, why, refused, actions);
+                        self.attempt_lost(now, &update.task, &why, refused, actions);
                         match self.cases.get_mut(&case).filter(|case| case.state == CaseState::Told) {
                             Some(case) => case.acknowledgement = acknowledgement,
                             None => actions.extend(acknowledgement),
@@ -290,4 +294,10 @@ impl Scheduler {
             result,
         });
     }
+}
+
+/// Why a case has to be carried out on another agent, if its executor has found that its own is the host. Then nothing was broken.
+fn met_itself(outcome: &CaseOutcome) -> Option<String> {
+    let kind = TroubleKind::OwnHost.to_string();
+    outcome.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.message.clone())
 }

@@ -232,6 +232,25 @@ fn a_task_lost_before_inducing_is_run_again() {
     told.check(6, SchedulerEvent::Recorded { case: 1, safely: true }, &["acknowledge r-c1-a2"]);
 }
 
+/// An agent may be the host under an address that nobody here knows. Its executor finds that out before anything is broken.
+#[test]
+fn an_agent_that_is_the_host_is_not_taken_again() {
+    let mut told = Told::launched();
+    let met_itself = |task: &str| {
+        let SchedulerEvent::Update(mut ended) = update(task, TaskNews::Ended, "") else { unreachable!() };
+        ended.outcome = Some(CaseOutcome {
+            report: Some(crate::machine::CaseReport::default()),
+            ..CaseOutcome::botched("AgentIsHost", "the agent is the host")
+        });
+        SchedulerEvent::Update(ended)
+    };
+    told.check(3, met_itself("r-c1-a1"), &["acknowledge r-c1-a1", "revive"]);
+    told.check(3, offers(&["a1", "a2"]), &["launch r-c1-a2 by r-e2 on o-a2", "decline o-a1", "suppress"]);
+    // Not for ever, though.
+    let past = "attempt 1 on a1: the agent is the host; attempt 2 on a2: the agent is the host";
+    told.check(4, met_itself("r-c1-a2"), &[&format!("tell: botched, {past}")]);
+}
+
 #[test]
 fn a_task_lost_after_inducing_is_only_reverted() {
     let mut told = Told::launched();

@@ -1,6 +1,7 @@
 //! The ground that a connection stands on: what the host is, and the folder of our own there.
 
 use super::*;
+use crate::remote::controller::is_this_machine;
 
 impl SshHost {
     /// Connects if need be, proves that what runs there is ours, and makes the folder of our own if it `makes` one.
@@ -52,6 +53,22 @@ impl SshHost {
                 _ => {}
             }
         }
+        let is_new = makes && !self.has_armed;
+        if is_new && is_this_machine(&ground.identity) && self.is_in_own_network(limit)? {
+            let shown = &self.target.shown;
+            if self.spares_own {
+                return Err(Trouble {
+                    kind: TroubleKind::OwnHost,
+                    message: format!(
+                        "{shown}: the Mesos agent that this case runs on is that host itself: breaking it would end the case"
+                    ),
+                });
+            }
+            if !std::mem::replace(&mut self.told_own, true) {
+                let note = "is the machine that this run is on: what breaks it may break the run, too";
+                self.notes.push(format!("{shown} {note}"));
+            }
+        }
         self.ground = Some(ground);
         if let Some(connection) = &self.connection
             && self.route.host_key.is_none()
@@ -61,6 +78,17 @@ impl SshHost {
             self.route.host_key = Some(connection.host_key.clone());
         }
         Ok(())
+    }
+
+    /// A port of its own on loopback is the way to another machine, or meant; and a network of its own makes another one of it.
+    fn is_in_own_network(&mut self, limit: Limit<'_>) -> Result<bool, Trouble> {
+        let address = self.connection.as_ref().map(|connection| connection.address);
+        if address.is_some_and(|address| address.ip().is_loopback() && address.port() != 22) {
+            return Ok(false);
+        }
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+        let told = self.desk(limit)?.have(&host::network(&self.token()?), "cannot tell its network")?;
+        Ok(std::path::Path::new(told.trim()) == own)
     }
 
     pub(super) fn site<'a>(&'a self, ground: &'a Ground) -> Site<'a> {

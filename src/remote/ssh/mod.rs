@@ -57,6 +57,10 @@ pub struct SshHost {
     looked: bool,
     /// The marks of the cases that were begun here.
     cases: Vec<String>,
+    /// The machine that we run on must not be broken.
+    spares_own: bool,
+    /// It was told that the host is the machine that we run on.
+    told_own: bool,
     /// Whatever lies in the folder is an older run's.
     takes_over: bool,
     /// Nothing answers any more on the connection.
@@ -126,6 +130,8 @@ impl SshHost {
             checked: HashSet::new(),
             looked: false,
             cases: Vec::new(),
+            spares_own: false,
+            told_own: false,
             takes_over: false,
             is_silent: false,
             without_sftp: false,
@@ -137,6 +143,12 @@ impl SshHost {
             notes: Vec::new(),
             sent_at: Duration::ZERO,
         }
+    }
+
+    /// The machine that this process runs on is not prepared: whoever runs there would be broken with it. One that is reached through a
+    /// port of its own on loopback is another, or meant.
+    pub fn spare_own_machine(&mut self) {
+        self.spares_own = true;
     }
 
     /// The name of the folder of our own there.
