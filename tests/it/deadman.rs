@@ -58,7 +58,7 @@ fn watchers(sshd: &Sshd) -> usize {
 }
 
 fn harness_killed() {
-    let (scratch, sshd) = setup("timeout: 1s, deadman: 3s", "");
+    let (scratch, sshd) = setup("timeout: 2s, deadman: 6s", "");
     scratch.write("stop", "");
     let mut run = start(&scratch);
     wait_for("the inducer", || sshd.read("log").contains("break.sh"));
@@ -73,7 +73,7 @@ fn harness_killed() {
 }
 
 fn host_cut_off() {
-    let (scratch, sshd) = setup("timeout: 1s, deadman: 3s", "");
+    let (scratch, sshd) = setup("timeout: 2s, deadman: 6s", "");
     let pid = sshd.pid().to_string();
     scratch
         .write("fatebooks/b/heal.sh", format!("#!/bin/sh\necho heal.sh >>\"$HOME/log\"\nkill -CONT {pid}\n"));
@@ -98,7 +98,7 @@ fn host_cut_off() {
 }
 
 fn never_after_a_revert() {
-    let (scratch, sshd) = setup("timeout: 1s, deadman: 3s", "");
+    let (scratch, sshd) = setup("timeout: 5s, deadman: 20s", "");
     let ran = scratch.harness(&[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
     assert_eq!(watchers(&sshd), 0);
@@ -233,7 +233,7 @@ impl Drop for Mount {
 /// A failure that leaves not a byte of room where our folder is: it is healed by the reverter, and by the switch.
 fn full_disk() {
     for killed in [false, true] {
-        let (scratch, sshd) = setup("timeout: 1s, deadman: 4s", "");
+        let (scratch, sshd) = setup("timeout: 2s, deadman: 6s", "");
         let _mount = Mount::new(sshd.home().display().to_string());
         let (full, out) =
             (scratch.join("full").display().to_string(), scratch.join("healed").display().to_string());

@@ -60,7 +60,7 @@ fn watcher(case: &Case) -> i64 {
 fn healed_from_memory() {
     let case = Case::new("");
     case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}rm -rf \"$HOME/.pisaura\"\n"));
-    case.book("timeout: 1s, grace: 8s, deadman: 12s", "");
+    case.book("timeout: 3s, grace: 6s, deadman: 16s", "");
     // It says no while the host is broken, and yes once it is healed: as if the service had come back by itself.
     case.scratch.write(
         "fatebooks/b/check.sh",
@@ -205,14 +205,14 @@ fn parts_heal_nothing() {
     let output = Command::new("sh").arg(&path).env("HOME", case.sshd.home()).output().expect("sh runs");
     assert!(output.status.success() && !case.is_broken(), "{output:?}");
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 6s", "").begin_and_kill();
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s", "").begin_and_kill();
     fs::write(case.case_folder().join("watch"), "").expect("a file");
     wait_for("that the host heals", || !case.is_broken());
 }
 
 fn signals() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 6s", "").begin_and_kill();
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s", "").begin_and_kill();
     let group = -watcher(&case);
     for name in
         ["USR1", "USR2", "ALRM", "VTALRM", "XCPU", "PIPE", "HUP", "INT", "QUIT", "TERM", "STOP", "CONT"]
@@ -226,7 +226,7 @@ fn signals() {
 fn limit_by_hand() {
     let case = Case::new("");
     case.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\necho heal >>\"$HOME/log\"\nsleep 300\n");
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 'off'", "").begin_and_kill();
+    case.waits_at("--step=2").book("timeout: 5s, deadman: 'off'", "").begin_and_kill();
     let mut heal = Command::new("timeout");
     heal.args(["60", "sh"]).arg(case.case_folder().join("heal")).env("HOME", case.sshd.home());
     let output = heal.output().expect("it runs");
@@ -368,7 +368,7 @@ fn known_key() {
 /// With `accept-new` a machine that answers in the broken one's place is not learned for it.
 fn not_learned() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 'off'", "");
+    case.waits_at("--step=2").book("timeout: 5s, deadman: 'off'", "");
     let other = another(&case);
     let relay = Relay::to(case.sshd.port);
     case.through(relay.port, &known(relay.port, &[&case.sshd]));

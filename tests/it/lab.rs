@@ -618,7 +618,7 @@ fn logind() {
         lab.scratch.write(
             "books/b/fatebook.yaml",
             format!(
-                "service: s\nhosts: ['{user}@{host}']\nssh: {{identity_file: '{}', known_hosts: '{}'}}\nfailures:\n  - name: f\n    inducer: ['touch /tmp/broken']\n    reverter: ['rm -f /tmp/broken']\n    healthcheck: ['[ \"$1\" != --step=2 ] || [ -n \"$PISAURA_TEST_PASSES\" ] || {{ : >\"{}\"; sleep 30; }}']\n    timeout: 2s\n    deadman: 8s\n",
+                "service: s\nhosts: ['{user}@{host}']\nssh: {{identity_file: '{}', known_hosts: '{}'}}\nfailures:\n  - name: f\n    inducer: ['touch /tmp/broken']\n    reverter: ['rm -f /tmp/broken']\n    healthcheck: ['[ \"$1\" != --step=2 ] || [ -n \"$PISAURA_TEST_PASSES\" ] || {{ : >\"{}\"; sleep 30; }}']\n    timeout: 6s\n    deadman: 20s\n",
                 lab.variables["PISAURA_SSH_IDENTITY"],
                 lab.variables["PISAURA_SSH_KNOWN_HOSTS"],
                 at.display()

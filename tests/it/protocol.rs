@@ -304,7 +304,7 @@ impl Drop for Twin {
 
 fn another_machine() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, grace: 6s, deadman: 'off'", "");
+    case.waits_at("--step=2").book("timeout: 5s, grace: 6s, deadman: 'off'", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!(
@@ -333,7 +333,7 @@ fn another_machine() {
 
 fn another_machine_reverts() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, grace: 30s, deadman: 'off'", "");
+    case.waits_at("--step=2").book("timeout: 5s, grace: 30s, deadman: 'off'", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; exit 1; }}\n", case.path("at")),
@@ -356,7 +356,7 @@ fn another_machine_reverts() {
 /// Two machines made from one image, or a floating address: the key is the same.
 fn another_machine_same_key() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, grace: 6s, deadman: 'off'", "");
+    case.waits_at("--step=2").book("timeout: 5s, grace: 6s, deadman: 'off'", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!(
@@ -383,7 +383,7 @@ fn another_machine_same_key() {
 /// What is not checked is still remembered for as long as a run lasts.
 fn another_key() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, grace: 6s, deadman: 'off'", "");
+    case.waits_at("--step=2").book("timeout: 5s, grace: 6s, deadman: 'off'", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!(
@@ -537,7 +537,7 @@ fn end_group(leader: &str) {
 /// A laptop whose lid is closed, a paused container: the host heals by itself, and the healthcheck looks at a healthy host.
 fn stood_still() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 6s, grace: 20s", "");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s, grace: 20s", "");
     case.book("timeout: 20s, deadman: 200s", "");
     // As if the watcher's time were up while nobody looked: its clock is the host's.
     let run = case.begin();
@@ -633,7 +633,7 @@ fn hanging_switch() {
         "fatebooks/b/heal.sh",
         "#!/bin/sh\necho heal >>\"$HOME/log\"\n[ -e \"$HOME/once\" ] || { : >\"$HOME/once\"; sleep 300; }\nrm -f \"$HOME/broken\"\n",
     );
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 6s, grace: 0s", "");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s, grace: 0s", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; sleep 30; }}\n", case.path("at")),
@@ -652,7 +652,7 @@ fn switch_tries_again() {
         "fatebooks/b/heal.sh",
         "#!/bin/sh\necho heal >>\"$HOME/log\"\n[ $(wc -l <\"$HOME/log\") -gt 3 ] || exit 7\nrm -f \"$HOME/broken\"\n",
     );
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 6s", "");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; sleep 30; }}\n", case.path("at")),
@@ -779,7 +779,7 @@ fn rebooted() {
 fn foreign_folder() {
     for word in [0, 2, 3] {
         let case = Case::new("");
-        case.waits_at("--step=2").book("timeout: 1s, grace: 5s, deadman: 'off'", "");
+        case.waits_at("--step=2").book("timeout: 5s, grace: 5s, deadman: 'off'", "");
         case.scratch.write(
             "fatebooks/b/check.sh",
             format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; exit 1; }}\n", case.path("at")),
@@ -1024,7 +1024,7 @@ fn folder_taken_away() {
 fn from_memory() {
     let case = Case::new("");
     case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}rm -rf \"$HOME/.pisaura\"\n"));
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 6s", "");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s", "");
     case.scratch.write(
         "fatebooks/b/check.sh",
         format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; sleep 30; }}\n", case.path("at")),
@@ -1243,7 +1243,7 @@ fn not_written_over() {
 /// A revert over SSH that fails, and whose run dies, does not take the switch away.
 fn switch_goes_on() {
     let case = Case::new("");
-    case.waits_at("--step=2").book("timeout: 1s, deadman: 5s", "");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 6s", "");
     let heal =
         "#!/bin/sh\necho heal >>\"$HOME/log\"\n[ -e \"$HOME/tool\" ] || exit 7\nrm -f \"$HOME/broken\"\n";
     case.scratch.write("fatebooks/b/heal.sh", heal);

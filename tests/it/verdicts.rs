@@ -283,13 +283,13 @@ fn botched_by_verify() {
 }
 
 fn botched_by_the_time_limit() {
-    let message = "botched: inducer: took longer than its time limit of 400ms";
+    let message = "botched: inducer: took longer than its time limit of 2s";
     let setup =
         Setup::new().script("break.sh", "echo $$ >\"$HOME/pid\"; echo broke >>\"$HOME/log\"; sleep 300");
     // A process that was ended is gone, whether or not its own shell had children.
     setup.scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nkill -0 \"$(cat \"$HOME/pid\")\" 2>/dev/null && echo still there >>\"$HOME/log\"\nrm \"$HOME/pid\"\necho heal.sh >>\"$HOME/log\"\n");
     setup.check(
-        "timeout: 400ms",
+        "timeout: 2s",
         101,
         "FAILED",
         &format!(
