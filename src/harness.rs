@@ -125,6 +125,9 @@ pub fn main() -> ExitCode {
     if let Some(code) = crate::remote::supervise(&arguments) {
         return code;
     }
+    if let Some(code) = crate::executor::probe(&arguments) {
+        return code;
+    }
     crate::remote::protect_memory();
     if crate::executor::is_executor(&arguments) {
         return crate::executor::serve();

@@ -26,6 +26,7 @@
 //! | a key of a fatebook, a message about one | `fatebook::keys`; of the book `fatebook::read`, of a failure `failures`, of hosts and logins `hosts`, of commands `commands`; single values `values` |
 //! | one failure with several values | `fatebook::with` |
 //! | how `${NAME}` is filled in | `fatebook::text` |
+//! | healthchecks without a script, `expect_output` | `fatebook::probe`; how they ask `executor::probe` |
 //! | what runs of shell text, and where its arguments go | `fatebook::shell` |
 //! | which step comes next, what is tried again and for how long | `machine::case`; of the healthchecks `machine::case::asking` |
 //! | how a step is carried out, its limit, what is recorded of it | `executor::performer` |

@@ -39,6 +39,8 @@ enum Command {
         #[arg(long, env = "PISAURA_OUTPUT", default_value = "target/pisaura", value_name = "FOLDER")]
         output: std::path::PathBuf,
     },
+    /// Ask a service once, as a healthcheck does that names `http` or `tcp`
+    Probe(pisaura::executor::Probe),
     /// Write a first fatebook here, and in a cargo package the test target for it
     Init,
     /// Print the JSON Schema of a fatebook, for editors
@@ -49,6 +51,9 @@ enum Command {
 
 fn main() -> ExitCode {
     if let Some(code) = pisaura::remote::supervise(&std::env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
+    if let Some(code) = pisaura::executor::probe(&std::env::args_os().collect::<Vec<_>>()) {
         return code;
     }
     pisaura::remote::protect_memory();
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Command::List(options) => harness::go(options.listing(), Face::Program),
         Command::Check(options) => cli::check(&options),
         Command::Revert { list, forget, output } => cli::revert(&output, list, forget.as_deref()),
+        Command::Probe(probe) => probe.ask(),
         Command::Init => match pisaura::init::init(std::path::Path::new(".")) {
             Ok(told) => cli::print(&told, ExitKind::Fine),
             Err(error) => {

@@ -49,8 +49,9 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             number = ' ';
         }
         text.push_str(&format!(
-            "  {number} healthcheck  here, within {limit}: {}\n",
-            show(&fate.healthcheck, step.as_slice())
+            "  {number} healthcheck  here, within {limit}: {}{}\n",
+            show(&fate.healthcheck, step.as_slice()),
+            fate.expect_output.as_ref().map(|output| format!(", its output {output}")).unwrap_or_default()
         ));
         text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer, &[])));
         if let Some(verify) = &fate.verify {

@@ -5,12 +5,15 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fatebook::{CaseValues, CommandStyle, Deadman, Fate, Fatebook, HostEntry, ShellText};
+use crate::fatebook::{
+    CaseValues, CommandStyle, Deadman, ExpectedOutput, Fate, Fatebook, HostEntry, ShellText,
+};
 use crate::machine::{CaseId, CasePlan, HostMark, digits_of};
 use crate::remote::{
     Arming, Healing, HostCommand, HostScript, Login, Parcel, Place, Role, Target, check_here,
 };
 
+use super::probe;
 use super::workplace::place_in_workplace;
 
 /// How to get to the host.
@@ -62,6 +65,9 @@ pub struct Assignment {
     pub reverter: HostScript,
     /// Asks whether the service works.
     pub healthcheck: LocalCommand,
+    /// What that has to print, besides.
+    #[serde(default)]
+    pub expect_output: Option<ExpectedOutput>,
     /// Asks, while the failure is held, whether the case is to be stopped.
     #[serde(default)]
     pub stop_if: Vec<LocalCommand>,
@@ -86,6 +92,9 @@ const TRIES: u32 = 20;
 impl LocalCommand {
     /// The command, with more arguments behind its own.
     pub(super) fn command(&self, workplace: &Path, more: &[String]) -> Command {
+        if self.style == CommandStyle::Probe {
+            return probe::command(&self.words);
+        }
         let mut words = self.all_words(more).into_iter();
         let first = words.next().unwrap_or_default();
         let mut command = match &self.program {
@@ -237,6 +246,7 @@ impl Assignment {
             still,
             reverter: HostScript { role: Role::Heals(healing), ..reverter },
             healthcheck: local(&fate.healthcheck),
+            expect_output: fate.expect_output.clone(),
             stop_if: fate.stop_if.iter().map(local).collect(),
             pass_step: fate.pass_step,
             env,
@@ -252,6 +262,7 @@ fn words_that_run(style: CommandStyle, words: &[String], more: &[String]) -> Vec
     let arguments: Vec<String> = words.chain(more).cloned().collect();
     let mut all = match style {
         CommandStyle::Program => vec![first.to_owned()],
+        CommandStyle::Probe => vec!["pisaura".to_owned(), "probe".to_owned(), first.to_owned()],
         CommandStyle::Shell => ShellText::of(first, !arguments.is_empty()).words(),
     };
     all.extend(arguments);
@@ -286,7 +297,7 @@ fn host_command(
     });
     let (place, parcel) = script.unzip();
     let command = match (command.style, &command.file) {
-        (CommandStyle::Program, _) => {
+        (CommandStyle::Program | CommandStyle::Probe, _) => {
             HostCommand::Program { program: place.unwrap_or(Place::AsWritten(first)), arguments }
         }
         (CommandStyle::Shell, Some(file)) => {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fatebook::{LogLevel, Redactor};
+use crate::fatebook::{ExpectedOutput, LogLevel, Redactor};
 use crate::machine::{
     Captured, CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, HostMark,
     NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
@@ -25,6 +25,7 @@ mod assignment;
 mod log;
 mod performer;
 mod printer;
+mod probe;
 mod workplace;
 
 use performer::Performer;
@@ -32,6 +33,7 @@ use printer::LinePrinter;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use assignment::{Access, Assignment, LocalCommand, shown_words};
+pub use probe::{Probe, probe};
 pub use workplace::{OwnedFolder, Shipped, Workplace, shipped};
 
 /// Where an executor's news go.

@@ -137,7 +137,8 @@ impl Performer<'_> {
                     }
                     None => {
                         let command = local_command(assignment, step, self.workplace);
-                        child::run(command, limit, self.redactor, &mut watcher)
+                        let ran = child::run(command, limit, self.redactor, &mut watcher);
+                        with_output(ran, assignment.expect_output.as_ref())
                     }
                 }
             }
@@ -318,6 +319,20 @@ impl Performer<'_> {
             end => end,
         }
     }
+}
+
+/// A healthcheck that succeeded and has not printed what it has to has said no.
+fn with_output(mut ran: Ran, expected: Option<&ExpectedOutput>) -> Ran {
+    let Some(expected) = expected.filter(|_| ran.end.is_success()) else { return ran };
+    let why = match ran.stdout.left_out {
+        0 => expected.why_not(&ran.stdout.head),
+        _ => Some("the output is too long to be compared".to_owned()),
+    };
+    if let Some(why) = why {
+        ran.end = StepEnd::Exited(Exit::Status(1));
+        ran.stderr.add_line(&why);
+    }
+    ran
 }
 
 /// The machine asks only for what there is.

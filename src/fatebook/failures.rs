@@ -118,7 +118,12 @@ impl Reader<'_> {
     ) -> Option<Fate> {
         let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
         let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
-        let healthcheck = self.local_command(fields.get("healthcheck"), "healthcheck", resources);
+        let timeout = self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout);
+        let healthcheck = match fields.get("healthcheck").filter(|node| Self::is_probe(Some(node))) {
+            Some(node) => self.probe(node, "healthcheck", timeout),
+            None => self.local_command(fields.get("healthcheck"), "healthcheck", resources),
+        };
+        let expect_output = self.expected_output(fields.get("expect_output"));
         let stop_if = fields.get("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
         let only_if = fields.get("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
         let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
@@ -178,6 +183,7 @@ impl Reader<'_> {
             inducer: inducer?,
             reverter: reverter?,
             healthcheck: healthcheck?,
+            expect_output,
             only_if: match only_if {
                 Some(only_if) => Some(only_if?),
                 None => None,
@@ -196,7 +202,7 @@ impl Reader<'_> {
             hold: None,
             max_recovery: None,
             steady: None,
-            timeout: self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout),
+            timeout,
             grace: self.duration(fields.get("grace"), "grace").unwrap_or(defaults.grace),
             deadman: deadman.map_or(defaults.deadman, |(deadman, _)| deadman),
             switch_may_die: deadman.map_or(defaults.switch_may_die, |(_, may_die)| may_die),

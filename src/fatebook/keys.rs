@@ -20,6 +20,10 @@ pub(super) enum Shape {
     Texts,
     Hosts,
     Command,
+    /// A command, or a map that is asked without a script.
+    Check,
+    /// What a healthcheck has to print.
+    Output,
     Variables,
     OneOf(&'static [&'static str]),
     Ssh,
@@ -118,9 +122,15 @@ const INDUCER: KeyRule = key("inducer", Shape::Command, "", "breaks the host: co
 const REVERTER: KeyRule = key("reverter", Shape::Command, "", "heals the host: copied there, run there");
 const HEALTHCHECK: KeyRule = key(
     "healthcheck",
-    Shape::Command,
+    Shape::Check,
     "",
-    "asks whether the service works: not copied, run where the executor runs",
+    "asks whether the service works: not copied, run where the executor runs; or a map, without a script",
+);
+const EXPECT_OUTPUT: KeyRule = key(
+    "expect_output",
+    Shape::Output,
+    "",
+    "what the healthcheck has to print, for the service to be healthy",
 );
 const ONLY_IF: KeyRule = key(
     "only_if",
@@ -166,6 +176,7 @@ pub(super) const BOOK: &[KeyRule] = &[
     INDUCER,
     REVERTER,
     HEALTHCHECK,
+    EXPECT_OUTPUT,
     ONLY_IF,
     VERIFY,
     STILL,
@@ -199,6 +210,40 @@ pub(super) const DEADMAN_KEYS: &[KeyRule] = &[
     ),
 ];
 
+/// The keys of a healthcheck that is a map.
+pub(super) const PROBE_KEYS: &[KeyRule] = &[
+    key("http", Shape::Text, "", "the URL to get, such as http://${host}:8080/health"),
+    key("tcp", Shape::Text, "", "the host and the port to connect to, such as ${host}:5432"),
+    key("status", Shape::Text, "2xx", "the status that a healthy service answers with over HTTP"),
+    key(
+        "within",
+        Shape::Duration,
+        "5s",
+        "how long a healthy service may take to answer; shorter than `timeout`",
+    ),
+];
+
+/// The keys of `expect_output`.
+pub(super) const EXPECT_OUTPUT_KEYS: &[KeyRule] = &[
+    key(
+        "json",
+        Shape::Text,
+        "",
+        "compare the value at this JSON pointer, not the whole output; of a list its length",
+    ),
+    key("contains", Shape::Text, "", "a text that has to stand in it"),
+    key("matches", Shape::Text, "", "a regular expression that has to match a part of it"),
+    key(
+        "equals",
+        Shape::Text,
+        "",
+        "the text that it has to be, but for white space around it, or the number",
+    ),
+    key("at_least", Shape::Text, "", "the smallest number that it may be"),
+    key("at_most", Shape::Text, "", "the largest number that it may be"),
+    key("between", Shape::Texts, "", "the smallest and the largest number that it may be, a list"),
+];
+
 /// The keys of `ssh`.
 pub(super) const SSH: &[KeyRule] = &[
     key("username", Shape::Text, "", "the user to log in as"),
@@ -222,6 +267,7 @@ pub(super) const FAILURE: &[KeyRule] = &[
     required("inducer", INDUCER.shape, INDUCER.meaning),
     required("reverter", REVERTER.shape, REVERTER.meaning),
     required("healthcheck", HEALTHCHECK.shape, HEALTHCHECK.meaning),
+    EXPECT_OUTPUT,
     ONLY_IF,
     VERIFY,
     STILL,

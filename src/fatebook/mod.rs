@@ -12,6 +12,7 @@ mod keys;
 mod lines;
 mod model;
 mod node;
+mod probe;
 mod problem;
 mod read;
 mod schema;
@@ -32,6 +33,7 @@ pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostEntry, HostKeyCheck, LogLevel,
     Resource, ScriptFile, SshOptions, Steady,
 };
+pub use probe::{ExpectedOutput, OutputTest, parse_within, status_test, why_no_target};
 pub use problem::{Place, Problem, nearest};
 pub use read::is_hidden;
 pub use schema::schema;

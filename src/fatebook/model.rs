@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::probe::ExpectedOutput;
 use super::text::{CaseValues, Text};
 
 /// A book: a service's hosts and the failures to try on them.
@@ -85,6 +86,8 @@ pub struct Fate {
     pub reverter: Command,
     /// Asks whether the service works.
     pub healthcheck: Command,
+    /// What it has to print, besides.
+    pub expect_output: Option<ExpectedOutput>,
     /// Asks the host whether this failure is one for it, as things are.
     pub only_if: Option<Command>,
     /// Asks the host whether the failure took hold.
@@ -410,6 +413,8 @@ pub enum CommandStyle {
     Program,
     /// Shell text; the others are its `"$@"`.
     Shell,
+    /// What a probe of our own is asked.
+    Probe,
 }
 
 /// The file behind a command.

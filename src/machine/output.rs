@@ -105,6 +105,16 @@ impl Captured {
         self.head.is_empty() && self.tail.is_empty()
     }
 
+    /// Adds a line of our own behind it.
+    pub fn add_line(&mut self, line: &str) {
+        let end = if self.left_out == 0 { &mut self.head } else { &mut self.tail };
+        if !end.is_empty() && !end.ends_with('\n') {
+            end.push('\n');
+        }
+        end.push_str(line);
+        end.push('\n');
+    }
+
     /// All that is kept, with a word of what was left out.
     pub fn whole(&self) -> String {
         if self.left_out == 0 {

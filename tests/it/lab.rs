@@ -269,7 +269,7 @@ fn times(junit: &str, step: &str) -> BTreeMap<String, f64> {
 }
 
 /// What cases may leave on a host, and must not: rules, disciplines, drop-ins, marks, scripts, and processes that stand still.
-const LEFT: &str = "iptables -S | grep pisaura; ip6tables -S | grep pisaura; tc qdisc show | grep htb; ls -d ~/.pisaura 2>/dev/null; \
+const LEFT: &str = "iptables -S | grep pisaura; ip6tables -S | grep pisaura; tc qdisc show | grep htb; ls -lAR ~/.pisaura 2>/dev/null; \
     find /run /tmp /var/tmp /var/lib /srv -xdev -name '*pisaura*' -not -path '*/pisaura-[0-9]*/*' 2>/dev/null; \
     ps -eo stat,args | grep '^T'; systemctl --failed --no-legend --plain; true";
 
@@ -301,7 +301,7 @@ fn each_failure(lab: &Lab) {
         assert!(during.values().any(|time| *time > 0.3), "nothing took any time: {during:?}");
     }
     for host in lab.hosts() {
-        assert_eq!(lab.on(&host, LEFT), "", "{host}");
+        assert_eq!(lab.on(&host, LEFT), "", "{host}: {}", ran.stderr);
     }
 }
 

@@ -25,6 +25,7 @@ mod library;
 mod mesos;
 mod messages;
 mod nextest;
+mod probes;
 mod protocol;
 mod relay;
 mod secrets;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
         mesos::tests(),
         messages::tests(),
         nextest::tests(),
+        probes::tests(),
         protocol::tests(),
         secrets::tests(),
         shell::tests(),
