@@ -379,8 +379,12 @@ impl Files for BookFolder {
     }
 
     fn syntax_error(&self, text: &str) -> Option<String> {
-        let output =
-            Command::new("/bin/sh").args(["-n", "-c", "--", text]).stdin(Stdio::null()).output().ok()?;
+        let output = Command::new("/bin/sh")
+            .args(["-n", "-c", "--", text])
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         (!output.status.success()).then(|| said.trim_start_matches("/bin/sh: ").to_owned())

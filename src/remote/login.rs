@@ -107,7 +107,9 @@ pub fn own_user() -> String {
 }
 
 fn user_of_this_process() -> Option<String> {
-    let output = std::process::Command::new("id").arg("-un").output().ok()?;
+    // It needs none of our variables, some of which are secrets.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let output = std::process::Command::new("id").arg("-un").env_clear().env("PATH", path).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 

@@ -44,16 +44,20 @@ fn found_nowhere() {
         keys = sshd.path().display(),
     );
     scratch.write("fatebooks/b/fatebook.yaml", book);
-    // All argument lists of the machine while it runs, looked at as often as can be.
+    // All argument lists and environments of the machine while it runs, looked at as often as can be.
     let (over, lists) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(BTreeSet::new())));
+    let environments = Arc::new(Mutex::new(BTreeSet::new()));
     let watcher = {
-        let (over, lists) = (Arc::clone(&over), Arc::clone(&lists));
+        let (over, lists, environments) = (Arc::clone(&over), Arc::clone(&lists), Arc::clone(&environments));
         std::thread::spawn(move || {
             while !over.load(Ordering::SeqCst) {
                 for entry in fs::read_dir("/proc").expect("processes").flatten() {
-                    if let Ok(list) = fs::read(entry.path().join("cmdline")) {
-                        lists.lock().expect("a lock").insert(list);
+                    let Ok(list) = fs::read(entry.path().join("cmdline")) else { continue };
+                    let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+                    if !environment.is_empty() {
+                        environments.lock().expect("a lock").insert((list.clone(), environment));
                     }
+                    lists.lock().expect("a lock").insert(list);
                 }
             }
         })
@@ -75,6 +79,7 @@ fn found_nowhere() {
     for list in lists.lock().expect("a lock").iter() {
         places.push(("an argument list".to_owned(), list.clone()));
     }
+    check_environments(&environments.lock().expect("a lock"));
     let scripts_were_seen = places.iter().any(|(_, text)| String::from_utf8_lossy(text).contains("break.sh"));
     assert!(scripts_were_seen);
     for (place, text) in &places {
@@ -91,6 +96,26 @@ fn found_nowhere() {
     let left = sshd.home().join(".pisaura");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&left).expect("a folder").permissions());
     assert_eq!(mode & 0o777, 0o700);
+}
+
+/// What logs in is in no process's environment. What scripts are given is in theirs, and in that of the run, which was given it.
+fn check_environments(environments: &BTreeSet<(Vec<u8>, Vec<u8>)>) {
+    let mut scripts = 0;
+    for (list, environment) in environments {
+        let (list, environment) = (String::from_utf8_lossy(list), String::from_utf8_lossy(environment));
+        for needle in ["planted-pass", "planted-passphrase"] {
+            assert!(!environment.contains(needle), "{needle} is in the environment of {list}");
+        }
+        if environment.contains("planted-variable") {
+            let is_script = environment.contains("PISAURA_STEP=");
+            let is_run = list.contains("/fatebooks-") && list.contains("--nocapture");
+            // What looks whether a script can begin is the script's own shell, with its variables.
+            let looks = list.contains("_p_check_file healthcheck ") || list.starts_with("/bin/sh\0-n\0");
+            assert!(is_script || is_run || looks, "the variable is in the environment of {list}");
+            scripts += usize::from(is_script);
+        }
+    }
+    assert!(scripts > 0, "scripts get it");
 }
 
 fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
