@@ -23,6 +23,7 @@ use crate::remote::{
 mod agent;
 mod assignment;
 mod log;
+mod parcel;
 mod performer;
 mod printer;
 mod probe;
@@ -33,6 +34,7 @@ use printer::LinePrinter;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use assignment::{Access, Assignment, LocalCommand, shown_words};
+pub use parcel::{Given, pack, sha256_of};
 pub use probe::{Probe, probe};
 pub use workplace::{OwnedFolder, Shipped, Workplace, shipped};
 

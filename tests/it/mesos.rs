@@ -26,6 +26,8 @@ pub fn tests() -> Vec<Trial> {
         ("a_thousand_cases_through_drops_and_restarts", thousand),
         ("filters_failfast_and_threads", filters),
         ("secrets_are_not_shown", secrets),
+        ("what_sandboxes_show", sandboxes),
+        ("what_was_changed_on_its_way_is_not_run", changed),
         ("an_executor_killed_before_inducing", killed_before),
         ("an_executor_ended_by_somebody_else_before_inducing", ended_before),
         ("an_executor_ended_by_somebody_else_after_inducing", ended_after),
@@ -498,6 +500,117 @@ fn secrets() {
     }
     assert!(seen >= 5, "the sandbox's own logs are among them");
     assert!(own_log, "the executor logs there what the level debug has");
+}
+
+/// What everybody sees who may read the agents' pages: what the book needs, and no secret, no other book, nothing of `.env`.
+fn sandboxes() {
+    let (scratch, sshd) = (Scratch::new(), Sshd::start());
+    let cluster = Cluster::start(&[]);
+    write_scripts(&scratch);
+    scratch.write("fatebooks/b/check.sh", "#!/bin/sh\necho \"token is $TOKEN\"\n");
+    scratch.write("fatebooks/b/.env", "PASSWORD=pl4nted-in-a-file\n");
+    scratch.write("fatebooks/b/inner/fatebook.yaml", "ssh: {password: pl4nted-in-another-book}\n");
+    scratch.write("fatebooks/b/data/notes.txt", "notes\n");
+    let failure = "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], env: {TOKEN: '${TOKEN}'}}";
+    scratch.write("fatebooks/b/fatebook.yaml", sshd.book("secrets: [TOKEN]\nloglevel: debug", failure));
+    let mut command = scratch.command(&harness());
+    command.env("TOKEN", "pl4nted-secret").args(["--master", &cluster.master, "--exact"]);
+    command.arg(format!("b::f@127.0.0.1:{}", sshd.port));
+    let ran = Ran::of(&mut command, &scratch);
+    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
+    let agent = cluster.told()["slaves"][0]["pid"].as_str().expect("an agent").to_owned();
+    let (actor, agent) = agent.split_once('@').expect("an address");
+    let state = get(agent, &format!("/{actor}/state"));
+    let folders = json_texts(&serde_json::from_slice(&state).expect("JSON"), "directory");
+    assert!(!folders.is_empty(), "a sandbox");
+    let (mut left, mut files) = (folders, Vec::new());
+    while let Some(folder) = left.pop() {
+        let listed: Value =
+            serde_json::from_slice(&get(agent, &format!("/files/browse?path={folder}"))).expect("a list");
+        for entry in listed.as_array().expect("a list") {
+            let path = entry["path"].as_str().expect("a path").to_owned();
+            match entry["mode"].as_str().expect("a mode").starts_with('d') {
+                true => left.push(path),
+                false => {
+                    let text = get(agent, &format!("/files/download?path={path}"));
+                    assert!(!String::from_utf8_lossy(&text).contains("pl4nted"), "{path}");
+                    files.push(path[path.find("/runs/").expect("a run") + 6..].to_owned());
+                }
+            }
+        }
+    }
+    let in_sandbox = |file: &String| file.split_once('/').map(|(_, name)| name.to_owned());
+    let mut names: Vec<String> = files.iter().filter_map(in_sandbox).collect();
+    names.sort_unstable();
+    let scripts = ["break.sh", "check.sh", "data/notes.txt", "heal.sh", "verify.sh"];
+    let mut want: Vec<String> = scripts.map(|name| format!("book/{name}")).to_vec();
+    want.extend(["book/.pisaura-owner", "pisaura", "stderr", "stdout"].map(str::to_owned));
+    want.sort_unstable();
+    assert_eq!(names, want);
+    for page in ["/state", "/metrics/snapshot", "/tasks"] {
+        assert!(!String::from_utf8_lossy(&get(agent, page)).contains("pl4nted"), "{page}");
+        assert!(!String::from_utf8_lossy(&get(&cluster.master, page)).contains("pl4nted"), "{page}");
+    }
+}
+
+/// The body of what is at this path.
+fn get(authority: &str, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(authority).expect("a server");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let at = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+    answer.split_off(at + 4)
+}
+
+/// All texts of this name in a JSON.
+fn json_texts(value: &Value, name: &str) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(|item| json_texts(item, name)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, field)| match field.as_str().filter(|_| key == name) {
+                Some(text) => vec![text.to_owned()],
+                None => json_texts(field, name),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whoever is between an agent and the run could give it other scripts: their sum travels with the task.
+fn changed() {
+    let stage = Stage::new("--step=1", &[]);
+    let temporary = stage.scratch.join("temporary");
+    std::fs::create_dir(&temporary).expect("a folder");
+    let mut command = stage.scratch.command(&harness());
+    command.args(["--show-output", "--master", &stage.cluster.master]).env("TMPDIR", &temporary);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    stage.wait_for("--step=1");
+    let path = archive_in(&temporary).expect("an archive");
+    let mut archive = std::fs::read(&path).expect("an archive");
+    let at = archive.windows(7).position(|bytes| bytes == b"heal.sh").expect("a script") + 520;
+    archive[at] ^= 1;
+    std::fs::write(&path, archive).expect("a file");
+    stage.cluster.kill_executors();
+    let ran = stage.go_on(run);
+    let told = ran.failure("b::f@127.0.0.1:PORT");
+    assert!(
+        told.contains("what the agent fetched of the book is not what this run gave: its SHA-256 is "),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    assert_eq!(stage.sshd.read("log"), "", "nothing of it was run");
+}
+
+fn archive_in(folder: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
+        match path.extension().is_some_and(|ending| ending == "tar") {
+            true => Some(path),
+            false => archive_in(&path),
+        }
+    })
 }
 
 fn killed_before() {

@@ -22,7 +22,7 @@ pub(super) struct Driver {
     /// The machines that cases may have broken.
     pub(super) marks: HashMap<CaseId, HostMark>,
     /// The archive of each book.
-    pub(super) archives: HashMap<String, PathBuf>,
+    pub(super) archives: HashMap<String, Given>,
     pub(super) server: Option<FileServer>,
     /// Where archives are kept.
     pub(super) folder: Arc<OwnedFolder>,
@@ -214,6 +214,7 @@ impl Driver {
         let made = self.archives.get(&order.book.name).cloned();
         std::thread::spawn(move || {
             let archive = made.map_or_else(|| make_archive(&order, folder.path()), Ok);
+            let archive = own_sha256().and(archive);
             let archive = archive.map_err(|error| {
                 let message = format!("cannot make a working folder for the book: {error}");
                 Redactor::new(&order.book.secret_values).clean(&message)
@@ -237,12 +238,17 @@ impl Driver {
         let (order, server) = (self.orders.get(&launch.case)?, self.server.as_ref()?);
         let book = &order.book;
         let archive = self.archives.get(&book.name)?;
-        let program = match &self.options.executor_uri {
-            Some(uri) => uri.clone(),
-            // The file that runs, even if another one has taken its place since.
-            None => server.give(PROGRAM, PathBuf::from("/proc/self/exe")),
+        let (program, command) = match &self.options.executor_uri {
+            // Whoever names one answers for what is there.
+            Some(uri) => (uri.clone(), vec![format!("./{PROGRAM}"), "executor".to_owned()]),
+            None => {
+                let sha256 = own_sha256().ok()?;
+                let command = ["/bin/sh", "-c", &begin_if_whole(&sha256)].map(str::to_owned);
+                (server.give(PROGRAM, PathBuf::from(OWN_PROGRAM)), command.to_vec())
+            }
         };
-        let archive = server.give(&format!("{}.tar", digits_of(&book.name)), archive.clone());
+        let archive_sha256 = archive.sha256.clone();
+        let archive = server.give(&format!("{}.tar", digits_of(&book.name)), archive.path.clone());
         let reverts =
             book.fates.iter().map(|fate| fate.revert_within() + fate.timeout).max().unwrap_or_default();
         let mut assignment = order.assignment();
@@ -255,6 +261,7 @@ impl Driver {
             loglevel: book.loglevel,
             live_output: self.live_output,
             book_folder: std::path::absolute(&book.folder).unwrap_or_else(|_| book.folder.clone()),
+            archive_sha256,
         };
         Some(TaskPlan {
             name: order.name.clone(),
@@ -263,8 +270,11 @@ impl Driver {
             executor: ExecutorPlan {
                 name: format!("pisaura {}", book.name),
                 room: EXECUTOR_ROOM,
-                files: vec![(program, Some(PROGRAM.to_owned())), (archive, None)],
-                command: vec![format!("./{PROGRAM}"), "executor".to_owned()],
+                files: vec![
+                    FetchedFile { uri: program, name: PROGRAM, is_program: true },
+                    FetchedFile { uri: archive, name: TaskData::ARCHIVE, is_program: false },
+                ],
+                command,
                 env: vec![(EXECUTOR_VARIABLE.to_owned(), "1".to_owned())],
                 shutdown_grace_period: reverts + GRACE,
             },
@@ -288,14 +298,29 @@ fn names_of(order: &Order) -> Vec<String> {
 }
 
 /// An archive of the book's working folder; in it, all is in the folder [`TaskData::WORKPLACE`].
-fn make_archive(order: &Order, folder: &Path) -> io::Result<PathBuf> {
+fn make_archive(order: &Order, folder: &Path) -> io::Result<Given> {
     let workplace = Workplace::open(&order.book, order.ship_bytes_max)?;
-    let path = folder.join(format!("{}-{}.tar", digits_of(&order.book.name), order.id));
-    let mut archive =
-        tar::Builder::new(File::options().write(true).create_new(true).mode(0o600).open(&path)?);
-    archive.append_dir_all(TaskData::WORKPLACE, workplace.path())?;
-    archive.finish()?;
-    Ok(path)
+    pack(&workplace, folder.join(format!("{}-{}.tar", digits_of(&order.book.name), order.id)))
+}
+
+/// The file that runs, even if another one has taken its place since.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Its SHA-256.
+fn own_sha256() -> io::Result<String> {
+    static SUM: OnceLock<String> = OnceLock::new();
+    if let Some(sum) = SUM.get() {
+        return Ok(sum.clone());
+    }
+    let sum = sha256_of(Path::new(OWN_PROGRAM))?;
+    Ok(SUM.get_or_init(|| sum).clone())
+}
+
+/// Shell text that becomes the executor if what was fetched is what was given: whoever is between the two could give another program.
+fn begin_if_whole(sha256: &str) -> String {
+    format!(
+        "echo '{sha256}  ./{PROGRAM}' | sha256sum -c - >/dev/null || {{ echo 'error: ./{PROGRAM} is not the program that the run gave, or there is no sha256sum here' >&2; exit 1; }}; exec ./{PROGRAM} executor"
+    )
 }
 
 /// Subscribes, and passes on what is heard until there is no more.
@@ -372,5 +397,29 @@ pub(super) async fn call_out(
                 let _ = sender.send(Message::Failed { number, error });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_program_is_not_begun() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(PROGRAM);
+        std::fs::write(&path, "#!/bin/sh\necho \"it runs as $1\"\n").expect("a file");
+        let sum = sha256_of(&path).expect("a sum");
+        let begin = || {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .expect("a mode");
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", &begin_if_whole(&sum)]).current_dir(folder.path());
+            let output = command.output().expect("sh runs");
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        assert_eq!(begin(), (Some(0), "it runs as executor\n".to_owned()));
+        std::fs::write(&path, "#!/bin/sh\necho \"it runs as root\"\n").expect("a file");
+        assert_eq!(begin(), (Some(1), String::new()));
     }
 }

@@ -2,24 +2,24 @@
 //! does all of it, with a task for the subscription and one for the calls, which go out one after the other.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io;
 use std::net::ToSocketAddrs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::executor::{EXECUTOR_VARIABLE, Observer, OwnedFolder, TaskData, Workplace};
+use crate::executor::{
+    EXECUTOR_VARIABLE, Given, Observer, OwnedFolder, TaskData, Workplace, pack, sha256_of,
+};
 use crate::fatebook::Redactor;
 use crate::machine::{
     CaseId, CaseOutcome, HostMark, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent,
     SchedulerOptions, TaskNews, TaskUpdate, Want, digits_of,
 };
-use crate::mesos::translate::{self, ExecutorPlan, Framework, TaskPlan};
+use crate::mesos::translate::{self, ExecutorPlan, FetchedFile, Framework, TaskPlan};
 use crate::mesos::{Client, Leader, MasterAddress, Next, Security, WireError};
 use crate::remote::random_hex;
 
@@ -103,7 +103,7 @@ enum Message {
     /// The book's files can be fetched, and the names of the host are known.
     Ready {
         order: Box<Order>,
-        archive: Result<PathBuf, String>,
+        archive: Result<Given, String>,
         hosts: Vec<String>,
     },
     Scheduler(Box<SchedulerEvent>),

@@ -61,11 +61,15 @@ pub struct TaskData {
     pub live_output: bool,
     /// Where the book lies for whoever started the run: what people are told names files there.
     pub book_folder: PathBuf,
+    /// The SHA-256 of the book's archive.
+    pub archive_sha256: String,
 }
 
 impl TaskData {
     /// The book's working folder, in the sandbox.
     pub const WORKPLACE: &str = "book";
+    /// What the agent fetches it as.
+    pub const ARCHIVE: &str = "book.tar";
 }
 
 /// Whether this process was started by an agent to be an executor.

@@ -130,8 +130,16 @@ impl Drop for TellOfBreakdown {
 fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &UnboundedSender<Message>) {
     let workplace = sandbox.join(TaskData::WORKPLACE);
     let mut executor: Option<BookExecutor> = None;
+    let mut unpacked = Err("nothing was unpacked".to_owned());
     for Work { task, data, interrupt } in tasks {
-        let data = match *data {
+        let data = (*data).and_then(|data| {
+            if unpacked.is_err() {
+                let archive = sandbox.join(TaskData::ARCHIVE);
+                unpacked = super::super::parcel::unpack(&archive, &data.archive_sha256, sandbox);
+            }
+            unpacked.clone().map(|()| data)
+        });
+        let data = match data {
             Ok(data) => data,
             Err(why) => {
                 let _ = sender.send(Message::Ended(Box::new(CaseOutcome::botched("StartFailed", why))));

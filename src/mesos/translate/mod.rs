@@ -91,6 +91,17 @@ pub struct TaskPlan {
     pub executor: ExecutorPlan,
 }
 
+/// A file that an agent fetches for a sandbox.
+#[derive(Clone, Debug)]
+pub struct FetchedFile {
+    /// Where it is.
+    pub uri: String,
+    /// Its name in the sandbox.
+    pub name: &'static str,
+    /// Whether it is to be executed. The agent may keep it then, for other sandboxes.
+    pub is_program: bool,
+}
+
 /// How an executor is started.
 #[derive(Clone, Debug)]
 pub struct ExecutorPlan {
@@ -98,8 +109,8 @@ pub struct ExecutorPlan {
     pub name: String,
     /// What it needs itself.
     pub room: Room,
-    /// Files for its sandbox: a URI, and the name of the program, or none for an archive that is unpacked.
-    pub files: Vec<(String, Option<String>)>,
+    /// Files for its sandbox.
+    pub files: Vec<FetchedFile>,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Variables.
@@ -367,12 +378,13 @@ pub fn scheduler_call(
 }
 
 fn task_info(launch: &Launch, agent: &str, plan: &TaskPlan) -> v1::TaskInfo {
-    let uri = |(value, program): &(String, Option<String>)| v1::command_info::Uri {
-        value: value.clone(),
-        executable: Some(program.is_some()),
-        extract: Some(program.is_none()),
-        cache: Some(program.is_some()),
-        output_file: program.clone(),
+    let uri = |file: &FetchedFile| v1::command_info::Uri {
+        value: file.uri.clone(),
+        executable: Some(file.is_program),
+        // Nothing is unpacked before its sum was looked at.
+        extract: Some(false),
+        cache: Some(file.is_program),
+        output_file: Some(file.name.to_owned()),
     };
     let executor = &plan.executor;
     let variable = |(name, value): &(String, String)| v1::environment::Variable {
