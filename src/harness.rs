@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, 
 
 use crate::cli::{dry_run, environment, heal_first, parse, print, refuse, say};
 use crate::fatebook::Reading;
-use crate::machine::{CaseOutcome, NOT_FOR_THIS_HOST, Verdict};
+use crate::machine::{CaseOutcome, KNOWN, NOT_FOR_THIS_HOST, Verdict};
 use crate::report::{
     JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
     success_text,
@@ -359,7 +359,9 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             let _ = writeln!(std::io::stdout(), "---- {name} ----\n{}", success_text(outcome));
         }
     }
-    let untried = !end.interrupted && end.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped);
+    let untried = !end.interrupted
+        && !end.tried_known
+        && end.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped);
     if untried && !cases.is_empty() {
         let count = cases.len();
         let what = if count == 1 { "the 1 case was".to_owned() } else { format!("all {count} cases were") };
@@ -404,7 +406,9 @@ fn conclude(
             let reason = headline(outcome).trim_start_matches("skipped: ").to_owned();
             // nextest takes a case that was ignored while it ran for one that passed; those that are always ignored it
             // never runs. That a failure is none for a host is nothing amiss.
-            let fits = outcome.main_finding().is_none_or(|finding| finding.kind != NOT_FOR_THIS_HOST);
+            let fits = outcome
+                .main_finding()
+                .is_none_or(|finding| ![NOT_FOR_THIS_HOST, KNOWN].contains(&finding.kind.as_str()));
             if nextest && fits {
                 eprintln!("Error: skipped: {reason}");
                 return Err(Failed::from(format!("skipped: {reason}")));

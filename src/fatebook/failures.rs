@@ -211,6 +211,7 @@ impl Reader<'_> {
             env,
             tags,
             skip,
+            known: self.known(fields.get("known")),
             line: fields.place.line,
         };
         self.set_hold(&mut fate, own_hold, defaults.hold);

@@ -24,6 +24,8 @@ pub(super) enum Shape {
     Check,
     /// What a healthcheck has to print.
     Output,
+    /// Why a failure is known to fail, and until when.
+    Known,
     Variables,
     OneOf(&'static [&'static str]),
     Ssh,
@@ -223,6 +225,12 @@ pub(super) const PROBE_KEYS: &[KeyRule] = &[
     ),
 ];
 
+/// The keys of `known`.
+pub(super) const KNOWN_KEYS: &[KeyRule] = &[
+    required("reason", Shape::Text, "why the service does not stand it yet"),
+    required("until", Shape::Text, "the last day on which it may fail"),
+];
+
 /// The keys of `expect_output`.
 pub(super) const EXPECT_OUTPUT_KEYS: &[KeyRule] = &[
     key(
@@ -301,4 +309,10 @@ pub(super) const FAILURE: &[KeyRule] = &[
     ENV,
     TAGS,
     key("skip", Shape::Text, "", "a reason not to run it"),
+    key(
+        "known",
+        Shape::Known,
+        "",
+        "the service is known not to stand it, {reason: TEXT, until: 2027-01-31}: run, and ignored if it fails, until the end of that day",
+    ),
 ];

@@ -9,6 +9,7 @@ mod failures;
 mod hold;
 mod hosts;
 mod keys;
+mod known;
 mod lines;
 mod model;
 mod node;
@@ -30,8 +31,8 @@ pub use discover::{
 };
 pub use hold::tell_allowed;
 pub use model::{
-    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostEntry, HostKeyCheck, LogLevel,
-    Resource, ScriptFile, SshOptions, Steady,
+    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostEntry, HostKeyCheck, Known,
+    LogLevel, Resource, ScriptFile, SshOptions, Steady,
 };
 pub use probe::{ExpectedOutput, OutputTest, parse_within, status_test, why_no_target};
 pub use problem::{Place, Problem, nearest};

@@ -75,6 +75,15 @@ impl Resource {
     }
 }
 
+/// That a service is known not to stand a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Why.
+    pub reason: String,
+    /// The last day on which that is accepted, as `2027-01-31`.
+    pub until: String,
+}
+
 /// One entry of `failures`.
 #[derive(Clone, Debug)]
 pub struct Fate {
@@ -124,6 +133,8 @@ pub struct Fate {
     pub tags: Vec<String>,
     /// Why it is not to be run.
     pub skip: Option<String>,
+    /// Why the service is known not to stand it.
+    pub known: Option<Known>,
     /// The line of the file in which it begins, from 1.
     pub line: usize,
 }

@@ -15,7 +15,7 @@ mod scheduler;
 mod verdict;
 mod watch;
 
-pub use case::{CaseEvent, CaseMachine, CaseNext, CasePlan, CaseTurn, NOT_FOR_THIS_HOST, SEEN_WITHIN};
+pub use case::{CaseEvent, CaseMachine, CaseNext, CasePlan, CaseTurn, KNOWN, NOT_FOR_THIS_HOST, SEEN_WITHIN};
 pub use event::{CaseId, CaseOutcome, CaseReport, HostMark, Placement, RunEvent, StepRecord};
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};

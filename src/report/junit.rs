@@ -12,7 +12,7 @@ use junit_report::{
 };
 
 use crate::fatebook::strip_escapes;
-use crate::machine::{CaseId, CaseOutcome, RunEvent, Verdict, file_name};
+use crate::machine::{CaseId, CaseOutcome, KNOWN, RunEvent, Verdict, file_name};
 
 use super::CaseInfo;
 use super::files::make_folder;
@@ -211,7 +211,8 @@ impl JunitReport {
                     message: message.trim_start_matches("skipped: ").to_owned(),
                     cause: Some(cdata(message.trim_start_matches("skipped: "))),
                 };
-                return self.finish(case, info, "");
+                // One that was carried out says what came of it.
+                return self.finish(case, info, if kind == KNOWN { &text } else { "" });
             }
             Some(Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered) => {
                 TestCaseBuilder::failure(&name, took, &kind, &message)

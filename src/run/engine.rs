@@ -313,7 +313,20 @@ impl Engine {
         }
     }
 
+    /// How a case is judged that may be known to fail.
+    fn judged(&mut self, id: CaseId, outcome: CaseOutcome) -> CaseOutcome {
+        let case = Arc::clone(&self.cases[&id]);
+        let Some(known) = case.fate().and_then(|fate| fate.known.as_ref()) else { return outcome };
+        let (outcome, told) = known::judge(outcome, known, &case.name);
+        self.end.tried_known |= outcome.main_finding().is_some_and(|finding| finding.kind == KNOWN);
+        if let Some(message) = told {
+            let _ = self.reporters.hear(&RunEvent::Warning { message });
+        }
+        outcome
+    }
+
     fn settle(&mut self, id: CaseId, outcome: CaseOutcome) {
+        let outcome = self.judged(id, outcome);
         let Some(waiting) = self.waiting.remove(&id) else {
             return;
         };
@@ -334,7 +347,9 @@ impl Engine {
         self.held.remove(&id);
         if outcome.main_finding().is_some_and(|finding| finding.kind == NOT_FOR_THIS_HOST) {
             self.selective.entry(case.name_without_host().to_owned()).or_insert(false);
-        } else if outcome.verdict != Verdict::Skipped {
+        } else if outcome.verdict != Verdict::Skipped
+            || outcome.main_finding().is_some_and(|finding| finding.kind == KNOWN)
+        {
             self.selective.insert(case.name_without_host().to_owned(), true);
         }
         self.end.verdicts.push(outcome.verdict);

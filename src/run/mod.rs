@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
-use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, NOT_FOR_THIS_HOST, RunEvent, Verdict};
+use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, KNOWN, NOT_FOR_THIS_HOST, RunEvent, Verdict};
 use crate::remote::Interrupt;
 use crate::report::{CaseInfo, Debts, JOURNAL, Look, Reporters, Shout, Terminal};
 
@@ -26,6 +26,7 @@ mod engine;
 mod exit;
 mod guards;
 mod healing;
+mod known;
 mod locks;
 mod marks;
 mod options;
@@ -71,6 +72,8 @@ pub struct RunEnd {
     pub unrecorded: bool,
     /// Whether the run broke down: a defect of Pisaura.
     pub broke_down: bool,
+    /// Whether a case failed as it is known to.
+    pub tried_known: bool,
 }
 
 impl RunEnd {

@@ -20,6 +20,7 @@ mod house;
 mod interrupts;
 mod junit;
 mod kill;
+mod known;
 mod lab;
 mod library;
 mod mesos;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         interrupts::tests(),
         junit::tests(),
         kill::tests(),
+        known::tests(),
         lab::tests(),
         library::tests(),
         mesos::tests(),

@@ -23,6 +23,8 @@ const PREPARE_ATTEMPTS_MAX: u32 = 4;
 const DECLINED_MAX: u32 = 3;
 /// The kind of the finding that a failure is none for this host, as things are.
 pub const NOT_FOR_THIS_HOST: &str = "NotForThisHost";
+/// The kind of the finding of a case that failed as it is known to.
+pub const KNOWN: &str = "Known";
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
 /// Between two looks at whether a host is free again.
