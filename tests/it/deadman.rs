@@ -158,7 +158,7 @@ fn restart_with_path(sshd: &Sshd, scripts: &[(&str, &str)]) {
 }
 
 /// Starts the host's server anew, with this `PATH`.
-fn restart_with(sshd: &Sshd, path: &str) {
+pub fn restart_with(sshd: &Sshd, path: &str) {
     let text = fs::read_to_string(sshd.join("config")).expect("a configuration");
     let config = format!("SetEnv PATH={path} HOME=");
     fs::write(sshd.join("config"), text.replace("SetEnv HOME=", &config)).expect("a configuration");

@@ -12,6 +12,7 @@ mod format;
 mod gate;
 mod green;
 mod harness;
+mod healed;
 mod healing;
 mod hold;
 mod host_keys;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         hold::tests(),
         host_keys::tests(),
         hostile::tests(),
+        healed::tests(),
         healing::tests(),
         house::tests(),
         interrupts::tests(),

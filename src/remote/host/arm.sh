@@ -7,7 +7,9 @@ _pisaura_umask=$(umask)
 umask 077
 # Whoever finds the case's folder without its facts sees by this whether they are still to come.
 _pisaura_start $$
-{ printf '%s\n' "$$ $_pisaura_r" >"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null
+_pisaura_q=
+{ printf '%s\n' "$$ $_pisaura_r" >"$_pisaura_F/.arming-$_pisaura_M" && read -r _ _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
+[ "$_pisaura_q" = "$_pisaura_r" ] || [ ! -d "$_pisaura_F" ] || _pisaura_refuse a1 'there is no room for a word'
 mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     [ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
     # Whoever has reverted a case that was not armed has put its folder in our way, or is about to.
@@ -19,6 +21,8 @@ mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     done
     _pisaura_refuse a1 ''
 }
+# Without it nobody would see what the inducer leaves running.
+command -v grep >/dev/null 2>&1 || _pisaura_refuse a1 'the host has no program `grep` in its PATH'
 # What runs is what was brought, for a failure may have changed it since.
 _pisaura_x=$(_pisaura_sums 2>/dev/null) || _pisaura_x=
 [ "$_pisaura_x" = "$_pisaura_brought" ] || _pisaura_refuse a6 ''
@@ -48,7 +52,8 @@ _pisaura_make() {
     for _pisaura_x in healed inducing induced reverting word left touched watcher ready; do
         printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || return 1
     done
-    printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" "${HOME:-/}" >"$_pisaura_C/facts" &&
+    printf '' >"$_pisaura_C/kept" &&
+        printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" "${HOME:-/}" >"$_pisaura_C/facts" &&
         printf '%-63s\n' armed >"$_pisaura_C/orders" &&
         printf %s "$_pisaura_revert" >"$_pisaura_C/revert" &&
         printf '{\n%s\nexit\n}\n' "$_pisaura_heal$_pisaura_common$_pisaura_reverting" >"$_pisaura_C/heal" &&

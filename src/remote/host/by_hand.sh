@@ -26,8 +26,6 @@ _pisaura_tell() {
     esac
 }
 _pisaura_command() {
-    # An empty file would be a reverter that does nothing, and well.
-    [ -s "$_pisaura_C/revert" ] || return 127
     # It runs in front, as whoever waits for it expects; who ends it when it takes too long, behind.
     (
         _pisaura_n=0
@@ -36,12 +34,12 @@ _pisaura_command() {
             _pisaura_n=$((_pisaura_n + 1))
         done
         echo "the reverter took longer than its time limit, and is ended" >&2
-        _pisaura_end_marked
+        _pisaura_end_marked || :
     ) </dev/null >/dev/null &
     _pisaura_t=$! _pisaura_s=0
     _pisaura_now
     _pisaura_j=$_pisaura_r
-    (cd "$HOME" 2>/dev/null || :; exec /bin/sh "$_pisaura_C/revert") </dev/null || _pisaura_s=$?
+    (cd "$HOME" 2>/dev/null || :; _pisaura_run) <"$_pisaura_C/revert" || _pisaura_s=$?
     kill $_pisaura_t 2>/dev/null || :
     _pisaura_now
     case $_pisaura_r$_pisaura_j in

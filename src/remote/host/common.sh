@@ -74,9 +74,11 @@ _pisaura_compare() {
 }
 
 # The processes that carry the case's mark in their environment: they were begun by its inducer, verify or reverter. With an
-# argument, only those of that session.
+# argument, only those of that session. Whether they could not be looked for is in $_pisaura_blind.
 _pisaura_marked() {
-    _pisaura_y=$(PISAURA_MARK='' grep -ls "PISAURA_MARK=$_pisaura_M" /proc/[0-9]*/environ 2>/dev/null) || :
+    _pisaura_blind=
+    # That some cannot be read is told by a 2, as by what others have begun; what is more was not looked at.
+    _pisaura_y=$(PISAURA_MARK='' grep -ls "PISAURA_MARK=$_pisaura_M" /proc/[0-9]*/environ 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
     _pisaura_q=
     for _pisaura_x in $_pisaura_y; do
         _pisaura_x=${_pisaura_x#/proc/}
@@ -101,18 +103,31 @@ _pisaura_session() {
 }
 
 # Ends an inducer that is still at work, whose shell may have lost its connection: that shell, what is of its session, and what it
-# has begun, for some servers give no command a session of its own. $1 is same if the machine was not started anew since. Fails if
-# something of it stays.
+# has begun, for some servers give no command a session of its own; but not the watcher, which that shell has begun, too. $1 is same
+# if the machine was not started anew since. Fails if something of it stays, or if it cannot be known whether it is over.
 _pisaura_end_inducer() {
-    _pisaura_get inducing
-    [ "$_pisaura_r" != - ] && [ "$1" = same ] || return 0
-    _pisaura_p=$_pisaura_r
+    [ "$1" = same ] || return 0
+    # Where the case's folder is gone, or a failure has written over the word, it is the shell that armed.
+    if ! { read -r _pisaura_p _pisaura_q <"$_pisaura_C/inducing"; } 2>/dev/null || [ -z "$_pisaura_p" ]; then
+        _pisaura_p=- _pisaura_q=-
+        { read -r _pisaura_p _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
+        [ "${_pisaura_p:--}" != - ] || { _pisaura_p=${_pisaura_shell:--} _pisaura_q=${_pisaura_shell-} && _pisaura_q=${_pisaura_q#* }; }
+        # What its run has seen the end of is over, whatever is left here.
+        [ "$_pisaura_p" != - ] || [ "${_pisaura_over:-1}" = 1 ] || return 1
+    fi
+    _pisaura_p=${_pisaura_p%% *} _pisaura_q=${_pisaura_q%% *}
     case $_pisaura_p in *[!0-9]* | "" | "$$") return 0 ;; esac
     # A number whose process is another one by now is nobody's. One that has ended, and is not waited for, still is its session's.
     _pisaura_look_at "$_pisaura_p"
-    if [ "$_pisaura_r" != - ] && [ "$_pisaura_r" != "${_pisaura_q%% *}" ]; then return 0; fi
+    if [ "$_pisaura_r" = - ] || [ "$_pisaura_r" != "$_pisaura_q" ]; then
+        case $_pisaura_q in *[!0-9]* | "") ;; *) return 0 ;; esac
+        # Where nobody tells when a process was started, nobody is signalled; but one of that number may be it.
+        if kill -0 "$_pisaura_p" 2>/dev/null; then return 1; else return 0; fi
+    fi
+    _pisaura_get watcher
+    _pisaura_w=" $_pisaura_r "
     # Numbers with their starts: one that was given anew meanwhile is nobody's.
-    _pisaura_k=0 _pisaura_e=" $_pisaura_p:${_pisaura_q%% *} "
+    _pisaura_k=0 _pisaura_e=" $_pisaura_p:$_pisaura_q "
     while :; do
         # As often as it grows: a child's number may be smaller than its parent's.
         _pisaura_h=
@@ -121,8 +136,10 @@ _pisaura_end_inducer() {
             for _pisaura_c in /proc/[0-9]*; do
                 _pisaura_c=${_pisaura_c#/proc/}
                 case $_pisaura_e in *" $_pisaura_c:"*) continue ;; esac
+                case $_pisaura_w in *" $_pisaura_c "*) continue ;; esac
                 [ "$_pisaura_c" != $$ ] || continue
                 _pisaura_look_at "$_pisaura_c"
+                case $_pisaura_w in *" $_pisaura_parent "*) _pisaura_w="$_pisaura_w$_pisaura_c " && continue ;; esac
                 case $_pisaura_e in
                 *" $_pisaura_parent:"*) ;;
                 *) [ "$_pisaura_session" = "$_pisaura_p" ] || continue ;;
@@ -144,15 +161,15 @@ _pisaura_end_inducer() {
 }
 
 # Ends the processes that carry the case's mark, and answers with how many there were: 0 if nothing was left. Asked to end
-# first, killed two seconds later. With an argument, only those of that session.
+# first, killed two seconds later. With an argument, only those of that session. Fails if one stays, or if they cannot be looked for.
 _pisaura_end_marked() {
     _pisaura_marked "$@"
     _pisaura_e=$_pisaura_r _pisaura_n=0 _pisaura_k=0
     for _pisaura_x in $_pisaura_e; do _pisaura_k=$((_pisaura_k + 1)); done
     # shellcheck disable=SC2086
     [ -z "$_pisaura_e" ] || kill -TERM $_pisaura_e 2>/dev/null || :
-    while [ -n "$_pisaura_e" ] && [ $_pisaura_n -lt 22 ]; do
-        if [ $_pisaura_n -lt 20 ]; then sleep 0.1 2>/dev/null || sleep 1; fi
+    while [ -n "$_pisaura_e" ] && [ $_pisaura_n -lt 30 ]; do
+        if [ $_pisaura_n != 20 ]; then sleep 0.1 2>/dev/null || sleep 1; fi
         _pisaura_n=$((_pisaura_n + 1))
         _pisaura_marked "$@"
         _pisaura_e=$_pisaura_r
@@ -160,6 +177,14 @@ _pisaura_end_marked() {
         [ $_pisaura_n -lt 20 ] || [ -z "$_pisaura_e" ] || kill -KILL $_pisaura_e 2>/dev/null || :
     done
     _pisaura_r=$_pisaura_k
+    [ -z "$_pisaura_e$_pisaura_blind" ]
+}
+
+# Runs the text on standard input, all of it or nothing: a shell takes what it cannot read, and an empty pipe, for a text that does
+# nothing, and well.
+_pisaura_run() {
+    # shellcheck disable=SC2016
+    exec ${_pisaura_default-} /bin/sh -c '_p_x=$(cat) || _p_x=; case $_p_x in "{"*"}") eval "$_p_x" </dev/null ;; *) echo "what is to heal the host cannot be read" >&2; exit 127 ;; esac'
 }
 
 # The files that may say who has this machine: one in each root that there may be, if it is this user's: what others leave in a

@@ -15,4 +15,4 @@ if _pisaura_is_shell; then
     done
     kill -KILL "-$_pisaura_E" 2>/dev/null || kill -KILL "$_pisaura_E" 2>/dev/null || :
 fi
-_pisaura_end_marked
+_pisaura_end_marked || :

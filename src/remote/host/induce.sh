@@ -19,6 +19,6 @@ _pisaura_put inducing -
 _pisaura_put left looking
 (
     _pisaura_marked
-    [ -z "$_pisaura_r" ] || _pisaura_r=some
+    [ -z "$_pisaura_r$_pisaura_blind" ] || _pisaura_r=some
     _pisaura_put left "${_pisaura_r:-none}"
 ) </dev/null >/dev/null 2>&1 &

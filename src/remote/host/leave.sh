@@ -13,6 +13,7 @@ _pisaura_is_dirty() {
             [0-9]* | unknown)
                 [ ! -e "$_pisaura_C/watch" ] || _pisaura_k=$((_pisaura_k + 1))
                 # Another executor's word that the host is healed may not be written down anywhere else yet.
+                [ ! -e "$_pisaura_C/recorded" ] || continue
                 case $_pisaura_own in '*' | *" ${_pisaura_C##*/.case-} "*) ;; *) _pisaura_shared=1 ;; esac
                 ;;
             *) return 0 ;;
@@ -50,7 +51,10 @@ fi
 if [ -n "$_pisaura_shared" ]; then
     # Nothing but our own words goes: the folder is for the last one to remove.
     [ ! -d "$_pisaura_F.gone" ] || mv -f -- "$_pisaura_F.gone" "$_pisaura_F"
-    for _pisaura_x in $_pisaura_own; do rm -rf -- "$_pisaura_F/.case-$_pisaura_x"; done
+    # The cases' folders stay in the way of a text that is only late: it would arm what is over.
+    for _pisaura_x in $_pisaura_own; do
+        [ ! -d "$_pisaura_F/.case-$_pisaura_x" ] || : >"$_pisaura_F/.case-$_pisaura_x/recorded"
+    done
     echo 'left shared'
     _pisaura_mark x 0
     exit 0

@@ -13,7 +13,7 @@
 //! | `FOLDER/` | one book's scripts on this host in one run; its name is random | `probe.sh` | `leave.sh` |
 //! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
 //! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
-//! | `FOLDER/.arming-MARK` | the shell that arms that case, and when it was started | `arm.sh` | `revert.sh`, `leave.sh` |
+//! | `FOLDER/.arming-MARK` | the shell that arms that case, and then breaks the host, and when it was started | `arm.sh` | `revert.sh`, `leave.sh` |
 //! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
 //!
 //! and in a case's folder:
@@ -29,7 +29,8 @@
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
 //! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
 //! | `left` | whether the inducer has left processes: `looking`, `none`, `some` | `induce.sh` |
-//! | `kept` | a copy of the reverter, for the watcher to open: it loses its name at once | `watch.sh` |
+//! | `kept` | a copy of the reverter, for the watcher to open: it loses its name at once | `arm.sh`, `watch.sh` |
+//! | `recorded` | that the case is over is written down elsewhere; the folder stays in the way of a text that is late | `leave.sh` |
 //! | `word`, `out` | how the watcher's last try at the reverter ended, and what every second one printed | `watch.sh` |
 //! | `turn` | whose turn it is to revert over SSH or by hand: made new, or not at all | `revert.sh` |
 //! | `touched` | who has first tried to heal the host, and when | `revert.sh`, `watch.sh` |
@@ -54,6 +55,10 @@
 //!   that fails.
 //! - **A number proves nothing.** A process is signalled only if it was started when the file says and the machine was not
 //!   started anew since, or if it carries the case's mark in its environment. Where there is no `/proc` nobody is signalled.
+//! - **Unknown is not over.** Where the word of who induces is gone, the shell that armed is taken for it; where processes cannot be
+//!   looked for, or one cannot be ended, the reverter runs all the same, for it may be what ends them, but its success counts only once
+//!   nobody is at work any more. A home that did not answer may have hidden an inducer: the watcher reverts again once it does. What
+//!   heals is read as a whole before any of it runs, for a shell takes what it cannot read for nothing, and nothing for a success.
 //! - **Never begun after it was reverted.** The inducer's shell writes `inducing` and then reads `orders`, which have to say `armed`;
 //!   who reverts writes `reverting` there and then ends who is inducing. One of both sees the other.
 //! - **Whose.** Only the user whose folder it is heals with it, in the home that was broken. What others leave in folders for all
@@ -519,6 +524,8 @@ pub(super) struct Reverting<'a> {
     pub(super) is_known: bool,
     /// Whether it may be that nothing was armed: nobody has heard of the inducer.
     pub(super) may_be_unarmed: bool,
+    /// Whether the inducer is over where nothing there says any more whether it is.
+    pub(super) is_inducer_over: bool,
 }
 
 /// Heals the host.
@@ -532,6 +539,7 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
         .set("X", flag(reverting.again))
         .set("G", flag(reverting.brought_anew))
         .set("N", flag(reverting.may_be_unarmed))
+        .set("over", flag(reverting.is_inducer_over))
         .set("O", reverting.identity);
     if let Some(facts) = &reverting.brought_file {
         let sum = facts
@@ -541,14 +549,14 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
     }
     text.add_common().add(OVER_SSH);
     // What an older run has armed is not known here to be whole.
-    let is_provable = !reverting.as_armed || script.own_file().is_none() || site.file_of(script).is_some();
+    let is_provable = script.own_file().is_none() || site.file_of(script).is_some();
     match reverting.is_known && is_provable {
         true => text.add_as_it_is(&script.function("_p_recorded", site.folder, site.mark, &site.whole(script))),
         false => text.add("_pisaura_recorded() { echo 'what was left on the host to heal it is gone, and nothing else is known to be the same' >&2; return 125; }\n"),
     };
     text.add(match reverting.as_armed {
         true => {
-            "_pisaura_command() {\nif [ -s \"$_pisaura_C/revert\" ]; then _pisaura_mark h 1; /bin/sh \"$_pisaura_C/revert\" </dev/null; else _pisaura_mark h 2; _pisaura_recorded; fi\n}\n"
+            "_pisaura_command() {\n_pisaura_x=$(cat \"$_pisaura_C/revert\" 2>/dev/null) || _pisaura_x=\ncase $_pisaura_x in\n'{'*'}') _pisaura_mark h 1; printf '%s\\n' \"$_pisaura_x\" | _pisaura_run ;;\n*) _pisaura_mark h 2; _pisaura_recorded ;;\nesac\n}\n"
         }
         false => "_pisaura_command() { _pisaura_recorded; }\n",
     });

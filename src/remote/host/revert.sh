@@ -19,8 +19,10 @@ _pisaura_find() {
         _pisaura_x=${_pisaura_x#/proc/}
         _pisaura_v=${_pisaura_x%/cmdline}
         [ "$_pisaura_v" != $$ ] || continue
-        # It holds its orders open, as no child of its does. One that is seen from outside of its container is no process of this machine.
-        [ -e "/proc/$_pisaura_v/fd/3" ] || continue
+        # It holds its orders open, as no child of its does, and nobody else. One that is seen from outside of its container is no process
+        # of this machine.
+        case $(readlink "/proc/$_pisaura_v/fd/3" 2>/dev/null) in *"/.case-$_pisaura_M/orders" | *"/.case-$_pisaura_M/orders (deleted)") ;; *) continue ;; esac
+        case $(tr '\000' ' ' <"/proc/$_pisaura_v/cmdline" 2>/dev/null) in *"/sh "*"/.case-$_pisaura_M/watch ") ;; *) continue ;; esac
         [ ! -e /proc/self/ns/mnt ] || [ "/proc/$_pisaura_v/ns/mnt" -ef /proc/self/ns/mnt ] || continue
         _pisaura_start "$_pisaura_v"
         _pisaura_v="$_pisaura_v $_pisaura_r"
@@ -61,8 +63,11 @@ _pisaura_claim() {
     [ -d "$_pisaura_C" ] || return 1
     if [ "$_pisaura_b" = same ]; then
         { read -r _pisaura_p _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || return 1
-        case $_pisaura_p$_pisaura_q in *[!0-9]*) return 1 ;; esac
-        if _pisaura_lives "$_pisaura_p" "$_pisaura_q"; then return 1; fi
+        case $_pisaura_p in *[!0-9]* | '') return 1 ;; esac
+        case $_pisaura_q in
+        -) if kill -0 "$_pisaura_p" 2>/dev/null; then return 1; fi ;;
+        *) if _pisaura_lives "$_pisaura_p" "$_pisaura_q"; then return 1; fi ;;
+        esac
     fi
     rmdir "$_pisaura_C/armed" 2>/dev/null
     return 0
@@ -207,7 +212,8 @@ else
     _pisaura_take_turn
     _pisaura_s=
     # Said before it is looked who induces, as an inducer says so before it looks whether it still may.
-    [ ! -d "$_pisaura_C" ] || _pisaura_put orders reverting || :
+    # Where it cannot be said, the host is not this case's any more, which an inducer looks at, too.
+    [ ! -d "$_pisaura_C" ] || _pisaura_put_down orders reverting || _pisaura_free
     # Where the folder is gone nobody can say that it begins: the watcher goes, and we do it.
     if [ "$_pisaura_D" = 1 ] && [ ! -d "$_pisaura_C" ] && _pisaura_watcher; then _pisaura_stop_watcher; fi
     # Each says that it begins before it looks whether the other does; where both do, both step back, and look again.
@@ -226,10 +232,9 @@ else
 fi
 if [ -z "$_pisaura_s" ]; then
     # What the inducer, or a reverter before this one, has left running would go on breaking the host, or heal it in a later case.
-    _pisaura_end_inducer "$_pisaura_b" || {
-        echo 'the inducer is still at work, and cannot be ended' >&2
-        _pisaura_s=124
-    }
+    # One that cannot be ended may be what the reverter ends.
+    _pisaura_still=
+    _pisaura_end_inducer "$_pisaura_b" || _pisaura_still=1
     # It may be about to be told.
     _pisaura_n=0
     while _pisaura_get left && [ "$_pisaura_r" = looking ] && [ $_pisaura_n -lt 40 ]; do
@@ -237,11 +242,9 @@ if [ -z "$_pisaura_s" ]; then
         _pisaura_n=$((_pisaura_n + 1))
     done
     if [ "$_pisaura_r" != none ] || [ "$_pisaura_X" = 1 ]; then
-        _pisaura_end_marked
+        _pisaura_end_marked || _pisaura_still=1
         [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
     fi
-fi
-if [ -z "$_pisaura_s" ]; then
     _pisaura_touch "$_pisaura_T"
     # By the time at which it begins: what it heals at once, and then takes long for, is healed.
     _pisaura_elapsed
@@ -250,6 +253,11 @@ if [ -z "$_pisaura_s" ]; then
     set +eu
     _pisaura_command
     _pisaura_s=$?
+    # A host that somebody goes on breaking is no healed host, whatever its reverter says: it is reverted again once he is gone.
+    if [ $_pisaura_s = 0 ] && [ -n "$_pisaura_still" ]; then
+        echo 'the reverter succeeded, but while the inducer, or what it has begun, was still at work, and could not be ended' >&2
+        _pisaura_s=124
+    fi
     if [ $_pisaura_s = 0 ]; then
         _pisaura_put healed "$_pisaura_h $_pisaura_T"
         # Somebody else's try may have healed it before, whatever it ended with.
@@ -287,7 +295,7 @@ if [ $_pisaura_s = 0 ]; then
     # session of its own. Which session that is, is asked while this shell lives.
     _pisaura_session $$
     (
-        _pisaura_end_marked "$_pisaura_r"
+        _pisaura_end_marked "$_pisaura_r" || :
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free

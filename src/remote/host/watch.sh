@@ -6,6 +6,9 @@ exec 3<orders || exit 0
 exec </dev/null >/dev/null 2>&1
 _pisaura_start $$
 _pisaura_put watcher "$$ $_pisaura_r" || exit 0
+# Who has armed, and induces: where the failure takes its word away, this is all that tells of it.
+_pisaura_shell=
+{ read -r _pisaura_shell <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
 _pisaura_signal=0
 trap '' HUP
 # No signal to our group ends us.
@@ -42,14 +45,15 @@ _pisaura_busy() {
     [ $_pisaura_n -lt "$_pisaura_P" ] && _pisaura_lives "$_pisaura_r" "${_pisaura_q%% *}"
 }
 
-# Does $1 within 5 seconds, or goes on without: the home's file system may not answer any more, which is no reason not to heal.
+# Does $1 within 5 seconds, or goes on without: the home's file system may not answer any more, which is no reason not to heal. What
+# was begun is not to be done later, when it answers again.
 _pisaura_briefly() {
     [ -z "$_pisaura_frozen" ] || return 0
     "$@" &
     _pisaura_z=$!
     _pisaura_n=0
     while kill -0 $_pisaura_z 2>/dev/null; do
-        [ $_pisaura_n -lt 50 ] || { _pisaura_frozen=1; return 0; }
+        [ $_pisaura_n -lt 50 ] || { _pisaura_frozen=1; kill -KILL $_pisaura_z 2>/dev/null; return 0; }
         sleep 0.1 || { sleep 1; _pisaura_n=$((_pisaura_n + 9)); }
         _pisaura_n=$((_pisaura_n + 1))
     done
@@ -61,16 +65,16 @@ _pisaura_briefly() {
 case $_pisaura_text in '{'*'}') ;; *) exit 0 ;; esac
 if [ -n "$_pisaura_B" ]; then exec 4<"$_pisaura_F/$_pisaura_B" || exit 0; fi
 { read -r _; read -r _; read -r _pisaura_a; } <facts
-# From here on nothing of the folder is needed, and the host may be broken.
-_pisaura_put ready yes || exit 0
-
-# A copy without a name cannot be written over either. It may come too late for that, so it is not waited for.
+# A copy without a name cannot be written over either.
 _pisaura_kept=4
-if [ -n "$_pisaura_B" ] && (umask 077 && cat "$_pisaura_F/$_pisaura_B" >kept) && [ -r kept ]; then
+if [ -n "$_pisaura_B" ] && cat "$_pisaura_F/$_pisaura_B" >kept; then
     exec 5<kept
-    rm -f kept
     _pisaura_kept=5
 fi
+# From here on nothing of the folder is needed, and the host may be broken. Nothing new comes there either: it would be in the way of
+# a failure that takes the folder away.
+_pisaura_put ready yes || exit 0
+rm -f kept
 
 _pisaura_left=$_pisaura_deadline _pisaura_quick=0
 while :; do
@@ -137,8 +141,11 @@ case $_pisaura_r$_pisaura_a in
 esac
 # An inducer that is still at work would break the host again once it is healed.
 _pisaura_still=
-[ -n "$_pisaura_frozen" ] || _pisaura_end_inducer same || _pisaura_still=1
-_pisaura_end_marked
+_pisaura_end_all() {
+    _pisaura_end_inducer same || return 1
+    _pisaura_end_marked
+}
+[ -n "$_pisaura_frozen" ] || _pisaura_end_all || _pisaura_still=1
 # What a failure has taken away, or changed, is there again from memory; its own text tells whether it is whole.
 _pisaura_restore() {
     [ -x "$_pisaura_F/$_pisaura_B" ] && cmp -s "/proc/$1/fd/$2" "$_pisaura_F/$_pisaura_B" && return 0
@@ -164,13 +171,18 @@ _pisaura_try() {
     fi
     exec 3<&- 4<&- 5<&- 2>&1
     # A shell has what it runs behind it ignore these, and services that a reverter starts would do so for ever.
-    # shellcheck disable=SC2086
-    printf '%s\n' "$_pisaura_text" | exec $_pisaura_default /bin/sh
+    printf '%s\n' "$_pisaura_text" | _pisaura_run
 }
 # It is tried as a run would: again and again, each time within its limit, unless somebody says that it is to stop.
 _pisaura_tries=0 _pisaura_pause=1 _pisaura_default=
 if env --default-signal=INT,QUIT true 2>/dev/null; then _pisaura_default="env --default-signal=INT,QUIT"; fi
 while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
+    # Where the home answers again, whoever induces is told that it is over, and ended, before a try counts.
+    if [ -n "$_pisaura_frozen" ]; then
+        _pisaura_frozen=
+        _pisaura_briefly _pisaura_take
+        [ -n "$_pisaura_frozen" ] || { _pisaura_end_all && _pisaura_still= || _pisaura_still=1; }
+    fi
     # Each says that it begins before it looks whether another does.
     _pisaura_n=0
     while :; do
@@ -182,6 +194,12 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
         _pisaura_n=$((_pisaura_n + 1))
         _pisaura_ordered || exit 0
     done
+    # A signal may have stopped us here for a long time.
+    if [ -z "$_pisaura_frozen" ]; then
+        _pisaura_ordered || exit 0
+        _pisaura_get healed
+        [ "$_pisaura_r" = - ] || exit 0
+    fi
     if [ -n "$_pisaura_B" ]; then
         _pisaura_briefly _pisaura_restore $$ $_pisaura_kept
         # The other copy next time: one of them may have been changed before it was kept.
@@ -202,12 +220,13 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
         # One that could not be ended, and goes on breaking the host, is no healed host.
         if [ -n "$_pisaura_still" ]; then
-            _pisaura_end_inducer same && _pisaura_still=
+            _pisaura_end_all && _pisaura_still=
             _pisaura_s=124
         fi
+        # Whoever induces was not told, and may begin, or go on, once the home answers: it is reverted again then.
+        [ -z "$_pisaura_frozen" ] || _pisaura_s=124
     fi
     if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
-        _pisaura_frozen=
         _pisaura_briefly _pisaura_tell_healed
         [ -z "$_pisaura_frozen" ] || exit 0
         # What it has left running in our session might heal in a later case.
@@ -222,8 +241,4 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     # A signal wakes us, so that whoever says stop need not wait.
     _pisaura_doze $_pisaura_pause
     [ $_pisaura_pause -ge 16 ] || _pisaura_pause=$((_pisaura_pause * 2))
-    [ -z "$_pisaura_frozen" ] || continue
-    _pisaura_ordered || exit 0
-    _pisaura_get healed
-    [ "$_pisaura_r" = - ] || exit 0
 done

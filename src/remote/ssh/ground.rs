@@ -99,8 +99,19 @@ impl SshHost {
             healer: &self.healer,
             setsid: ground.setsid,
             reach: &ground.reach,
-            files: self.files(),
+            files: self.known_files(),
         }
+    }
+
+    /// What is known of the files of ours there: as they were brought, or else as they were when the case was armed.
+    fn known_files(&self) -> Vec<FileFacts> {
+        let mut files = self.files();
+        for armed in &self.armed {
+            if !files.iter().any(|facts| facts.name == armed.name) {
+                files.push(armed.clone());
+            }
+        }
+        files
     }
 
     /// What is known of the files of ours there, as they were brought.

@@ -49,6 +49,7 @@ impl SshHost {
                 as_armed: healing.as_armed,
                 is_known: healing.is_known,
                 may_be_unarmed: !self.has_begun,
+                is_inducer_over: self.is_inducer_over,
             };
             let site = self.site(&ground);
             let text = host::revert(&self.token()?, script, &reverting, &site);
@@ -193,6 +194,7 @@ impl SshHost {
             as_armed: healing.as_armed,
             is_known: healing.is_known,
             may_be_unarmed: false,
+            is_inducer_over: self.is_inducer_over,
         };
         let site = self.site(&ground);
         let text = host::revert(&self.token()?, script, &reverting, &site);

@@ -77,6 +77,10 @@ pub struct SshHost {
     has_armed: bool,
     /// Whether the present case's inducer is known to have begun.
     has_begun: bool,
+    /// Whether it is over, or was never handed out.
+    is_inducer_over: bool,
+    /// The files that were there when the present case was armed: what heals is whole only if it is that.
+    armed: Vec<FileFacts>,
     /// What a person should know of the last command.
     notes: Vec<String>,
     /// When the last text was sent, by the clock that goes on while this machine sleeps.
@@ -140,6 +144,8 @@ impl SshHost {
             case: HostMark::default(),
             has_armed: false,
             has_begun: false,
+            is_inducer_over: true,
+            armed: Vec::new(),
             notes: Vec::new(),
             sent_at: Duration::ZERO,
         }
@@ -159,6 +165,8 @@ impl SshHost {
     /// A case begins: one that may have broken the host before, if `mark` says so. Fails if this machine gives no random bytes.
     pub fn begin_case(&mut self, mark: Option<&HostMark>) -> Result<(), String> {
         self.has_begun = false;
+        self.is_inducer_over = true;
+        self.armed.clear();
         self.case = match mark {
             Some(mark) => {
                 self.has_armed = true;
@@ -263,7 +271,11 @@ impl Remote for SshHost {
             Role::Bystander => self.run_bystander(script, limit, watcher),
             Role::Breaks(arming) => {
                 let arming = arming.clone();
-                self.induce(script, &arming, limit, watcher)
+                self.is_inducer_over = false;
+                let result = self.induce(script, &arming, limit, watcher);
+                self.is_inducer_over =
+                    result.as_ref().is_ok_and(|ran| matches!(ran.end, StepEnd::Exited(Exit::Status(_))));
+                result
             }
             Role::Heals(healing) => {
                 let healing = healing.clone();

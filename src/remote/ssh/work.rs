@@ -120,6 +120,7 @@ impl SshHost {
         connected?;
         let ground = self.ground.clone().unwrap_or_default();
         self.has_armed = true;
+        self.armed = self.files();
         let (folder, case) = (self.folder.clone().unwrap_or_default(), self.case.mark.clone());
         let healer = self.healer.clone();
         let site = Site {
