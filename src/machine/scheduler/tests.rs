@@ -392,6 +392,7 @@ enum Work {
     Induced,
     Revert,
     Done,
+    MeetsItself,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -1203,7 +1204,12 @@ impl World {
                 }
                 ExecutorAction::Begin(_, task) => {
                     let pause = self.chance.millis(1, 2000);
-                    let next = if task.only_reverts { Work::Revert } else { Work::Ask(0) };
+                    let meets_itself = !task.only_reverts && self.chance.once_in(15);
+                    let next = match (task.only_reverts, meets_itself) {
+                        (true, _) => Work::Revert,
+                        (false, true) => Work::MeetsItself,
+                        (false, false) => Work::Ask(0),
+                    };
                     let name = task.id.clone();
                     if let Some(executor) = self.executors.get_mut(id) {
                         executor.task = Some(task);
@@ -1274,6 +1280,16 @@ impl World {
                 self.after(Duration::from_millis(2), told);
                 let pause = self.chance.millis(5, 500);
                 self.after(pause, again(Work::Done));
+            }
+            // Its agent is the host: nothing is broken there.
+            Work::MeetsItself => {
+                let outcome = CaseOutcome {
+                    report: Some(super::super::CaseReport::default()),
+                    ..CaseOutcome::botched("AgentIsHost", "the agent is the host")
+                };
+                executor.task = None;
+                let data = serde_json::to_vec(&outcome).unwrap_or_default();
+                self.executor_hears(id, ExecutorEvent::Ended(data));
             }
             Work::Done => {
                 let mut outcome = match (executor.interrupted, executor.induced || current.only_reverts) {
