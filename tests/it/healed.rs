@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         test("healed::a_revert_does_not_end_the_switch", switch_stays),
         test("healed::an_armed_text_that_reads_as_nothing", reads_as_nothing),
         test("healed::a_word_that_was_written_over", word_is_gone),
+        test("healed::what_was_left_without_a_mark", unmarked),
         test("healed::what_cannot_be_looked_for_is_not_gone", blind),
         test("healed::who_only_reads_a_switch_is_none", only_reads),
         test("healed::no_room_to_say_who_arms", no_room),
@@ -114,6 +115,33 @@ fn word_is_gone() {
     assert!(!lives(inducer), "it would break the host again");
     assert!(!case.is_broken());
     case.check_left_clean();
+}
+
+/// What an inducer leaves running as another user, as by `sudo`, shows no mark of ours. By the run, and by the switch.
+fn unmarked() {
+    for by_switch in [false, true] {
+        let case = Case::new("");
+        let pid = case.path("pid");
+        case.scratch.write(
+            "fatebooks/b/break.sh",
+            format!(
+                "{BREAK}env -i HOME=\"$HOME\" PATH=\"$PATH\" sh -c 'echo $$ >\"{pid}\"; while :; do : >\"$HOME/broken\"; sleep 0.05; done' >/dev/null 2>&1 &\nuntil [ -s '{pid}' ]; do sleep 0.05; done\n"
+            ),
+        );
+        if by_switch {
+            case.waits_at("--step=2").book("timeout: 2s, deadman: 6s", "").begin_and_kill();
+            wait_for("the switch", || !case.is_broken());
+        } else {
+            let ran = case.pisaura(&["run"]);
+            assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        }
+        let left = case.scratch.read("pid").trim().parse().expect("a number");
+        assert!(!lives(left), "it would break the host again, by the switch: {by_switch}");
+        assert!(!case.is_broken());
+        if by_switch {
+            assert_eq!(case.pisaura(&["revert"]).stdout, "1 reverted\n");
+        }
+    }
 }
 
 /// What an inducer has left running is found by `grep`. Where that cannot run, nobody knows that nothing was left.

@@ -738,13 +738,16 @@ fn edit_identity(case: &Case, edit: impl Fn(Vec<String>) -> Vec<String>) {
 
 /// Whatever ends the shell that arms, at each of its first steps: nothing was broken, so nobody is told of a broken host.
 fn dies_arming() {
-    for (program, arguments) in [("mkdir", "*/.case-*/armed"), ("grep", "*"), ("setsid", "*")] {
+    // The watcher is what `setsid` becomes, and is not waited for.
+    for (program, arguments, waits) in
+        [("mkdir", "*/.case-*/armed", ""), ("grep", "*", ""), ("setsid", "*", "&")]
+    {
         let programs = tempfile::Builder::new().prefix("pisaura-bin-").tempdir().expect("a folder");
         let (wrapper, done) = (programs.path().join(program), programs.path().join("done"));
         fs::write(
             &wrapper,
             format!(
-                "#!/bin/sh\ncase \"$*\" in {arguments}) /usr/bin/{program} \"$@\" </dev/null; if [ ! -e '{0}' ]; then : >'{0}'; kill -KILL $PPID; fi; exit 0;; esac\nexec /usr/bin/{program} \"$@\"\n",
+                "#!/bin/sh\ncase \"$*\" in {arguments}) /usr/bin/{program} \"$@\" </dev/null {waits}\nif [ ! -e '{0}' ]; then : >'{0}'; kill -KILL $PPID; fi; exit 0;; esac\nexec /usr/bin/{program} \"$@\"\n",
                 done.display()
             ),
         )

@@ -180,6 +180,39 @@ _pisaura_end_marked() {
     [ -z "$_pisaura_e$_pisaura_blind" ]
 }
 
+# What is of session $1 and bears no mark, as what runs as another user: at most three, each with when it was started.
+_pisaura_unmarked() {
+    _pisaura_q=
+    { read -r _pisaura_h _ </proc/self/stat; } 2>/dev/null || return 0
+    _pisaura_y=$(grep -lsE "^[0-9]+ [(].*[)] [^ZX ] [0-9]+ [0-9]+ $1 " /proc/[0-9]*/stat 2>/dev/null) || :
+    for _pisaura_x in $_pisaura_y; do
+        _pisaura_x=${_pisaura_x#/proc/}
+        _pisaura_c=${_pisaura_x%/stat}
+        case $_pisaura_c in "$1" | "$_pisaura_h") continue ;; esac
+        case " $_pisaura_e " in *" $_pisaura_c "*) continue ;; esac
+        _pisaura_start "$_pisaura_c"
+        case $_pisaura_q in *:*:*:*) ;; *) [ "$_pisaura_r" = - ] || _pisaura_q="$_pisaura_q $_pisaura_c:$_pisaura_r" ;; esac
+    done
+}
+
+# Ends those that $1 names with their starts. Fails if one stays.
+_pisaura_end_told() {
+    _pisaura_n=0
+    while :; do
+        _pisaura_h=
+        for _pisaura_c in $1; do
+            case $_pisaura_c in *:*) ;; *) continue ;; esac
+            if _pisaura_lives "${_pisaura_c%:*}" "${_pisaura_c#*:}"; then _pisaura_h="$_pisaura_h ${_pisaura_c%:*}"; fi
+        done
+        [ -n "$_pisaura_h" ] || return 0
+        # shellcheck disable=SC2086
+        if [ $_pisaura_n -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
+        [ $_pisaura_n -lt 30 ] || return 1
+        sleep 0.1 2>/dev/null || sleep 1
+        _pisaura_n=$((_pisaura_n + 1))
+    done
+}
+
 # Runs the text on standard input, all of it or nothing: a shell takes what it cannot read, and an empty pipe, for a text that does
 # nothing, and well.
 _pisaura_run() {

@@ -19,6 +19,9 @@ _pisaura_put inducing -
 _pisaura_put left looking
 (
     _pisaura_marked
-    [ -z "$_pisaura_r$_pisaura_blind" ] || _pisaura_r=some
-    _pisaura_put left "${_pisaura_r:-none}"
+    _pisaura_e=$_pisaura_r
+    # What it has begun as another user shows no mark. It is of this shell's session, unless it has one of its own.
+    _pisaura_unmarked $$
+    [ -z "$_pisaura_e$_pisaura_q$_pisaura_blind" ] || _pisaura_e=some
+    _pisaura_put left "${_pisaura_e:-none}$_pisaura_q"
 ) </dev/null >/dev/null 2>&1 &

@@ -28,7 +28,7 @@
 //! | `watch`, `watcher`, `ready` | the dead man's switch; its process and when that was started; that it has all it needs | `arm.sh`, `watch.sh` |
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
 //! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
-//! | `left` | whether the inducer has left processes: `looking`, `none`, `some` | `induce.sh` |
+//! | `left` | whether the inducer has left processes: `looking`, `none`, `some`, and which of them bear no mark | `induce.sh` |
 //! | `kept` | a copy of the reverter, for the watcher to open: it loses its name at once | `arm.sh`, `watch.sh` |
 //! | `recorded` | that the case is over is written down elsewhere; the folder stays in the way of a text that is late | `leave.sh` |
 //! | `word`, `out` | how the watcher's last try at the reverter ended, and what every second one printed | `watch.sh` |
@@ -54,7 +54,8 @@
 //!   and for the watcher's, as long as a reverter may take, and ends it then. The watcher lets a shell's finish, and goes on where
 //!   that fails.
 //! - **A number proves nothing.** A process is signalled only if it was started when the file says and the machine was not
-//!   started anew since, or if it carries the case's mark in its environment. Where there is no `/proc` nobody is signalled.
+//!   started anew since, or if it carries the case's mark in its environment. What an inducer has left in its session without that mark is
+//!   known by number and start. Where there is no `/proc` nobody is signalled.
 //! - **Unknown is not over.** Where the word of who induces is gone, the shell that armed is taken for it; where processes cannot be
 //!   looked for, or one cannot be ended, the reverter runs all the same, for it may be what ends them, but its success counts only once
 //!   nobody is at work any more. A home that did not answer may have hidden an inducer: the watcher reverts again once it does. What

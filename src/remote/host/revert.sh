@@ -242,6 +242,8 @@ if [ -z "$_pisaura_s" ]; then
         _pisaura_n=$((_pisaura_n + 1))
     done
     if [ "$_pisaura_r" != none ] || [ "$_pisaura_X" = 1 ]; then
+        _pisaura_get left
+        [ "$_pisaura_b" != same ] || _pisaura_end_told "$_pisaura_q" || _pisaura_still=1
         _pisaura_end_marked || _pisaura_still=1
         [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
     fi

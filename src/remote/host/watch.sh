@@ -143,7 +143,8 @@ esac
 _pisaura_still=
 _pisaura_end_all() {
     _pisaura_end_inducer same || return 1
-    _pisaura_end_marked
+    _pisaura_get left
+    _pisaura_end_told "$_pisaura_q" && _pisaura_end_marked
 }
 [ -n "$_pisaura_frozen" ] || _pisaura_end_all || _pisaura_still=1
 # What a failure has taken away, or changed, is there again from memory; its own text tells whether it is whole.
