@@ -19,6 +19,9 @@ pub(super) struct Performer<'a> {
     pub(super) heal: Option<String>,
 }
 
+/// How much of a line that a healthcheck printed stands in what is found of it.
+const REASON_CHARS_MAX: usize = 200;
+
 impl Performer<'_> {
     pub(super) fn settle(&mut self) -> CaseOutcome {
         if let Err(why) = self.host.begin_case(self.assignment.mark.as_ref()) {
@@ -56,6 +59,9 @@ impl Performer<'_> {
                 {
                     finding.message = format!("not for this host as it is now: {said}");
                 }
+                if let Some(said) = self.said_of(&finding.kind) {
+                    finding.message.push_str(&format!(": {said}"));
+                }
                 finding.message = self.redactor.clean(&finding.message);
                 finding
             })
@@ -73,6 +79,26 @@ impl Performer<'_> {
                 placement: None,
             }),
         }
+    }
+
+    /// What the healthcheck gave as its reason that said no last: the last line that it printed on standard error.
+    fn said_of(&self, kind: &str) -> Option<String> {
+        let step = match kind {
+            "UnhealthyBefore" => Step::Before,
+            "UnhealthyDuring" => Step::During,
+            "UnhealthyAfter" => Step::After,
+            _ => return None,
+        };
+        let is_no = |record: &&StepRecord| record.step == step && !record.end.is_success();
+        let record = self.steps.iter().rev().find(is_no)?;
+        let line = record.stderr.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty())?;
+        // What no terminal shows as it is belongs into the output alone.
+        let is_plain = line.chars().all(|c| !c.is_control() && c != char::REPLACEMENT_CHARACTER);
+        if !is_plain {
+            return None;
+        }
+        let short: String = line.trim().chars().take(REASON_CHARS_MAX).collect();
+        Some(if short.len() < line.trim().len() { short + "…" } else { short })
     }
 
     /// Does what the machine wants, and answers with what came of it; `None` once the case is settled.

@@ -152,7 +152,7 @@ fn survived() {
 }
 
 fn unfit() {
-    let message = "unfit: unhealthy before anything was broken (exit status 3)";
+    let message = "unfit: unhealthy before anything was broken (exit status 3): no at --step=1";
     Setup::new().no_at("1").check(
         "",
         101,
@@ -174,7 +174,7 @@ fn element(kind: &str, name: &str, message: &str) -> String {
 }
 
 fn succumbed() {
-    let message = "succumbed: unhealthy during the failure (exit status 3)";
+    let message = "succumbed: unhealthy during the failure (exit status 3): no at --step=2";
     Setup::new().no_at("2").check(
         "",
         101,
@@ -218,7 +218,7 @@ fn succumbed_to_being_healthy() {
 }
 
 fn not_recovered() {
-    let message = "not recovered: unhealthy after the revert (exit status 3)";
+    let message = "not recovered: unhealthy after the revert (exit status 3): no at --step=3";
     Setup::new().no_at("3").check(
         "",
         101,
@@ -375,7 +375,7 @@ fn unreverted() {
     assert_eq!(
         told,
         format!(
-            "{message}\nsuccumbed: unhealthy during the failure (exit status 3)\n{rows}\n  \
+            "{message}\nsuccumbed: unhealthy during the failure (exit status 3): no at --step=2\n{rows}\n  \
              3 healthcheck during, stderr:\n    | no at --step=2\n\n  4 reverter, stderr:\n    | cannot\n\n\
              heal the host: {heal}\n\nfatebooks/b/fatebook.yaml:6\n\
              repeat it: cargo test --test fatebooks -- --exact b::f@127.0.0.1:PORT"
@@ -445,7 +445,7 @@ fn several() {
         101,
         "FAILED",
         &format!(
-            "{message}\nnot recovered: unhealthy after the revert (exit status 3)\n{}\n  5 healthcheck after, stderr:\n    | no at --step=3\n",
+            "{message}\nnot recovered: unhealthy after the revert (exit status 3): no at --step=3\n{}\n  5 healthcheck after, stderr:\n    | no at --step=3\n",
             table(&[
                 ("1 healthcheck before", "ok"),
                 ("2 prepare", "ok"),
