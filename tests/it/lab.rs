@@ -184,6 +184,8 @@ impl Lab {
     fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.scratch.command(&crate::common::harness());
         command.arg("--fatebooks").arg(repository().join("fatebooks")).args(arguments).envs(&self.variables);
+        // Sentinels decide nothing for 30 s after each time that a busy machine lets them wait for two.
+        command.env("REDIS_GRACE", "170s");
         Ran::of(&mut command, &self.scratch)
     }
 }
@@ -295,7 +297,7 @@ fn each_failure(lab: &Lab) {
     assert_eq!(survived, all, "{}", ran.stdout);
     let junit = std::fs::read_to_string(lab.scratch.join("target/pisaura/junit.xml")).expect("a report");
     let during = times(&junit, "3 healthcheck during");
-    assert!(during.values().all(|time| *time < 60.0), "{during:?}");
+    assert!(during.values().all(|time| *time < 170.0), "{during:?}");
     // A system that has to find out that somebody is missing, and to choose another one, needs its time for it.
     if lab.system != "postgresql" {
         assert!(during.values().any(|time| *time > 0.3), "nothing took any time: {during:?}");
