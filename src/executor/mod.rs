@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{ExpectedOutput, LogLevel, Redactor};
 use crate::machine::{
-    Captured, CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, HostMark,
+    CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, HostMark,
     NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
     Verdict,
 };
@@ -21,9 +21,9 @@ use crate::remote::{
 };
 
 mod agent;
+mod archive;
 mod assignment;
 mod log;
-mod parcel;
 mod performer;
 mod printer;
 mod probe;
@@ -33,8 +33,8 @@ use performer::Performer;
 use printer::LinePrinter;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
+pub use archive::{Given, pack, sha256_of};
 pub use assignment::{Access, Assignment, LocalCommand, shown_words};
-pub use parcel::{Given, pack, sha256_of};
 pub use probe::{Probe, probe};
 pub use workplace::{OwnedFolder, Shipped, Workplace, shipped};
 

@@ -91,7 +91,7 @@ impl Performer<'_> {
         };
         let is_no = |record: &&StepRecord| record.step == step && !record.end.is_success();
         let record = self.steps.iter().rev().find(is_no)?;
-        let line = record.stderr.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty())?;
+        let line = record.stderr.last_line()?;
         // What no terminal shows as it is belongs into the output alone.
         let is_plain = line.chars().all(|c| !c.is_control() && c != char::REPLACEMENT_CHARACTER);
         if !is_plain {
@@ -369,10 +369,7 @@ fn no_such_script() -> Ran {
 
 /// The last line with anything in it that a script printed.
 fn last_line(record: &StepRecord) -> Option<String> {
-    let said = |captured: &Captured| {
-        captured.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty())
-    };
-    said(&record.stdout).or_else(|| said(&record.stderr))
+    record.stdout.last_line().or_else(|| record.stderr.last_line())
 }
 
 fn log_record(record: &StepRecord) {

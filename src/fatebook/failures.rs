@@ -119,7 +119,7 @@ impl Reader<'_> {
         let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
         let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
         let timeout = self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout);
-        let healthcheck = match fields.get("healthcheck").filter(|node| Self::is_probe(Some(node))) {
+        let healthcheck = match fields.get("healthcheck").filter(|node| Self::is_probe(node)) {
             Some(node) => self.probe(node, "healthcheck", timeout),
             None => self.local_command(fields.get("healthcheck"), "healthcheck", resources),
         };

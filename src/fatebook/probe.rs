@@ -146,8 +146,8 @@ impl Reader<'_> {
     }
 
     /// Whether a healthcheck is asked without a script.
-    pub(super) fn is_probe(node: Option<&Node>) -> bool {
-        node.is_some_and(|node| matches!(node.value, Value::Map(_)))
+    pub(super) fn is_probe(node: &Node) -> bool {
+        matches!(node.value, Value::Map(_))
     }
 }
 

@@ -105,6 +105,11 @@ impl Captured {
         self.head.is_empty() && self.tail.is_empty()
     }
 
+    /// The last line with anything in it.
+    pub fn last_line(&self) -> Option<String> {
+        self.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty())
+    }
+
     /// Adds a line of our own behind it.
     pub fn add_line(&mut self, line: &str) {
         let end = if self.left_out == 0 { &mut self.head } else { &mut self.tail };

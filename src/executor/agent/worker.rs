@@ -135,7 +135,7 @@ fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &U
         let data = (*data).and_then(|data| {
             if unpacked.is_err() {
                 let archive = sandbox.join(TaskData::ARCHIVE);
-                unpacked = super::super::parcel::unpack(&archive, &data.archive_sha256, sandbox);
+                unpacked = super::super::archive::unpack(&archive, &data.archive_sha256, sandbox);
             }
             unpacked.clone().map(|()| data)
         });

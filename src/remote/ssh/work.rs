@@ -157,8 +157,7 @@ impl SshHost {
     pub(super) fn was_induced(&mut self, mut ran: Ran, marks: Option<Marks>) -> Ran {
         let Some(marks) = marks else { return ran };
         let folder = self.folder.clone().unwrap_or_default();
-        let said =
-            |ran: &Ran| ran.stderr.last_lines(20).0.into_iter().rev().find(|line| !line.trim().is_empty());
+        let said = |ran: &Ran| ran.stderr.last_line();
         if let Some(why) = marks.get('a') {
             ran.end = match why {
                 2 => {
