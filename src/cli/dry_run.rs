@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use crate::fatebook::{show_duration, tell_allowed};
+use crate::fatebook::{Expectation, show_duration, tell_allowed};
 use crate::machine::Verdict;
 use crate::report::headline;
 use crate::run::{CaseKind, ExitKind, Shelf};
@@ -53,6 +53,18 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             show(&fate.healthcheck, step.as_slice()),
             fate.expect_output.as_ref().map(|output| format!(", its output {output}")).unwrap_or_default()
         ));
+        for check in &fate.checks {
+            text.push_str(&format!(
+                "    check        {}, here, within {limit}: {}{}\n",
+                check.name,
+                show(&check.command, &[]),
+                check
+                    .expect_output
+                    .as_ref()
+                    .map(|output| format!(", its output {output}"))
+                    .unwrap_or_default()
+            ));
+        }
         text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer, &[])));
         if let Some(verify) = &fate.verify {
             text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify, &[])));
@@ -75,6 +87,19 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
                 }
             ),
         });
+        for check in &fate.checks {
+            text.push_str(&match (&check.hold, check.expect) {
+                (Some(hold), expect) => format!(
+                    "    check        {}, every {}, within {}: {}\n",
+                    check.name,
+                    show_duration(hold.every),
+                    show_duration(hold.answer_within),
+                    tell_allowed(hold, expect)
+                ),
+                (None, Expectation::Unhealthy) => format!("    check        {}: unhealthy\n", check.name),
+                (None, Expectation::Healthy) => format!("    check        {}\n", check.name),
+            });
+        }
         for stop_if in &fate.stop_if {
             text.push_str(&format!(
                 "    stop_if      here, before each healthcheck: {}\n",

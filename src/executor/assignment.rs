@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fatebook::{
     CaseValues, CommandStyle, Deadman, ExpectedOutput, Fate, Fatebook, HostEntry, ShellText,
 };
-use crate::machine::{CaseId, CasePlan, HostMark, digits_of};
+use crate::machine::{CaseId, CasePlan, CheckPlan, HostMark, digits_of};
 use crate::remote::{
     Arming, Healing, HostCommand, HostScript, Login, Parcel, Place, Role, Target, check_here,
 };
@@ -68,6 +68,9 @@ pub struct Assignment {
     /// What that has to print, besides.
     #[serde(default)]
     pub expect_output: Option<ExpectedOutput>,
+    /// What is asked beside it, in the plan's order.
+    #[serde(default)]
+    pub checks: Vec<LocalCheck>,
     /// Asks, while the failure is held, whether the case is to be stopped.
     #[serde(default)]
     pub stop_if: Vec<LocalCommand>,
@@ -84,6 +87,17 @@ pub struct LocalCommand {
     style: CommandStyle,
     /// The program's place in the working folder, if it lies there.
     program: Option<PathBuf>,
+}
+
+/// One of a failure's `checks`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalCheck {
+    /// What it is called.
+    pub(super) name: String,
+    /// Asks the service.
+    pub(super) command: LocalCommand,
+    /// What that has to print, besides.
+    pub(super) expect_output: Option<ExpectedOutput>,
 }
 
 /// How often a dead man's switch tries the reverter: with pauses of up to 16 s, for some minutes.
@@ -141,7 +155,8 @@ impl Assignment {
         kept.access.login.passphrase = None;
         kept.access.env = env(&self.access.env);
         kept.env = env(&self.env);
-        for command in std::iter::once(&mut kept.healthcheck).chain(&mut kept.stop_if) {
+        let checks = kept.checks.iter_mut().map(|check| &mut check.command);
+        for command in std::iter::once(&mut kept.healthcheck).chain(checks).chain(&mut kept.stop_if) {
             command.words = command.words.iter().map(|word| clean(word)).collect();
         }
         let optional = [&mut kept.only_if, &mut kept.verify, &mut kept.still].into_iter().flatten();
@@ -237,6 +252,15 @@ impl Assignment {
                 stop_if: !fate.stop_if.is_empty(),
                 max_recovery: fate.max_recovery,
                 steady: fate.steady,
+                checks: fate
+                    .checks
+                    .iter()
+                    .map(|check| CheckPlan {
+                        name: check.name.clone(),
+                        expect: check.expect,
+                        hold: check.hold.clone(),
+                    })
+                    .collect(),
             },
             access,
             parcels,
@@ -247,6 +271,15 @@ impl Assignment {
             reverter: HostScript { role: Role::Heals(healing), ..reverter },
             healthcheck: local(&fate.healthcheck),
             expect_output: fate.expect_output.clone(),
+            checks: fate
+                .checks
+                .iter()
+                .map(|check| LocalCheck {
+                    name: check.name.clone(),
+                    command: local(&check.command),
+                    expect_output: check.expect_output.clone(),
+                })
+                .collect(),
             stop_if: fate.stop_if.iter().map(local).collect(),
             pass_step: fate.pass_step,
             env,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{ExpectedOutput, LogLevel, Redactor};
 use crate::machine::{
-    CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, HostMark,
+    CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, Finding, HostMark,
     NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
     Verdict,
 };
@@ -22,6 +22,7 @@ use crate::remote::{
 
 mod agent;
 mod archive;
+mod asking;
 mod assignment;
 mod log;
 mod performer;
@@ -29,6 +30,7 @@ mod printer;
 mod probe;
 mod workplace;
 
+use asking::{Asked, Asker};
 use performer::Performer;
 use printer::LinePrinter;
 
@@ -220,6 +222,10 @@ impl BookExecutor {
             began: time_since_boot(),
             steps: Vec::new(),
             heal: None,
+            checks_said: None,
+            asked: Vec::new(),
+            askers: Vec::new(),
+            are_dismissed: false,
         };
         let outcome = performer.settle();
         if outcome.verdict == Verdict::Unreverted {

@@ -17,6 +17,14 @@ pub(super) struct Performer<'a> {
     pub(super) steps: Vec<StepRecord>,
     /// The command that heals the host by hand, while it may be broken.
     pub(super) heal: Option<String>,
+    /// How the checks ended that were asked together with the last healthcheck.
+    pub(super) checks_said: Option<Vec<StepEnd>>,
+    /// The same, before they are told.
+    pub(super) asked: Vec<Asked>,
+    /// Who asks the checks while the failure is held.
+    pub(super) askers: Vec<Asker>,
+    /// The failure is not held any longer.
+    pub(super) are_dismissed: bool,
 }
 
 /// How much of a line that a healthcheck printed stands in what is found of it.
@@ -39,11 +47,19 @@ impl Performer<'_> {
             if let Some(record) = self.host.take_induced() {
                 machine.step(now, CaseEvent::HostSays(record));
             }
+            if let Some(ends) = self.checks_said.take() {
+                machine.step(now, CaseEvent::ChecksSaid(ends));
+            }
+            if !self.are_dismissed && !self.askers.is_empty() {
+                let watched = self.askers.iter().map(Asker::watch).collect();
+                machine.step(now, CaseEvent::ChecksWatched(watched));
+            }
             let interrupt = self.interrupt.is_raised().then_some(CaseEvent::Interrupt);
             turn = interrupt
                 .and_then(|interrupt| machine.step(now, interrupt))
                 .or_else(|| machine.step(now, event));
         }
+        self.end_askers();
         let (verdict, findings, recovered) = machine.result();
         let dirty = machine.is_dirty();
         if dirty {
@@ -59,7 +75,7 @@ impl Performer<'_> {
                 {
                     finding.message = format!("not for this host as it is now: {said}");
                 }
-                if let Some(said) = self.said_of(&finding.kind) {
+                if let Some(said) = self.said_of(&finding) {
                     finding.message.push_str(&format!(": {said}"));
                 }
                 finding.message = self.redactor.clean(&finding.message);
@@ -75,21 +91,27 @@ impl Performer<'_> {
                 recovered_during: recovered[0],
                 recovered_after: recovered[1],
                 watched: machine.watched().cloned().map(Box::new),
+                checks_watched: machine
+                    .checks_watched()
+                    .map(|(name, watched)| (name.to_owned(), watched.clone()))
+                    .collect(),
                 heal: self.heal.take().filter(|_| dirty),
                 placement: None,
             }),
         }
     }
 
-    /// What the healthcheck gave as its reason that said no last: the last line that it printed on standard error.
-    fn said_of(&self, kind: &str) -> Option<String> {
-        let step = match kind {
+    /// What the healthcheck, or check, gave as its reason that said no last: the last line that it printed on standard error.
+    fn said_of(&self, finding: &Finding) -> Option<String> {
+        let step = match finding.kind.as_str() {
             "UnhealthyBefore" => Step::Before,
             "UnhealthyDuring" => Step::During,
             "UnhealthyAfter" => Step::After,
             _ => return None,
         };
-        let is_no = |record: &&StepRecord| record.step == step && !record.end.is_success();
+        let is_no = |record: &&StepRecord| {
+            record.step == step && record.check == finding.check && !record.end.is_success()
+        };
         let record = self.steps.iter().rev().find(is_no)?;
         let line = record.stderr.last_line()?;
         // What no terminal shows as it is belongs into the output alone.
@@ -129,7 +151,7 @@ impl Performer<'_> {
         }
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         time_since_boot().saturating_sub(self.began)
     }
 
@@ -142,6 +164,12 @@ impl Performer<'_> {
     }
 
     fn perform(&mut self, step: Step, attempt: u32, limit: Duration) -> StepEnd {
+        if !matches!(step, Step::During | Step::StopIf) {
+            self.dismiss_askers();
+        }
+        if step.is_healthcheck() && step != Step::During {
+            self.end_askers();
+        }
         if step != Step::StopIf && (!self.is_watched(step) || attempt == 1) {
             (self.observer)(RunEvent::StepBegan { case: self.assignment.id, step, attempt });
         }
@@ -161,11 +189,7 @@ impl Performer<'_> {
                     Some(message) => {
                         Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }))
                     }
-                    None => {
-                        let command = local_command(assignment, step, self.workplace);
-                        let ran = child::run(command, limit, self.redactor, &mut watcher);
-                        with_output(ran, assignment.expect_output.as_ref())
-                    }
+                    None => self.ask(step, limit, &mut watcher),
                 }
             }
             Step::StopIf => self.ask_to_stop(limit, &mut watcher),
@@ -203,7 +227,9 @@ impl Performer<'_> {
         for message in self.host.take_notes() {
             (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
         }
-        let took = self.elapsed() - began;
+        // What is asked beside a healthcheck may take longer than it.
+        let seen_at = ran.seen_at.filter(|_| step.is_healthcheck());
+        let took = seen_at.unwrap_or_else(time_since_boot).saturating_sub(began_at);
         let mut end = self.clean_end(ran.end);
         if let StepEnd::Healed(by) = &mut end {
             // Counted from when the host was asked, and wanted from when this try began.
@@ -211,25 +237,39 @@ impl Performer<'_> {
             by.ago = by.ago.map(|ago| ago.saturating_sub(before));
         }
         let end = self.in_time(step, end, began_at + within, ran.seen_at);
-        let record = StepRecord { step, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr };
+        let record = StepRecord {
+            step,
+            check: None,
+            attempt,
+            began,
+            took,
+            end,
+            stdout: ran.stdout,
+            stderr: ran.stderr,
+        };
         let end = record.end.clone();
         self.keep(record);
+        for record in self.take_asked(step, attempt, began_at + within) {
+            self.keep(record);
+        }
         end
     }
 
     /// How a step ended that had to end by `until`, seen from here: `seen_at`, if that is known, and now.
-    fn in_time(&self, step: Step, end: StepEnd, until: Duration, seen_at: Option<Duration>) -> StepEnd {
-        let is_late = |at: Duration| at.saturating_sub(until) > SEEN_WITHIN;
+    pub(super) fn in_time(
+        &self,
+        step: Step,
+        end: StepEnd,
+        until: Duration,
+        seen_at: Option<Duration>,
+    ) -> StepEnd {
+        let is_late = |at: Duration| is_late(at, until);
         if self.is_watched(step) {
-            // A healthcheck that hangs is a service that is down, however long it takes to end it; what this process did not see in time
-            // is nobody's fault.
-            let stood_still =
-                seen_at.is_some_and(is_late) && matches!(end, StepEnd::Exited(_) | StepEnd::TimedOut);
-            return if stood_still { StepEnd::Unseen } else { end };
+            return seen_in_time(end, until, seen_at);
         }
         let now = time_since_boot();
         match (step, end) {
-            (_, end) if !is_late(now) => end,
+            (step, end) if !is_late(seen_at.filter(|_| step.is_healthcheck()).unwrap_or(now)) => end,
             // For the reverter the host's word counts: one that succeeded has healed it.
             (Step::Revert, end) if end.is_success() => {
                 let message = format!(
@@ -259,21 +299,8 @@ impl Performer<'_> {
             // That nothing is to be stopped is asked all the time, and worth no word.
             return;
         }
-        let says = |record: &StepRecord| match record.end {
-            StepEnd::Exited(Exit::Status(126 | 127)) => None,
-            _ => Some(record.end.is_success()),
-        };
-        let is_same = |other: Option<&StepRecord>| {
-            other.is_some_and(|other| other.step == record.step && says(other) == says(&record))
-        };
         let is_watched = self.is_watched(record.step);
-        let is_repeated = is_watched && is_same(self.steps.last());
-        let is_full = is_watched && self.steps.len() > RECORDS_MAX;
-        if is_full || is_repeated && is_same(self.steps.iter().nth_back(1)) {
-            self.steps.pop();
-        }
-        self.steps.push(record.clone());
-        if !is_repeated && !is_full {
+        if remember(&mut self.steps, record.clone(), is_watched) {
             log_record(&record);
             (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
         }
@@ -295,10 +322,13 @@ impl Performer<'_> {
 
     /// Why what runs here cannot begin, if that is certain: a mistake in it is not to be taken for its no.
     fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
-        let stop_if = self.assignment.stop_if.iter().map(|command| ("stop_if", command));
-        let commands = std::iter::once(("healthcheck", &self.assignment.healthcheck)).chain(stop_if);
+        let stop_if = self.assignment.stop_if.iter().map(|command| ("stop_if".to_owned(), command));
+        let named = |name: &str| format!("check `{name}`");
+        let checks = self.assignment.checks.iter().map(|check| (named(&check.name), &check.command));
+        let healthcheck = std::iter::once(("healthcheck".to_owned(), &self.assignment.healthcheck));
+        let commands = healthcheck.chain(checks).chain(stop_if);
         for (name, command) in commands {
-            let Some(check) = command.check(name, self.workplace) else {
+            let Some(check) = command.check(&name, self.workplace) else {
                 continue;
             };
             let check = at_work(check, self.assignment, self.workplace);
@@ -334,7 +364,7 @@ impl Performer<'_> {
         self.assignment.parcels.iter().map(here).collect()
     }
 
-    fn clean_end(&self, end: StepEnd) -> StepEnd {
+    pub(super) fn clean_end(&self, end: StepEnd) -> StepEnd {
         match end {
             StepEnd::Failed(Trouble { kind, message }) => {
                 StepEnd::Failed(Trouble { kind, message: self.redactor.clean(&message) })
@@ -347,8 +377,43 @@ impl Performer<'_> {
     }
 }
 
+/// Keeps a record. Of answers in a row that say the same, while a service is watched, the first and the last are kept. Whether it says
+/// anything new.
+pub(super) fn remember(steps: &mut Vec<StepRecord>, record: StepRecord, is_watched: bool) -> bool {
+    let says = |record: &StepRecord| match record.end {
+        StepEnd::Exited(Exit::Status(126 | 127)) => None,
+        _ => Some(record.end.is_success()),
+    };
+    // Those before it of the same question in the same step, the last one first.
+    let in_step = steps.iter().enumerate().rev().take_while(|(_, other)| other.step == record.step);
+    let of_same = in_step.filter(|(_, other)| other.check == record.check).take(2);
+    let earlier: Vec<(usize, bool)> =
+        of_same.map(|(index, other)| (index, says(other) == says(&record))).collect();
+    let is_repeated = is_watched && earlier.first().is_some_and(|(_, is_same)| *is_same);
+    let is_full = is_watched && steps.len() > RECORDS_MAX;
+    if let Some((last, _)) = earlier.first()
+        && (is_full || is_repeated && earlier.get(1).is_some_and(|(_, is_same)| *is_same))
+    {
+        steps.remove(*last);
+    }
+    steps.push(record);
+    !is_repeated && !is_full
+}
+
+fn is_late(at: Duration, until: Duration) -> bool {
+    at.saturating_sub(until) > SEEN_WITHIN
+}
+
+/// How a question ended that had to end by `until`, while a service is watched. One that hangs is a service that is down, however long
+/// it takes to end it; what this process did not see in time is nobody's fault.
+pub(super) fn seen_in_time(end: StepEnd, until: Duration, seen_at: Option<Duration>) -> StepEnd {
+    let stood_still =
+        seen_at.is_some_and(|at| is_late(at, until)) && matches!(end, StepEnd::Exited(_) | StepEnd::TimedOut);
+    if stood_still { StepEnd::Unseen } else { end }
+}
+
 /// A healthcheck that succeeded and has not printed what it has to has said no.
-fn with_output(mut ran: Ran, expected: Option<&ExpectedOutput>) -> Ran {
+pub(super) fn with_output(mut ran: Ran, expected: Option<&ExpectedOutput>) -> Ran {
     let Some(expected) = expected.filter(|_| ran.end.is_success()) else { return ran };
     let why = match ran.stdout.left_out {
         0 => expected.why_not(&ran.stdout.head),
@@ -373,11 +438,11 @@ fn last_line(record: &StepRecord) -> Option<String> {
 }
 
 fn log_record(record: &StepRecord) {
-    let (step, attempt, seconds) = (record.step, record.attempt, record.took.as_secs_f64());
+    let (step, attempt, seconds) = (record.asker(), record.attempt, record.took.as_secs_f64());
     let seconds = format_args!("{seconds:.3} s");
     match &record.end {
         end if end.is_success() => tracing::info!("{step}: ok, {seconds}"),
-        StepEnd::Exited(exit) if step.is_healthcheck() || step == Step::Select => {
+        StepEnd::Exited(exit) if record.step.is_healthcheck() || record.step == Step::Select => {
             tracing::info!("{step}: {exit}, {seconds}");
         }
         StepEnd::Failed(trouble) if trouble.kind.may_pass() => {
@@ -392,7 +457,7 @@ fn log_record(record: &StepRecord) {
     }
 }
 
-fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Command {
+pub(super) fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Command {
     let number = step.healthcheck_number().unwrap_or_default();
     let step = assignment.pass_step.then(|| format!("--step={number}"));
     let command = assignment.healthcheck.command(workplace, step.as_slice());
@@ -402,7 +467,7 @@ fn local_command(assignment: &Assignment, step: Step, workplace: &Path) -> Comma
 }
 
 /// In the working folder, with the case's variables.
-fn at_work(mut command: Command, assignment: &Assignment, workplace: &Path) -> Command {
+pub(super) fn at_work(mut command: Command, assignment: &Assignment, workplace: &Path) -> Command {
     command.current_dir(workplace);
     command.envs(assignment.env.iter().map(|(name, value)| (name, value)));
     command

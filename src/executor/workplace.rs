@@ -77,7 +77,8 @@ fn scripts(book: &Fatebook) -> impl Iterator<Item = &ScriptFile> {
         let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
         let all =
             always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref(), fate.still.as_ref()]);
-        all.flatten().chain(&fate.stop_if).filter_map(|command| command.file.as_ref())
+        let checks = fate.checks.iter().map(|check| &check.command);
+        all.flatten().chain(&fate.stop_if).chain(checks).filter_map(|command| command.file.as_ref())
     })
 }
 

@@ -10,7 +10,7 @@ use super::text::Text;
 use super::time::show_duration;
 use super::values::Fields;
 
-const NAME_CHARS_MAX: usize = 200;
+pub(super) const NAME_CHARS_MAX: usize = 200;
 
 impl Reader<'_> {
     pub(super) fn fates(
@@ -184,6 +184,7 @@ impl Reader<'_> {
             reverter: reverter?,
             healthcheck: healthcheck?,
             expect_output,
+            checks: Vec::new(),
             only_if: match only_if {
                 Some(only_if) => Some(only_if?),
                 None => None,
@@ -215,6 +216,7 @@ impl Reader<'_> {
             line: fields.place.line,
         };
         self.set_hold(&mut fate, own_hold, defaults.hold);
+        self.set_checks(&mut fate, fields.get("checks"), own_hold.or(defaults.hold), resources);
         if fate.hold.is_none()
             && let Some(node) = fields.get("stop_if")
         {
@@ -252,8 +254,8 @@ impl Reader<'_> {
                 fate.name,
                 show_duration(fate.longest_life()),
                 show_duration(fate.timeout),
-                match &fate.hold {
-                    Some(hold) => format!("`hold` up to {}", show_duration(hold.longest())),
+                match fate.longest_hold() {
+                    Some(longest) => format!("`hold` up to {}", show_duration(longest)),
                     None => format!("`grace` {}", show_duration(fate.grace)),
                 },
             );

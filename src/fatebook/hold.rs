@@ -37,7 +37,7 @@ pub(super) struct HoldKeys {
 
 impl HoldKeys {
     /// What these say, and where they say nothing what those do.
-    fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self {
             hold: self.hold.or(other.hold),
             every: self.every.or(other.every),
@@ -48,6 +48,24 @@ impl HoldKeys {
             max_recovery: self.max_recovery.or(other.max_recovery),
             watch_after: self.watch_after.or(other.watch_after),
         }
+    }
+
+    /// The same for a service of which this is expected: what others allow of a healthy one means nothing of one that is to be
+    /// unhealthy.
+    fn or_for(self, expect: Expectation, other: Self) -> Self {
+        match expect {
+            Expectation::Healthy => self.or(other),
+            Expectation::Unhealthy => Self {
+                max_outage: self.max_outage,
+                min_availability_ppm: self.min_availability_ppm,
+                ..self.or(other)
+            },
+        }
+    }
+
+    /// The time from one question to the next.
+    fn every(&self) -> Duration {
+        self.every.map_or_else(|| EVERY.min(self.time().max(EVERY_MIN)), |(time, _)| time)
     }
 
     /// How long the failure is held.
@@ -110,22 +128,31 @@ impl Reader<'_> {
 
     /// Puts together what the failure and its book say, and sets it in the failure.
     pub(super) fn set_hold(&mut self, fate: &mut Fate, own: HoldKeys, of_book: HoldKeys) {
-        let mut said = own.or(of_book);
-        if fate.expect == Expectation::Unhealthy {
-            // What the book allows of a healthy service means nothing here.
-            said = HoldKeys {
-                max_outage: own.max_outage,
-                min_availability_ppm: own.min_availability_ppm,
-                ..said
-            };
-        }
+        let said = own.or_for(fate.expect, of_book);
         self.note_what_needs_a_hold(&own, &said);
         fate.max_recovery = said.max_recovery.map(|(time, _)| time);
-        let every = said.every.map_or_else(|| EVERY.min(said.time().max(EVERY_MIN)), |(time, _)| time);
-        let max_outage = said.max_outage.map(|(time, _)| time).filter(|time| !time.is_zero());
         let steady = said.watch_after.map(|(time, _)| time).filter(|time| !time.is_zero());
-        fate.steady = steady.map(|time| Steady { time, every });
-        let Some((time, place)) = said.hold.filter(|(time, _)| !time.is_zero()) else { return };
+        fate.steady = steady.map(|time| Steady { time, every: said.every() });
+        fate.hold = self.hold(fate, fate.expect, &said);
+    }
+
+    /// The same for one of the failure's checks.
+    pub(super) fn hold_of_check(
+        &mut self,
+        fate: &Fate,
+        expect: Expectation,
+        own: HoldKeys,
+        of_failure: HoldKeys,
+    ) -> Option<Hold> {
+        let said = own.or_for(expect, of_failure);
+        self.note_what_needs_a_hold(&own, &said);
+        self.hold(fate, expect, &said)
+    }
+
+    fn hold(&mut self, fate: &Fate, expect: Expectation, said: &HoldKeys) -> Option<Hold> {
+        let (time, place) = said.hold.filter(|(time, _)| !time.is_zero())?;
+        let every = said.every();
+        let max_outage = said.max_outage.map(|(time, _)| time).filter(|time| !time.is_zero());
         let hold = Hold {
             time,
             every,
@@ -136,8 +163,8 @@ impl Reader<'_> {
             min_availability_ppm: said.min_availability_ppm.map(|(share, _)| share),
             full: said.full_hold.is_some_and(|(full, _)| full),
         };
-        self.check_hold(fate, &hold, &said, place);
-        fate.hold = Some(hold);
+        self.check_hold(fate, expect, &hold, said, place);
+        Some(hold)
     }
 
     /// Tells of limits that only mean something while a failure is held.
@@ -167,7 +194,7 @@ impl Reader<'_> {
         }
     }
 
-    fn check_hold(&mut self, fate: &Fate, hold: &Hold, said: &HoldKeys, place: Place) {
+    fn check_hold(&mut self, fate: &Fate, expect: Expectation, hold: &Hold, said: &HoldKeys, place: Place) {
         let shown = show_duration(hold.time);
         if fate.grace >= hold.time {
             let grace = show_duration(fate.grace);
@@ -238,7 +265,7 @@ impl Reader<'_> {
             );
             self.problem(place, message);
         }
-        if fate.expect == Expectation::Unhealthy {
+        if expect == Expectation::Unhealthy {
             let limits = [
                 ("max_outage", max_outage.map(|(_, place)| place)),
                 ("min_availability", said.min_availability_ppm.map(|(_, place)| place)),

@@ -24,6 +24,8 @@ pub(super) enum Shape {
     Check,
     /// What a healthcheck has to print.
     Output,
+    /// More questions beside the healthcheck.
+    Checks,
     /// Why a failure is known to fail, and until when.
     Known,
     Variables,
@@ -134,6 +136,12 @@ const EXPECT_OUTPUT: KeyRule = key(
     "",
     "what the healthcheck has to print, for the service to be healthy",
 );
+const CHECKS: KeyRule = key(
+    "checks",
+    Shape::Checks,
+    "",
+    "more questions to the service beside the healthcheck, asked whenever it is, each with a name, limits and a finding of its own",
+);
 const ONLY_IF: KeyRule = key(
     "only_if",
     Shape::Command,
@@ -179,6 +187,7 @@ pub(super) const BOOK: &[KeyRule] = &[
     REVERTER,
     HEALTHCHECK,
     EXPECT_OUTPUT,
+    CHECKS,
     ONLY_IF,
     VERIFY,
     STILL,
@@ -222,6 +231,37 @@ pub(super) const PROBE_KEYS: &[KeyRule] = &[
         Shape::Duration,
         "5s",
         "how long a healthy service may take to answer; shorter than `timeout`",
+    ),
+];
+
+/// The keys of one of the `checks`.
+pub(super) const CHECK_KEYS: &[KeyRule] = &[
+    required("name", Shape::Text, "what it is called in reports; unique in the failure"),
+    required(
+        "run",
+        Shape::Check,
+        "asks the service: a command that runs where the executor runs, or a map, as `healthcheck`",
+    ),
+    key("expect_output", Shape::Output, "", "what it has to print, for its answer to be healthy"),
+    key("expect", Shape::OneOf(EXPECTATIONS), "healthy", "what it must say during the failure"),
+    key("every", Shape::Duration, "", "how often it is asked during a hold; as the failure, unless said"),
+    key(
+        "answer_within",
+        Shape::Duration,
+        "",
+        "time limit of one answer during a hold; as the failure, unless said",
+    ),
+    key(
+        "max_outage",
+        Shape::Duration,
+        "",
+        "the longest time in a row that it may be unhealthy during a hold; as the failure, unless said",
+    ),
+    key(
+        "min_availability",
+        Shape::Share,
+        "",
+        "the least part of a hold in which it must be healthy; as the failure, unless said",
     ),
 ];
 
@@ -276,6 +316,7 @@ pub(super) const FAILURE: &[KeyRule] = &[
     required("reverter", REVERTER.shape, REVERTER.meaning),
     required("healthcheck", HEALTHCHECK.shape, HEALTHCHECK.meaning),
     EXPECT_OUTPUT,
+    CHECKS,
     ONLY_IF,
     VERIFY,
     STILL,

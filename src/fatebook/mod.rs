@@ -3,6 +3,7 @@
 //! Everything about a book is decided here, before a host is touched: [`find_books`] names the files, [`BookFile::read`]
 //! turns one into a [`Fatebook`] or into everything that is wrong with it.
 
+mod checks;
 mod commands;
 mod discover;
 mod failures;

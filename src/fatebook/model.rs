@@ -84,6 +84,21 @@ pub struct Known {
     pub until: String,
 }
 
+/// One of the `checks`: a question beside the healthcheck.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What it is called in reports.
+    pub name: String,
+    /// Asks the service.
+    pub command: Command,
+    /// What it has to print, besides.
+    pub expect_output: Option<ExpectedOutput>,
+    /// What it must say during the failure.
+    pub expect: Expectation,
+    /// How it is asked while the failure is held.
+    pub hold: Option<Hold>,
+}
+
 /// One entry of `failures`.
 #[derive(Clone, Debug)]
 pub struct Fate {
@@ -97,6 +112,8 @@ pub struct Fate {
     pub healthcheck: Command,
     /// What it has to print, besides.
     pub expect_output: Option<ExpectedOutput>,
+    /// More questions to the service.
+    pub checks: Vec<Check>,
     /// Asks the host whether this failure is one for it, as things are.
     pub only_if: Option<Command>,
     /// Asks the host whether the failure took hold.
@@ -145,13 +162,19 @@ impl Fate {
         let asked =
             [self.verify.is_some(), self.still.is_some()].iter().filter(|is_there| **is_there).count();
         let steps = 2 + asked as u32;
-        let watched = self.hold.as_ref().map_or(self.timeout + self.grace, Hold::longest);
+        let watched = self.longest_hold().unwrap_or(self.timeout + self.grace);
         // It is asked before the last question, too.
         let stop_if =
             self.hold.as_ref().map_or(Duration::ZERO, |hold| hold.answer_within * self.stop_if.len() as u32);
         // Where nothing answers any more, that has to be found out.
         let silence = if self.cuts_off { Duration::from_secs(6) } else { Duration::ZERO };
         self.timeout * steps + watched + stop_if + silence
+    }
+
+    /// The longest time that the failure is held, if it is: whatever is asked then may be under way, or in an outage, at its end.
+    pub fn longest_hold(&self) -> Option<Duration> {
+        let of_checks = self.checks.iter().filter_map(|check| check.hold.as_ref());
+        self.hold.iter().chain(of_checks).map(Hold::longest).max()
     }
 
     /// How long after the revert the service may be asked.

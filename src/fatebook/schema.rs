@@ -93,6 +93,7 @@ fn shape_of(shape: Shape) -> Value {
             { "type": "array", "items": { "type": "string" }, "minItems": 1 },
         ]}),
         Shape::Check => json!({ "anyOf": [shape_of(Shape::Command), map_of(keys::PROBE_KEYS)] }),
+        Shape::Checks => json!({ "type": "array", "items": map_of(keys::CHECK_KEYS) }),
         Shape::Known => map_of(keys::KNOWN_KEYS),
         Shape::Output => map_of(keys::EXPECT_OUTPUT_KEYS),
         Shape::Command => json!({ "type": "array", "items": scalar, "minItems": 1 }),

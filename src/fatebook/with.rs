@@ -141,8 +141,17 @@ fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
 }
 
 /// The keys of commands and what belongs to one, which a book may have for all its failures.
-const COMMANDS: [&str; 8] =
-    ["inducer", "reverter", "healthcheck", "expect_output", "only_if", "verify", "still", "stop_if"];
+const COMMANDS: [&str; 9] = [
+    "inducer",
+    "reverter",
+    "healthcheck",
+    "expect_output",
+    "checks",
+    "only_if",
+    "verify",
+    "still",
+    "stop_if",
+];
 
 /// Whether a parameter stands in a value of this failure, other than in `with` itself.
 fn uses(node: &Node, name: &str) -> bool {

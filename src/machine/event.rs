@@ -132,6 +132,9 @@ pub struct HostMark {
 pub struct StepRecord {
     /// The step.
     pub step: Step,
+    /// The check that was asked in it, if it was not the healthcheck.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
     /// Which try at it, from 1.
     pub attempt: u32,
     /// When it began, counted from the beginning of the case.
@@ -144,6 +147,16 @@ pub struct StepRecord {
     pub stdout: Captured,
     /// What it printed on standard error.
     pub stderr: Captured,
+}
+
+impl StepRecord {
+    /// Who was asked, or did it: the step, and the check in it.
+    pub fn asker(&self) -> String {
+        match &self.check {
+            Some(check) => format!("{}, check {check}", self.step),
+            None => self.step.to_string(),
+        }
+    }
 }
 
 /// How a case ended.
@@ -172,6 +185,9 @@ pub struct CaseReport {
     /// What was seen of the service while the failure was in force. Journals of old know nothing of it.
     #[serde(default)]
     pub watched: Option<Box<Watched>>,
+    /// The same of each check, while the failure was held.
+    #[serde(default)]
+    pub checks_watched: Vec<(String, Watched)>,
     /// The command that heals the host by hand, if it may still be broken.
     pub heal: Option<String>,
     /// Where it ran, if not in this process.
@@ -190,21 +206,19 @@ pub struct Placement {
 impl CaseOutcome {
     /// The outcome of a case that was never begun.
     pub fn skipped(reason: impl Into<String>) -> Self {
-        let finding =
-            Finding { verdict: Verdict::Skipped, kind: "Skipped".to_owned(), message: reason.into() };
+        let finding = Finding::new(Verdict::Skipped, "Skipped", reason);
         Self { verdict: Verdict::Skipped, findings: vec![finding], report: None }
     }
 
     /// The outcome of a case that could not be begun.
     pub fn botched(kind: &str, message: impl Into<String>) -> Self {
-        let finding = Finding { verdict: Verdict::Botched, kind: kind.to_owned(), message: message.into() };
+        let finding = Finding::new(Verdict::Botched, kind, message);
         Self { verdict: Verdict::Botched, findings: vec![finding], report: None }
     }
 
     /// The outcome of a case of which nothing is known any more: its host may be broken.
     pub fn lost(message: impl Into<String>) -> Self {
-        let finding =
-            Finding { verdict: Verdict::Unreverted, kind: "Unreverted".to_owned(), message: message.into() };
+        let finding = Finding::new(Verdict::Unreverted, "Unreverted", message);
         Self { verdict: Verdict::Unreverted, findings: vec![finding], report: None }
     }
 

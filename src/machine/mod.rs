@@ -30,4 +30,4 @@ pub use scheduler::Scheduler;
 pub use verdict::{
     Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
 };
-pub use watch::{Answers, Outage, Watched};
+pub use watch::{Answers, CheckPlan, CheckWatch, Outage, Watched};

@@ -266,7 +266,21 @@ impl StepEnd {
             _ => false,
         }
     }
+
+    /// Whether it is a no: a status other than 0 that is the script's own.
+    pub fn is_no(&self) -> bool {
+        matches!(self, Self::Exited(Exit::Status(status)) if (1..NO_ANSWER).contains(status))
+    }
+
+    /// Whether asking a healthcheck again may bring another answer.
+    pub fn may_change(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unseen | Self::Exited(_))
+            && !matches!(self, Self::Exited(Exit::Status(126 | 127)))
+    }
 }
+
+/// By this status and those above it a shell says that a program could not be run, or that a signal ended it.
+const NO_ANSWER: i32 = 126;
 
 impl fmt::Display for StepEnd {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -331,6 +345,16 @@ pub struct Finding {
     pub kind: String,
     /// What happened, in a sentence.
     pub message: String,
+    /// The check that it is of, if it is not the healthcheck's or the case's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+}
+
+impl Finding {
+    /// A finding of the case as a whole.
+    pub fn new(verdict: Verdict, kind: &str, message: impl Into<String>) -> Self {
+        Self { verdict, kind: kind.to_owned(), message: message.into(), check: None }
+    }
 }
 
 /// The verdict of several findings: the worst. Without any, the case survived.

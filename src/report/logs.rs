@@ -48,7 +48,7 @@ impl Logs {
                 let mut text = String::new();
                 for (name, captured) in [("stdout", &record.stdout), ("stderr", &record.stderr)] {
                     for line in captured.whole().lines() {
-                        text.push_str(&format!("{} {name} | {line}\n", record.step));
+                        text.push_str(&format!("{} {name} | {line}\n", record.asker()));
                     }
                 }
                 (case, text.trim_end().to_owned())

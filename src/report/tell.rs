@@ -10,6 +10,8 @@ use super::CaseInfo;
 
 /// How many lines of a step's output are shown; all that is kept of it stands in the case's log.
 const LINES_MAX: usize = 20;
+/// A name longer than this is cut in the table of steps.
+const NAME_CHARS_MAX: usize = 20;
 /// A line longer than this is cut in the terminal.
 const LINE_CHARS_MAX: usize = 500;
 
@@ -97,7 +99,8 @@ fn body(report: &CaseReport) -> String {
             } else {
                 String::new()
             };
-            text.push_str(&format!("\n  {} {}, {name}{shown}:\n", number(report, record), record.step));
+            let asker = clean_line(&record.asker());
+            text.push_str(&format!("\n  {} {asker}, {name}{shown}:\n", number(report, record)));
             for line in lines {
                 text.push_str(&format!("    | {}\n", clean_line(&line)));
             }
@@ -109,56 +112,74 @@ fn body(report: &CaseReport) -> String {
 /// The steps as a table: number, name, time, result. Tries at a step before its last are counted, not listed.
 fn table(report: &CaseReport) -> String {
     let mut text = format!("  {:<22}{:>10}  result\n", "step", "took");
-    for (index, record) in report.steps.iter().enumerate() {
-        let next = report.steps.get(index + 1);
-        if next.is_some_and(|next| next.step == record.step) {
-            continue;
-        }
-        let tries = record.attempt;
-        let first = report.steps.iter().find(|other| other.step == record.step).unwrap_or(record);
-        let whole = record.began + record.took - first.began;
-        // The whole of it stands among the findings.
-        let mut result = match &record.end {
-            StepEnd::Failed(trouble) => trouble.kind.to_string(),
-            end => end.to_string(),
-        };
-        let watched = report.watched.as_deref().filter(|_| record.step == Step::During);
-        let is_up = |watched: &Watched| watched.answers.last().is_some_and(|answers| answers.up);
-        match watched {
-            // What was no answer is told behind those that were.
-            Some(watched) if watched.hold.is_some() && watched.checks() < tries => {
-                result = format!("{}; then {result}", tell_watched(watched));
+    for tries in report.steps.chunk_by(|one, next| one.step == next.step) {
+        for (index, record) in last_of_each(tries).enumerate() {
+            let number = if index == 0 { number(report, record).to_string() } else { String::new() };
+            let mut name = name_of(report, record);
+            if name.chars().count() > NAME_CHARS_MAX {
+                name = name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect();
             }
-            Some(watched) if watched.hold.is_some() || watched.checks() == tries && is_up(watched) => {
-                result = tell_watched(watched);
-            }
-            _ if tries > 1 => {
-                let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
-                result.push_str(&format!(", {verb} {tries} times"));
-            }
-            _ => {}
+            let (took, result) = result_of(report, tries, record);
+            text.push_str(&format!("  {number:<1} {name:<20}{:>10}  {result}\n", seconds(took)));
         }
-        let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
-        let name = match record.step {
-            Step::During if is_held => "hold".to_owned(),
-            step => step.to_string(),
-        };
-        let recovered = report.recovered_after.filter(|_| record.step == Step::After);
-        if let Some(time) = recovered.filter(|time| !time.is_zero()) {
-            result.push_str(&format!(", healthy after {}", tell_time(time)));
-        }
-        text.push_str(&format!(
-            "  {} {:<20}{:>10}  {result}\n",
-            number(report, record),
-            name,
-            seconds(whole)
-        ));
     }
     if let Some(placement) = &report.placement {
         let after = placement.past.iter().map(|past| format!(", after {past}")).collect::<String>();
         text.push_str(&format!("  on agent {}{after}\n", placement.agent));
     }
     text
+}
+
+/// The last try of each question among these tries at a step: the healthcheck first, then the checks.
+fn last_of_each(tries: &[StepRecord]) -> impl Iterator<Item = &StepRecord> {
+    let is_first = |index: usize| tries[..index].iter().all(|other| other.check != tries[index].check);
+    let firsts = (0..tries.len()).filter(move |index| is_first(*index));
+    firsts.filter_map(|first| tries.iter().rfind(|other| other.check == tries[first].check))
+}
+
+fn name_of(report: &CaseReport, record: &StepRecord) -> String {
+    let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
+    match (&record.check, record.step) {
+        (Some(check), _) => format!("  {}", clean_line(check)),
+        (None, Step::During) if is_held => "hold".to_owned(),
+        (None, step) => step.to_string(),
+    }
+}
+
+/// How long all tries at a question took together, and what came of it.
+fn result_of(report: &CaseReport, tries: &[StepRecord], record: &StepRecord) -> (Duration, String) {
+    let first = tries.iter().find(|other| other.check == record.check).unwrap_or(record);
+    let whole = (record.began + record.took).saturating_sub(first.began);
+    // The whole of it stands among the findings.
+    let mut result = match &record.end {
+        StepEnd::Failed(trouble) => trouble.kind.to_string(),
+        end => end.to_string(),
+    };
+    let watched = match &record.check {
+        _ if record.step != Step::During => None,
+        None => report.watched.as_deref(),
+        Some(check) => report.checks_watched.iter().find(|(name, _)| name == check).map(|(_, seen)| seen),
+    };
+    let is_up = |watched: &Watched| watched.answers.last().is_some_and(|answers| answers.up);
+    match watched {
+        // What was no answer is told behind those that were.
+        Some(watched) if watched.hold.is_some() && watched.checks() < record.attempt => {
+            result = format!("{}; then {result}", tell_watched(watched));
+        }
+        Some(watched) if watched.hold.is_some() || watched.checks() == record.attempt && is_up(watched) => {
+            result = tell_watched(watched);
+        }
+        _ if record.attempt > 1 => {
+            let verb = if record.step.is_healthcheck() { "asked" } else { "tried" };
+            result.push_str(&format!(", {verb} {} times", record.attempt));
+        }
+        _ => {}
+    }
+    let recovered = report.recovered_after.filter(|_| record.step == Step::After && record.check.is_none());
+    if let Some(time) = recovered.filter(|time| !time.is_zero()) {
+        result.push_str(&format!(", healthy after {}", tell_time(time)));
+    }
+    (whole, result)
 }
 
 /// The number of a step of the case's life that this one belongs to. What is brought to the host so that it can be asked
@@ -175,9 +196,12 @@ fn seconds(time: Duration) -> String {
 /// Of several tries at a step the last says it all; while a failure was held, the first bad answer says more.
 fn worth_showing(report: &CaseReport) -> impl Iterator<Item = &StepRecord> {
     let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
-    report.steps.chunk_by(|one, next| one.step == next.step).filter_map(move |tries| {
-        let bad = tries.iter().find(|record| !record.end.is_success());
-        bad.filter(|record| is_held && record.step == Step::During).or(tries.last())
+    report.steps.chunk_by(|one, next| one.step == next.step).flat_map(move |tries| {
+        last_of_each(tries).map(move |last| {
+            let is_bad = |record: &&StepRecord| record.check == last.check && !record.end.is_success();
+            let first_bad = tries.iter().find(is_bad).filter(|_| is_held && last.step == Step::During);
+            first_bad.unwrap_or(last)
+        })
     })
 }
 

@@ -19,7 +19,7 @@ fn judge_on(today: &str, outcome: CaseOutcome, known: &Known, name: &str) -> (Ca
         Verdict::Succumbed | Verdict::NotRecovered if !is_over => {
             let found = outcome.main_finding().map(|finding| finding.message.as_str()).unwrap_or_default();
             let message = format!("known until {until} ({reason}): {}, {found}", outcome.verdict);
-            let finding = Finding { verdict: Verdict::Skipped, kind: KNOWN.to_owned(), message };
+            let finding = Finding::new(Verdict::Skipped, KNOWN, message);
             (CaseOutcome { verdict: Verdict::Skipped, findings: vec![finding], ..outcome }, None)
         }
         Verdict::Succumbed | Verdict::NotRecovered => {
@@ -82,7 +82,7 @@ mod tests {
     fn until_its_day() {
         let known = Known { reason: "OPS-7".to_owned(), until: "2027-01-31".to_owned() };
         let check = |today: &str, verdict: Verdict, want: (Verdict, &str), told: bool| {
-            let finding = Finding { verdict, kind: "K".to_owned(), message: "why".to_owned() };
+            let finding = Finding::new(verdict, "K", "why");
             let findings = if verdict == Verdict::Survived { Vec::new() } else { vec![finding] };
             let (outcome, warning) =
                 judge_on(today, CaseOutcome { verdict, findings, report: None }, &known, "b::f@h");

@@ -677,5 +677,7 @@ fn reference() {
     };
     check("### Keys of a book", &schema["properties"]);
     check("### Keys of `ssh`", &schema["properties"]["ssh"]["properties"]);
-    check("### Keys of a failure", &schema["properties"]["failures"]["items"]["properties"]);
+    let failure = &schema["properties"]["failures"]["items"]["properties"];
+    check("### Keys of a failure", failure);
+    check("### Several checks", &failure["checks"]["items"]["properties"]);
 }

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "a test target is nobody's library")]
 
 mod bad_books;
+mod checks;
 mod common;
 mod deadman;
 mod format;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
     common::keep_panics();
     let tests = [
         bad_books::tests(),
+        checks::tests(),
         deadman::tests(),
         format::tests(),
         gate::tests(),

@@ -8,10 +8,7 @@ impl CaseMachine {
             && let Some(next) = self.note_answer(now, end)
             && self.plan.hold.is_some()
         {
-            return match next {
-                WatchNext::Ask(at) => self.wait(at),
-                WatchNext::Over => self.watch_over(now),
-            };
+            return self.watch_goes_on(now, next);
         }
         if let (Step::After, Some(steady), StepEnd::Unseen) = (self.step, self.plan.steady, end) {
             let gap = now.saturating_sub(self.last_answer);
@@ -31,7 +28,7 @@ impl CaseMachine {
         }
         if !self.wanted(end) {
             self.well_since = None;
-            if may_change(end) && asked_for < self.patience() && self.plan.watch_of(self.step).is_none() {
+            if end.may_change() && asked_for < self.patience() && self.plan.watch_of(self.step).is_none() {
                 let pause = pause(ASK_PAUSE_FIRST, ASK_PAUSE_LONGEST, self.attempt);
                 return self.wait(now + pause.min(self.patience() - asked_for));
             }
@@ -76,11 +73,11 @@ impl CaseMachine {
 
     /// Whether the case goes on: a stop that cannot be asked for stops, too.
     pub(super) fn stop_if_ended(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
-        if *end == StepEnd::Interrupted || says_no(end) && self.interrupted {
+        if *end == StepEnd::Interrupted || end.is_no() && self.interrupted {
             self.asks_stop = false;
             return self.after_interrupt(now);
         }
-        if says_no(end) {
+        if end.is_no() {
             return self.again(now);
         }
         self.asks_stop = false;
@@ -105,8 +102,7 @@ impl CaseMachine {
             Step::During => {
                 self.answered_at = Some(now);
                 // A service is not kept waiting for that; but where it is to be unhealthy, that it is not may be the failure's end.
-                let is_of_interest =
-                    is_wanted && self.findings.is_empty() || self.plan.expect == Expectation::Unhealthy;
+                let is_of_interest = is_wanted && self.findings.is_empty() || self.expects_unhealthy();
                 let asks_still = self.plan.still && is_of_interest;
                 self.begin(now, if asks_still { Step::Still } else { Step::Revert })
             }
@@ -116,28 +112,50 @@ impl CaseMachine {
 
     /// Takes in an answer of the healthcheck while the failure is in force, if it is one.
     pub(super) fn note_answer(&mut self, now: Duration, end: &StepEnd) -> Option<WatchNext> {
-        let wanted = self.wanted(end);
-        if !wanted && !may_change(end) {
-            return None;
-        }
-        // Where it is to be unhealthy, only the healthcheck's own no says so, and only its yes the contrary.
-        let is_answer = end.is_success() || says_no(end) || *end == StepEnd::Unseen;
-        if self.plan.expect == Expectation::Unhealthy && self.plan.hold.is_some() && !is_answer {
-            return None;
-        }
-        let answer = match end {
-            _ if wanted => Answer::Up,
-            StepEnd::Unseen => Answer::Unseen,
-            StepEnd::TimedOut => Answer::Silence,
-            _ => Answer::Down,
-        };
+        let answer = Answer::of(end, self.expect(), self.plan.hold.is_some())?;
         if matches!(answer, Answer::Down | Answer::Silence) {
-            self.last_down = Some(match end {
-                StepEnd::TimedOut => format!("no answer within {}", show_duration(self.limit())),
-                end => self.tell(end),
-            });
+            self.last_down = Some(end.clone());
         }
         Some(self.watch.as_mut()?.answered(self.asked_at, now, answer))
+    }
+
+    /// The hold is over once every question was asked to its end, or as soon as one of them has decided.
+    fn watch_goes_on(&mut self, now: Duration, next: WatchNext) -> CaseTurn {
+        let has_decided = self.checks.iter().any(CheckWatch::ends_hold);
+        let is_over = self.checks.iter().all(CheckWatch::is_over);
+        let ends_hold = self.watch.as_ref().is_some_and(Watch::ends_hold);
+        match next {
+            WatchNext::Ask(at) if !has_decided => self.wait(at),
+            WatchNext::Over if !(has_decided || is_over || ends_hold) => {
+                let every = self.plan.hold.as_ref().map_or(AT_ONCE, |hold| hold.every);
+                self.wait(now + every)
+            }
+            _ => self.watch_over(now),
+        }
+    }
+
+    /// The end of a round of questions: the healthcheck's if it is not the one that is wanted, else that of the first check of which
+    /// that is so.
+    pub(super) fn of_round(&mut self, end: StepEnd) -> StepEnd {
+        let said = std::mem::take(&mut self.checks_said);
+        self.culprit = None;
+        if !self.step.is_healthcheck() || self.asks_stop || !self.wanted(&end) {
+            return end;
+        }
+        for (index, end) in said.into_iter().enumerate() {
+            self.culprit = Some(index);
+            if !self.wanted(&end) {
+                return end;
+            }
+        }
+        self.culprit = None;
+        end
+    }
+
+    /// What is expected of the one whose answer counts.
+    pub(super) fn expect(&self) -> Expectation {
+        let check = self.culprit.and_then(|index| self.plan.checks.get(index));
+        check.map_or(self.plan.expect, |check| check.expect)
     }
 
     /// The failure was in force as long as it was to be, or the verdict is certain.
@@ -162,6 +180,12 @@ impl CaseMachine {
         }
     }
 
+    /// Whether anything is to be unhealthy during the failure.
+    fn expects_unhealthy(&self) -> bool {
+        let checks = self.plan.checks.iter().map(|check| check.expect);
+        checks.chain([self.plan.expect]).any(|expect| expect == Expectation::Unhealthy)
+    }
+
     /// The time limit of the present step.
     pub(super) fn limit(&self) -> Duration {
         match (self.plan.watch_of(self.step), self.step, self.plan.max_recovery) {
@@ -177,8 +201,8 @@ impl CaseMachine {
 
     /// Whether a healthcheck's answer is the one that its step wants.
     pub(super) fn wanted(&self, end: &StepEnd) -> bool {
-        match (self.step, self.plan.expect) {
-            (Step::During, Expectation::Unhealthy) => says_no(end),
+        match (self.step, self.expect()) {
+            (Step::During, Expectation::Unhealthy) => end.is_no(),
             _ => end.is_success(),
         }
     }

@@ -48,7 +48,22 @@ impl CaseMachine {
     }
 
     pub(super) fn find(&mut self, verdict: Verdict, kind: &str, message: String) {
-        self.findings.push(Finding { verdict, kind: kind.to_owned(), message });
+        self.find_of(None, verdict, kind, message);
+    }
+
+    /// The same of a check.
+    fn find_of(&mut self, check: Option<String>, verdict: Verdict, kind: &str, message: String) {
+        let message = match &check {
+            Some(name) => format!("check `{name}`: {message}"),
+            None => message,
+        };
+        self.findings.push(Finding { verdict, kind: kind.to_owned(), message, check });
+    }
+
+    /// The name of the check whose answer counts, if it is not the healthcheck's.
+    fn culprit(&self) -> Option<String> {
+        let check = self.culprit.filter(|_| self.step.is_healthcheck())?;
+        Some(self.plan.checks.get(check)?.name.clone())
     }
 
     /// The service was healthy again, and it took too long.
@@ -93,80 +108,31 @@ impl CaseMachine {
         self.find(Verdict::Botched, "Stopped", message);
     }
 
-    /// Makes a finding of what was seen while the failure was held, if it breaks the rules.
+    /// Makes findings of what was seen while the failure was held, where it breaks the rules.
     pub(super) fn judge_watch(&mut self) {
-        for (verdict, kind, message) in self.findings_of_watch() {
-            self.find(verdict, kind, message);
-        }
-    }
-
-    fn findings_of_watch(&self) -> Vec<(Verdict, &'static str, String)> {
         let mut found = Vec::new();
-        let Some(watch) = &self.watch else { return found };
-        if let Some(gap) = watch.unwatched() {
-            let message = format!(
-                "nothing was tested: the service was not watched for {} while the failure was in force: this machine, or this process, stood still meanwhile",
-                tell_time(gap)
-            );
-            found.push((Verdict::Botched, "NotWatched", message));
+        if let Some(watch) = &self.watch {
+            let within = self.plan.hold.as_ref().map_or(self.plan.timeout, |hold| hold.answer_within);
+            let last_down = self.last_down.as_ref().map(|end| tell_bad(end, within));
+            found.extend(findings_of(watch, self.plan.expect, last_down).map(|finding| (None, finding)));
         }
-        let Some(broken) = watch.broken() else { return found };
-        let seen = watch.seen();
-        let (kind, state) = match self.plan.expect {
-            Expectation::Healthy => ("UnhealthyDuring", "unhealthy"),
-            Expectation::Unhealthy => ("HealthyDuring", "healthy, and expected to be unhealthy,"),
-        };
-        let outage = match broken {
-            Broken::TooLong(outage, _) | Broken::Down(outage) => Some(outage),
-            Broken::Unavailable(..) => seen.longest(),
-        };
-        let of_outage = outage.map_or(0, |outage| outage.checks);
-        let checks = |count: u32| format!("{count} of {} checks", seen.checks());
-        let first = match broken {
-            Broken::Down(outage) if outage.has_ended => {
-                format!("{state} for {} during the failure ({})", tell_time(outage.lasted), checks(of_outage))
-            }
-            Broken::Down(outage) if outage.began.is_zero() => {
-                format!("{state} from the start of the failure on ({})", checks(of_outage))
-            }
-            Broken::Down(outage) => {
-                format!("{state} {} after the failure began ({})", tell_time(outage.began), checks(of_outage))
-            }
-            Broken::TooLong(outage, allowed) => {
-                let at_least = if outage.has_ended { "" } else { "at least " };
-                let allowed = tell_time(allowed);
-                let lasted = tell_time(outage.lasted);
-                format!("{state} for {at_least}{lasted} ({}); allowed: {allowed}", checks(of_outage))
-            }
-            Broken::Unavailable(up, least) => format!(
-                "available for {} of the time at most ({state} in {}); required: {}",
-                tell_share(up),
-                checks(seen.checks_down()),
-                tell_share(least)
-            ),
-        };
-        let mut message = first;
-        if let Some(outage) = outage {
-            let began = tell_time(outage.began);
-            message.push_str(&match outage.has_ended {
-                true => format!(
-                    "\n  from {began} to {} after the failure began",
-                    tell_time(outage.began + outage.lasted)
-                ),
-                false => format!("\n  since {began} after the failure began, until the revert"),
-            });
-            if !outage.give_or_take.is_zero() {
-                message.push_str(&format!(" (± {})", tell_time(outage.give_or_take)));
+        for (plan, check) in self.plan.checks.iter().zip(&self.checks) {
+            let last_down = check.last_down.as_ref().map(|end| tell_bad(end, check.limit()));
+            let name = Some(plan.name.clone());
+            found.extend(findings_of(&check.watch, plan.expect, last_down).map(|one| (name.clone(), one)));
+            if let Some(end) = &check.trouble {
+                let message = format!("the check gave no answer: {}", tell_bad(end, check.limit()));
+                let kind = match end {
+                    StepEnd::Failed(trouble) => trouble.kind,
+                    StepEnd::TimedOut => TroubleKind::Timeout,
+                    _ => TroubleKind::Healthcheck,
+                };
+                found.push((name, (Verdict::Botched, kind.to_string(), message)));
             }
         }
-        if !self.plan.grace.is_zero() {
-            message.push_str(&format!("\n  grace: {}", tell_time(self.plan.grace)));
+        for (check, (verdict, kind, message)) in found {
+            self.find_of(check, verdict, &kind, message);
         }
-        if let Some(last) = &self.last_down {
-            message.push_str(&format!("\n  last bad answer: {last}"));
-        }
-        found.push((Verdict::Succumbed, kind, message));
-        found
     }
 
     /// Makes a finding of a step that did not end as it should.
@@ -179,7 +145,7 @@ impl CaseMachine {
         // Where it is said how long the service may take, no answer in that time is the service's.
         let is_too_late =
             self.step == Step::After && self.plan.max_recovery.is_some() && *end == StepEnd::TimedOut;
-        if self.step.is_healthcheck() && (says_no(end) || end.is_success() || is_too_late) {
+        if self.step.is_healthcheck() && (end.is_no() || end.is_success() || is_too_late) {
             let told = self.tell(end);
             let (verdict, kind, message) = match self.step {
                 Step::Before => (
@@ -187,7 +153,7 @@ impl CaseMachine {
                     "UnhealthyBefore",
                     format!("unhealthy before anything was broken ({told}{asked})"),
                 ),
-                Step::During if self.plan.expect == Expectation::Unhealthy => (
+                Step::During if self.expect() == Expectation::Unhealthy => (
                     Verdict::Succumbed,
                     "HealthyDuring",
                     format!("healthy during the failure, and expected to be unhealthy ({told}{asked})"),
@@ -209,7 +175,7 @@ impl CaseMachine {
                     },
                 ),
             };
-            return self.find(verdict, kind, message);
+            return self.find_of(self.culprit(), verdict, kind, message);
         }
         let kind = match end {
             StepEnd::TimedOut => TroubleKind::Timeout,
@@ -226,6 +192,10 @@ impl CaseMachine {
             },
         };
         let told = self.tell(end);
+        let asker = match self.culprit() {
+            Some(_) => "check".to_owned(),
+            None => self.step.to_string(),
+        };
         let message = match (self.step, end) {
             (_, StepEnd::Declined(status)) => {
                 let told = Exit::Status(*status);
@@ -239,23 +209,23 @@ impl CaseMachine {
                     "only_if gave no answer, so nobody knows whether the failure is one for this host: {told} (0 is yes, 1 is no)"
                 )
             }
-            (Step::Verify, end) if says_no(end) => {
+            (Step::Verify, end) if end.is_no() => {
                 format!("the failure did not take hold: verify ended with {told}")
             }
             (Step::Verify, StepEnd::Exited(_)) => {
                 format!("nobody knows whether the failure took hold: verify gave no answer ({told})")
             }
-            (Step::Still, end) if says_no(end) => {
+            (Step::Still, end) if end.is_no() => {
                 format!("the failure did not last: it was gone before the revert ({told} of still)")
             }
             (Step::Still, StepEnd::Exited(_)) => {
                 format!("nobody knows whether the failure lasted: still gave no answer ({told})")
             }
             (step, StepEnd::Exited(Exit::Status(126 | 127))) if step.is_healthcheck() => {
-                format!("the {step} gave no answer: its program could not be run ({told}{asked})")
+                format!("the {asker} gave no answer: its program could not be run ({told}{asked})")
             }
             (step, StepEnd::Exited(_)) if step.is_healthcheck() => {
-                format!("the {step} gave no answer: {told}{asked}")
+                format!("the {asker} gave no answer: {told}{asked}")
             }
             (step, StepEnd::Exited(_)) => format!("the {step} failed: {told}"),
             (Step::Induce, StepEnd::Failed(trouble))
@@ -265,9 +235,9 @@ impl CaseMachine {
                     "inducer: {told}. If it is meant to cut the host off, the book says so: `cuts_off: true`"
                 )
             }
-            (step, _) => format!("{step}: {told}{asked}"),
+            _ => format!("{asker}: {told}{asked}"),
         };
-        self.find(Verdict::Botched, &kind.to_string(), message);
+        self.find_of(self.culprit(), Verdict::Botched, &kind.to_string(), message);
     }
 
     pub(super) fn tell(&self, end: &StepEnd) -> String {
@@ -282,19 +252,100 @@ impl CaseMachine {
     }
 }
 
+/// What one watch breaks of its rules: verdict, kind, and message.
+fn findings_of(
+    watch: &Watch,
+    expect: Expectation,
+    last_down: Option<String>,
+) -> impl Iterator<Item = (Verdict, String, String)> {
+    let unwatched = watch.unwatched().map(|gap| {
+        let message = format!(
+            "nothing was tested: the service was not watched for {} while the failure was in force: this machine, or this process, stood still meanwhile",
+            tell_time(gap)
+        );
+        (Verdict::Botched, "NotWatched".to_owned(), message)
+    });
+    let broken = watch.broken().map(|broken| tell_broken(watch.seen(), broken, expect, last_down));
+    unwatched.into_iter().chain(broken)
+}
+
+fn tell_broken(
+    seen: &Watched,
+    broken: Broken,
+    expect: Expectation,
+    last_down: Option<String>,
+) -> (Verdict, String, String) {
+    let (kind, state) = match expect {
+        Expectation::Healthy => ("UnhealthyDuring", "unhealthy"),
+        Expectation::Unhealthy => ("HealthyDuring", "healthy, and expected to be unhealthy,"),
+    };
+    let outage = match broken {
+        Broken::TooLong(outage, _) | Broken::Down(outage) => Some(outage),
+        Broken::Unavailable(..) => seen.longest(),
+    };
+    let of_outage = outage.map_or(0, |outage| outage.checks);
+    let checks = |count: u32| format!("{count} of {} checks", seen.checks());
+    let first = match broken {
+        Broken::Down(outage) if outage.has_ended => {
+            format!("{state} for {} during the failure ({})", tell_time(outage.lasted), checks(of_outage))
+        }
+        Broken::Down(outage) if !was_up_before(seen, outage) => {
+            format!("{state} from the start of the failure on ({})", checks(of_outage))
+        }
+        Broken::Down(outage) => {
+            format!("{state} {} after the failure began ({})", tell_time(outage.began), checks(of_outage))
+        }
+        Broken::TooLong(outage, allowed) => {
+            let at_least = if outage.has_ended { "" } else { "at least " };
+            let allowed = tell_time(allowed);
+            let lasted = tell_time(outage.lasted);
+            format!("{state} for {at_least}{lasted} ({}); allowed: {allowed}", checks(of_outage))
+        }
+        Broken::Unavailable(up, least) => format!(
+            "available for {} of the time at most ({state} in {}); required: {}",
+            tell_share(up),
+            checks(seen.checks_down()),
+            tell_share(least)
+        ),
+    };
+    let mut message = first;
+    if let Some(outage) = outage {
+        let began = tell_time(outage.began);
+        message.push_str(&match outage.has_ended {
+            true => format!(
+                "\n  from {began} to {} after the failure began",
+                tell_time(outage.began + outage.lasted)
+            ),
+            false => format!("\n  since {began} after the failure began, until the revert"),
+        });
+        if !outage.give_or_take.is_zero() {
+            message.push_str(&format!(" (± {})", tell_time(outage.give_or_take)));
+        }
+    }
+    if !seen.grace.is_zero() {
+        message.push_str(&format!("\n  grace: {}", tell_time(seen.grace)));
+    }
+    if let Some(last) = last_down {
+        message.push_str(&format!("\n  last bad answer: {last}"));
+    }
+    (Verdict::Succumbed, kind.to_owned(), message)
+}
+
+/// Whether an answer before this outage was the one that is wanted.
+fn was_up_before(seen: &Watched, outage: Outage) -> bool {
+    seen.answers.iter().any(|answers| answers.up && answers.first < outage.began)
+}
+
+/// A bad answer in words.
+fn tell_bad(end: &StepEnd, within: Duration) -> String {
+    match end {
+        StepEnd::TimedOut => format!("no answer within {}", show_duration(within)),
+        StepEnd::Exited(exit) => exit.to_string(),
+        StepEnd::Failed(Trouble { message, .. }) => message.clone(),
+        end => end.to_string(),
+    }
+}
+
 /// The one status by which `only_if` says no. A script with a mistake in it ends with 2, and one that died with more: from
 /// these a case must not be taken for none of this host's.
 pub(super) const NO: i32 = 1;
-/// By this status and those above it a shell says that a program could not be run, or that a signal ended it.
-const NO_ANSWER: i32 = 126;
-
-/// A healthcheck's no: a status other than 0 that is the script's own.
-pub(super) fn says_no(end: &StepEnd) -> bool {
-    matches!(end, StepEnd::Exited(Exit::Status(status)) if (1..NO_ANSWER).contains(status))
-}
-
-/// Whether asking the healthcheck again may bring another answer.
-pub(super) fn may_change(end: &StepEnd) -> bool {
-    matches!(end, StepEnd::TimedOut | StepEnd::Unseen | StepEnd::Exited(Exit::Status(_) | Exit::Signal(_)))
-        && !matches!(end, StepEnd::Exited(Exit::Status(126 | 127)))
-}

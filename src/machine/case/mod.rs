@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::fatebook::{Expectation, Hold, Steady, show_duration};
 
 use super::verdict::{Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
-use super::watch::{Answer, Broken, Watch, WatchNext, Watched};
-use findings::{NO, may_change, says_no};
+use super::watch::{Answer, Broken, CheckPlan, CheckWatch, Outage, Watch, WatchNext, Watched};
+use findings::NO;
 
 mod asking;
 mod findings;
@@ -81,7 +81,13 @@ pub struct CaseMachine {
     /// What was seen of the service while the failure was in force.
     watch: Option<Watch>,
     /// The last answer then that was not the one that is wanted.
-    last_down: Option<String>,
+    last_down: Option<StepEnd>,
+    /// The same of the checks, while the failure is held.
+    checks: Vec<CheckWatch>,
+    /// How the checks ended that were asked together with the healthcheck.
+    checks_said: Vec<StepEnd>,
+    /// Which check's answer counts for the round, if not the healthcheck's.
+    culprit: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +127,9 @@ impl CaseMachine {
             asks_stop: false,
             watch: None,
             last_down: None,
+            checks: Vec::new(),
+            checks_said: Vec::new(),
+            culprit: None,
         }
     }
 
@@ -140,6 +149,12 @@ impl CaseMachine {
     /// What was seen of the service while the failure was in force, if it came to that.
     pub fn watched(&self) -> Option<&Watched> {
         self.watch.as_ref().map(Watch::seen).filter(|seen| !seen.answers.is_empty())
+    }
+
+    /// What was seen of each check while the failure was held, with its name.
+    pub fn checks_watched(&self) -> impl Iterator<Item = (&str, &Watched)> {
+        let names = self.plan.checks.iter().map(|check| check.name.as_str());
+        names.zip(self.checks.iter().map(CheckWatch::seen))
     }
 
     /// The verdict, the findings behind it, and how long the service took to be healthy again, after the failure and after
@@ -168,6 +183,14 @@ impl CaseMachine {
             (State::Settled, _) => return None,
             (_, CaseEvent::HostSays(record)) => {
                 self.record = record;
+                return None;
+            }
+            (_, CaseEvent::ChecksSaid(ends)) => {
+                self.checks_said = ends;
+                return None;
+            }
+            (_, CaseEvent::ChecksWatched(checks)) => {
+                self.checks = checks;
                 return None;
             }
             (_, CaseEvent::Interrupt) => {
@@ -202,7 +225,10 @@ impl CaseMachine {
             }
             (State::Waiting(until), CaseEvent::Woke) if now >= until => self.again(now),
             (State::Waiting(_), CaseEvent::Woke) => CaseNext::Wait.into(),
-            (State::Performing, CaseEvent::Ended(end)) => self.ended(now, end),
+            (State::Performing, CaseEvent::Ended(end)) => {
+                let end = self.of_round(end);
+                self.ended(now, end)
+            }
             _ => return None,
         };
         Some(turn)
@@ -271,7 +297,7 @@ impl CaseMachine {
                 }
             }
             let is_last = !self.step.is_healthcheck()
-                || (!self.wanted(&end) && (!may_change(&end) || now - self.step_began >= self.patience()));
+                || (!self.wanted(&end) && (!end.may_change() || now - self.step_began >= self.patience()));
             // That a failure is none for its host is nothing amiss.
             let is_fine = end.is_success() || self.is_none_here(&end) || self.cuts_off(&end);
             let is_amiss = end != StepEnd::Interrupted && !is_fine;

@@ -39,6 +39,9 @@ pub struct CasePlan {
     /// How long it has to stay healthy then.
     #[serde(default)]
     pub steady: Option<Steady>,
+    /// What is asked beside the healthcheck.
+    #[serde(default)]
+    pub checks: Vec<CheckPlan>,
 }
 
 impl CasePlan {
@@ -57,6 +60,10 @@ pub enum CaseEvent {
     Ended(StepEnd),
     /// What the host that is being healed has written down of its inducer. Comes before the end of the reverter, if it comes.
     HostSays(Induced),
+    /// How the checks ended that were asked together with the healthcheck, in the plan's order. Comes before its end.
+    ChecksSaid(Vec<StepEnd>),
+    /// What was seen of each check up to now while the failure is held. Comes before the end of a healthcheck.
+    ChecksWatched(Vec<CheckWatch>),
     /// An earlier attempt at the case may have left the host broken: only its reverter is to be run.
     Heal,
     /// It is safely written down that the host may be dirty.

@@ -22,6 +22,7 @@ fn plan() -> CasePlan {
         stop_if: false,
         max_recovery: None,
         steady: None,
+        checks: Vec::new(),
     }
 }
 
@@ -52,6 +53,8 @@ struct Path {
     interrupted: bool,
     /// Somebody else healed the host before, or it is not known when.
     healed_too_early: bool,
+    /// Whether the check said last, in each step, what is wanted of it.
+    checks: Vec<(Step, bool)>,
     /// How often somebody else had the host, or `only_if` had changed its mind.
     put_off: u32,
     told: Told,
@@ -138,9 +141,19 @@ fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) ->
         }
         CaseNext::Perform { step, .. } => {
             // What comes after somebody else had the host is the same as before, so less of it will do.
-            let brief = path.put_off > 0;
-            for end in if brief { brief_ends(step) } else { ends(step) } {
-                let mut path = path.clone();
+            // So with checks: what the steps do is the same with them.
+            let brief = path.put_off > 0 || !machine.plan.checks.is_empty();
+            let ends = if brief { brief_ends(step) } else { ends(step) };
+            let answers = checks_say(machine, step, now);
+            for (end, said) in ends.iter().flat_map(|end| answers.iter().map(move |said| (end, said))) {
+                let (mut path, mut machine, end) = (path.clone(), machine.clone(), end.clone());
+                if let Some((event, is_wanted)) = said.clone() {
+                    path.checks.retain(|(other, _)| *other != step);
+                    path.checks.push((step, is_wanted));
+                    path.told.push(Item::Event(event.clone()));
+                    assert_eq!(machine.step(now, event), None);
+                }
+                let machine = &machine;
                 // An inducer for which nothing could be left on the host was not begun.
                 let begun = !matches!(end, StepEnd::Declined(_) | StepEnd::Busy { .. });
                 path.put_off += u32::from(!begun);
@@ -178,6 +191,35 @@ fn interrupt(machine: &CaseMachine, now: Duration, path: &Path) -> (CaseMachine,
     path.told.push(Item::Event(CaseEvent::Interrupt));
     assert_eq!(machine.step(now, CaseEvent::Interrupt), None);
     (machine, path)
+}
+
+/// What a case's one check may say beside this step, and whether that is wanted of it.
+fn checks_say(machine: &CaseMachine, step: Step, now: Duration) -> Vec<Option<(CaseEvent, bool)>> {
+    let Some(plan) = machine.plan.checks.first().filter(|_| step.is_healthcheck()) else { return vec![None] };
+    let Some(watch) = CheckWatch::new(plan, Duration::ZERO, Duration::ZERO).filter(|_| step == Step::During)
+    else {
+        let is_wanted = |end: &StepEnd| match (plan.expect, step) {
+            (Expectation::Unhealthy, Step::During) => end.is_no(),
+            _ => end.is_success(),
+        };
+        let ends = [exited(0), exited(1), exited(127)];
+        return ends.map(|end| Some((CaseEvent::ChecksSaid(vec![end.clone()]), is_wanted(&end)))).to_vec();
+    };
+    let told = |answers: &[StepEnd]| {
+        let mut watch = watch.clone();
+        for end in answers {
+            watch.answered(now, now, end);
+        }
+        CaseEvent::ChecksWatched(vec![watch])
+    };
+    let time = plan.hold.as_ref().map_or(Duration::ZERO, |hold| hold.time);
+    let mut all =
+        vec![(told(&[exited(0)]), now >= time), (told(&[exited(1)]), false), (told(&[exited(127)]), false)];
+    // It was not asked to the end yet; but it will be.
+    if now < time * 3 {
+        all.push((told(&[]), false));
+    }
+    all.into_iter().map(Some).collect()
 }
 
 /// The ways in which a step mostly ends.
@@ -267,6 +309,8 @@ fn check_end(machine: &CaseMachine, path: &Path) {
             "held too briefly, or not healthy all the time: {told}"
         );
     }
+    let is_well = path.checks.iter().all(|(_, is_wanted)| *is_wanted);
+    assert!(!survived || is_well, "survived, and a check was not well: {told}");
     let stops = path.performed.iter().any(|(step, success)| *step == Step::StopIf && *success);
     assert!(!survived || !stops, "survived, and was to be stopped: {told}");
     if survived && machine.plan.still {
@@ -315,11 +359,19 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
     plans.push(CasePlan { hold: Some(hold.clone()), stop_if: true, ..plan() });
     plans.push(CasePlan { hold: Some(hold.clone()), still: true, ..plan() });
     plans.push(CasePlan {
-        hold: Some(Hold { full: true, ..hold }),
+        hold: Some(Hold { full: true, ..hold.clone() }),
         steady,
         max_recovery: Some(at_once),
         ..plan()
     });
+    for (expect, hold) in [
+        (Expectation::Healthy, None),
+        (Expectation::Unhealthy, None),
+        (Expectation::Healthy, Some(Hold { full: false, ..hold.clone() })),
+    ] {
+        let check = CheckPlan { name: "c".to_owned(), expect, hold: hold.clone() };
+        plans.push(CasePlan { checks: vec![check], hold, ..plan() });
+    }
     let mut count = 0;
     for plan in plans {
         let mut machine = CaseMachine::new(plan);

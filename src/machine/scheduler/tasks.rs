@@ -108,11 +108,11 @@ impl Scheduler {
             return None;
         }
         for finding in outcome.findings.iter_mut().filter(|finding| is_interrupted(finding)) {
-            *finding = Finding {
-                verdict: Verdict::Botched,
-                kind: "TaskEnded".to_owned(),
-                message: "its task was ended by somebody else than this run, after the inducer was handed out; the host was reverted".to_owned(),
-            };
+            *finding = Finding::new(
+                Verdict::Botched,
+                "TaskEnded",
+                "its task was ended by somebody else than this run, after the inducer was handed out; the host was reverted",
+            );
         }
         outcome.verdict = worst(&outcome.findings);
         Some(outcome)
@@ -126,26 +126,26 @@ impl Scheduler {
             self.executors.iter().find(|other| other.id == executor).map(|executor| executor.shown.clone());
         let mut outcome = outcome;
         if case.revert_attempts > 0 {
-            let lost = Finding {
-                verdict: Verdict::Botched,
-                kind: "TaskLost".to_owned(),
-                message: format!(
+            let lost = Finding::new(
+                Verdict::Botched,
+                "TaskLost",
+                format!(
                     "its task was lost after the inducer was handed out, and the host was reverted by another: {}",
                     case.past.join("; ")
                 ),
-            };
+            );
             outcome.findings.insert(0, lost);
             outcome.verdict = worst(&outcome.findings);
         }
         if case.overdue {
-            let finding = Finding {
-                verdict: Verdict::Botched,
-                kind: "TimeLimit".to_owned(),
-                message: format!(
+            let finding = Finding::new(
+                Verdict::Botched,
+                "TimeLimit",
+                format!(
                     "its task exceeded the time limit of all its steps together, {}, and was ended",
                     crate::fatebook::show_duration(case.want.limit)
                 ),
-            };
+            );
             outcome.findings.insert(0, finding);
             outcome.verdict = worst(&outcome.findings);
         }

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{Expectation, Hold};
 
+use super::verdict::StepEnd;
+
+mod check;
+
+pub use check::{CheckPlan, CheckWatch};
+
 /// What is told of one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -19,6 +25,29 @@ pub(super) enum Answer {
     Silence,
     /// Nobody knows: whoever asked stood still, and saw too late what became of the question.
     Unseen,
+}
+
+impl Answer {
+    /// What the end of a question says of a service of which this is expected; `None` if it is no answer at all.
+    pub(super) fn of(end: &StepEnd, expect: Expectation, is_held: bool) -> Option<Self> {
+        let is_wanted = match expect {
+            Expectation::Healthy => end.is_success(),
+            Expectation::Unhealthy => end.is_no(),
+        };
+        if is_wanted {
+            return Some(Self::Up);
+        }
+        // Where it is to be unhealthy, only its own no says so, and only its yes the contrary.
+        let is_own = end.is_success() || end.is_no() || *end == StepEnd::Unseen;
+        if !end.may_change() || expect == Expectation::Unhealthy && is_held && !is_own {
+            return None;
+        }
+        Some(match end {
+            StepEnd::Unseen => Self::Unseen,
+            StepEnd::TimedOut => Self::Silence,
+            _ => Self::Down,
+        })
+    }
 }
 
 /// Equal answers in a row. Times are counted from when the failure was in force.
@@ -282,6 +311,11 @@ impl Watch {
             _ => next,
         };
         WatchNext::Ask(self.began + next)
+    }
+
+    /// Whether the failure need not be held any longer: nothing more can be said, or no later answer can save the verdict.
+    pub(super) fn ends_hold(&self) -> bool {
+        self.unwatched.is_some() || self.plan.as_ref().is_some_and(|plan| !plan.full && self.is_lost(plan))
     }
 
     /// Whether the verdict is certain: no later answer can save it.

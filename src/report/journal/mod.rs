@@ -154,7 +154,14 @@ impl Journal {
                     case: name(case),
                     verdict: outcome.verdict.to_string(),
                     findings: outcome.findings.iter().map(|finding| finding.message.clone()).collect(),
-                    watched: watched.map(|watched| watched.summary()),
+                    watched: watched.map(|watched| {
+                        let mut summary = watched.summary();
+                        let checks = outcome.report.iter().flat_map(|report| &report.checks_watched);
+                        for (name, seen) in checks {
+                            summary["check_figures"][name] = seen.summary();
+                        }
+                        summary
+                    }),
                 })?;
                 self.sync()
             }
@@ -168,6 +175,7 @@ impl Journal {
             RunEvent::StepEnded { case, record } => self.write(Record::StepEnded {
                 case: name(case),
                 step: record.step.to_string(),
+                check: record.check.clone(),
                 attempt: record.attempt,
                 took_seconds: record.took.as_secs_f64(),
                 end: record.end.to_string(),

@@ -65,7 +65,16 @@ pub(super) enum Record {
         afterwards: bool,
     },
     #[serde(rename = "step ended")]
-    StepEnded { case: String, step: String, attempt: u32, took_seconds: f64, end: String },
+    StepEnded {
+        case: String,
+        step: String,
+        /// Which of the checks beside a healthcheck, if it is not the healthcheck's end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        check: Option<String>,
+        attempt: u32,
+        took_seconds: f64,
+        end: String,
+    },
     #[serde(rename = "settled")]
     Settled { case: String, verdict: String, findings: Vec<String>, watched: Option<Value> },
     #[serde(rename = "interrupted")]
