@@ -34,6 +34,7 @@
 //! | the names of verdicts, steps and kinds of trouble | `machine::verdict` |
 //! | outages, availability, when a held failure is over | `machine::watch`; its keys `fatebook::hold` |
 //! | several checks beside a healthcheck | keys `fatebook::checks`; asked by `executor::asking`; judged by `machine::watch::check` |
+//! | a workload: what is accepted, refused, lost | its process `executor::workload`, `remote::companion`; its figures `machine::workload` |
 //! | what is known to fail, until when | `fatebook::known`, `run::known` |
 //! | exit codes | their list `run::exit`; which one a run has, `RunEnd::exit` in `run` |
 //! | flags | of a run `run::options`, of libtest `harness::Options`, of other commands `main.rs` |

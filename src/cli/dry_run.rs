@@ -53,6 +53,16 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             show(&fate.healthcheck, step.as_slice()),
             fate.expect_output.as_ref().map(|output| format!(", its output {output}")).unwrap_or_default()
         ));
+        if let Some(workload) = &fate.workload {
+            let stall = fate.max_stall.map_or(String::new(), |time| {
+                format!(", something accepted at least every {}", show_duration(time))
+            });
+            text.push_str(&format!(
+                "    workload     here, from now on, at most {} lost{stall}: {}\n",
+                fate.max_lost,
+                show(workload, &[])
+            ));
+        }
         for check in &fate.checks {
             text.push_str(&format!(
                 "    check        {}, here, within {limit}: {}{}\n",

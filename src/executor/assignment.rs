@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fatebook::{
     CaseValues, CommandStyle, Deadman, ExpectedOutput, Fate, Fatebook, HostEntry, ShellText,
 };
-use crate::machine::{CaseId, CasePlan, CheckPlan, HostMark, digits_of};
+use crate::machine::{CaseId, CasePlan, CheckPlan, HostMark, WorkloadPlan, digits_of};
 use crate::remote::{
     Arming, Healing, HostCommand, HostScript, Login, Parcel, Place, Role, Target, check_here,
 };
@@ -71,6 +71,9 @@ pub struct Assignment {
     /// What is asked beside it, in the plan's order.
     #[serde(default)]
     pub checks: Vec<LocalCheck>,
+    /// Writes to the service while the case goes on.
+    #[serde(default)]
+    pub workload: Option<LocalCommand>,
     /// Asks, while the failure is held, whether the case is to be stopped.
     #[serde(default)]
     pub stop_if: Vec<LocalCommand>,
@@ -156,7 +159,11 @@ impl Assignment {
         kept.access.env = env(&self.access.env);
         kept.env = env(&self.env);
         let checks = kept.checks.iter_mut().map(|check| &mut check.command);
-        for command in std::iter::once(&mut kept.healthcheck).chain(checks).chain(&mut kept.stop_if) {
+        for command in std::iter::once(&mut kept.healthcheck)
+            .chain(checks)
+            .chain(&mut kept.workload)
+            .chain(&mut kept.stop_if)
+        {
             command.words = command.words.iter().map(|word| clean(word)).collect();
         }
         let optional = [&mut kept.only_if, &mut kept.verify, &mut kept.still].into_iter().flatten();
@@ -252,6 +259,10 @@ impl Assignment {
                 stop_if: !fate.stop_if.is_empty(),
                 max_recovery: fate.max_recovery,
                 steady: fate.steady,
+                workload: fate
+                    .workload
+                    .as_ref()
+                    .map(|_| WorkloadPlan { max_lost: fate.max_lost, max_stall: fate.max_stall }),
                 checks: fate
                     .checks
                     .iter()
@@ -280,6 +291,7 @@ impl Assignment {
                     expect_output: check.expect_output.clone(),
                 })
                 .collect(),
+            workload: fate.workload.as_ref().map(local),
             stop_if: fate.stop_if.iter().map(local).collect(),
             pass_step: fate.pass_step,
             env,

@@ -13,7 +13,7 @@ use crate::fatebook::{ExpectedOutput, LogLevel, Redactor};
 use crate::machine::{
     CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, Finding, HostMark,
     NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
-    Verdict,
+    Verdict, WorkloadSeen,
 };
 use crate::remote::ssh::SshHost;
 use crate::remote::{
@@ -28,11 +28,13 @@ mod log;
 mod performer;
 mod printer;
 mod probe;
+mod workload;
 mod workplace;
 
 use asking::{Asked, Asker};
 use performer::Performer;
 use printer::LinePrinter;
+use workload::Workload;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use archive::{Given, pack, sha256_of};
@@ -224,6 +226,8 @@ impl BookExecutor {
             heal: None,
             checks_said: None,
             asked: Vec::new(),
+            workload: None,
+            workload_seen: None,
             askers: Vec::new(),
             are_dismissed: false,
         };

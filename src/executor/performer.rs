@@ -21,6 +21,9 @@ pub(super) struct Performer<'a> {
     pub(super) checks_said: Option<Vec<StepEnd>>,
     /// The same, before they are told.
     pub(super) asked: Vec<Asked>,
+    /// The workload, while it runs, and what it has said in all.
+    pub(super) workload: Option<Workload>,
+    pub(super) workload_seen: Option<WorkloadSeen>,
     /// Who asks the checks while the failure is held.
     pub(super) askers: Vec<Asker>,
     /// The failure is not held any longer.
@@ -47,6 +50,9 @@ impl Performer<'_> {
             if let Some(record) = self.host.take_induced() {
                 machine.step(now, CaseEvent::HostSays(record));
             }
+            if let Some(seen) = self.workload_seen.take() {
+                machine.step(now, CaseEvent::WorkloadSaid(seen));
+            }
             if let Some(ends) = self.checks_said.take() {
                 machine.step(now, CaseEvent::ChecksSaid(ends));
             }
@@ -60,6 +66,8 @@ impl Performer<'_> {
                 .or_else(|| machine.step(now, event));
         }
         self.end_askers();
+        // One that was not asked for its end is ended with its case.
+        self.workload = None;
         let (verdict, findings, recovered) = machine.result();
         let dirty = machine.is_dirty();
         if dirty {
@@ -95,6 +103,7 @@ impl Performer<'_> {
                     .checks_watched()
                     .map(|(name, watched)| (name.to_owned(), watched.clone()))
                     .collect(),
+                workload: machine.workload().cloned().map(Box::new),
                 heal: self.heal.take().filter(|_| dirty),
                 placement: None,
             }),
@@ -182,7 +191,11 @@ impl Performer<'_> {
             LinePrinter::new(self.live_output, self.assignment.id, step, self.redactor, self.observer);
         let mut watcher = |stream: Stream, bytes: &[u8]| printer.push(stream, bytes);
         let assignment = self.assignment;
+        let started = self.tell_workload(step).err();
         let ran = match step {
+            // It is started only before the first healthcheck.
+            _ if let Some(trouble) = started => Ran::silent(StepEnd::Failed(trouble)),
+            Step::Workload => self.finish_workload(limit),
             Step::Before | Step::During | Step::After => {
                 let why_not = if step == Step::Before && attempt == 1 { self.why_not(limit) } else { None };
                 match why_not {
@@ -324,9 +337,10 @@ impl Performer<'_> {
     fn why_not(&mut self, limit: Limit<'_>) -> Option<String> {
         let stop_if = self.assignment.stop_if.iter().map(|command| ("stop_if".to_owned(), command));
         let named = |name: &str| format!("check `{name}`");
+        let workload = self.assignment.workload.iter().map(|command| ("workload".to_owned(), command));
         let checks = self.assignment.checks.iter().map(|check| (named(&check.name), &check.command));
         let healthcheck = std::iter::once(("healthcheck".to_owned(), &self.assignment.healthcheck));
-        let commands = healthcheck.chain(checks).chain(stop_if);
+        let commands = healthcheck.chain(checks).chain(workload).chain(stop_if);
         for (name, command) in commands {
             let Some(check) = command.check(&name, self.workplace) else {
                 continue;
@@ -427,7 +441,7 @@ pub(super) fn with_output(mut ran: Ran, expected: Option<&ExpectedOutput>) -> Ra
 }
 
 /// The machine asks only for what there is.
-fn no_such_script() -> Ran {
+pub(super) fn no_such_script() -> Ran {
     let message = "there is no such script".to_owned();
     Ran::silent(StepEnd::Failed(Trouble { kind: TroubleKind::Start, message }))
 }

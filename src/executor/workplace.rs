@@ -75,8 +75,12 @@ pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
 fn scripts(book: &Fatebook) -> impl Iterator<Item = &ScriptFile> {
     book.fates.iter().flat_map(|fate| {
         let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
-        let all =
-            always.into_iter().chain([fate.only_if.as_ref(), fate.verify.as_ref(), fate.still.as_ref()]);
+        let all = always.into_iter().chain([
+            fate.only_if.as_ref(),
+            fate.verify.as_ref(),
+            fate.still.as_ref(),
+            fate.workload.as_ref(),
+        ]);
         let checks = fate.checks.iter().map(|check| &check.command);
         all.flatten().chain(&fate.stop_if).chain(checks).filter_map(|command| command.file.as_ref())
     })

@@ -1,6 +1,7 @@
 //! The failures of a book: their names, and each put together from what it says and what its book says for all. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::keys;
 use super::model::{Command, CommandStyle, Deadman, Expectation, Fate, HostEntry, Resource};
@@ -125,6 +126,11 @@ impl Reader<'_> {
         };
         let expect_output = self.expected_output(fields.get("expect_output"));
         let stop_if = fields.get("stop_if").map(|node| self.local_command(Some(node), "stop_if", resources));
+        let workload =
+            fields.get("workload").map(|node| self.local_command(Some(node), "workload", resources));
+        let max_lost = self.count(fields.get("max_lost"), "max_lost");
+        let max_stall = self.duration(fields.get("max_stall"), "max_stall");
+        self.check_workload(fields, workload.as_ref().and_then(Option::as_ref), max_stall);
         let only_if = fields.get("only_if").map(|node| self.host_command(Some(node), "only_if", resources));
         let verify = fields.get("verify").map(|node| self.host_command(Some(node), "verify", resources));
         let verified = verify.as_ref().and_then(Option::as_ref);
@@ -185,6 +191,12 @@ impl Reader<'_> {
             healthcheck: healthcheck?,
             expect_output,
             checks: Vec::new(),
+            workload: match workload {
+                Some(workload) => Some(workload?),
+                None => None,
+            },
+            max_lost: max_lost.unwrap_or_default(),
+            max_stall,
             only_if: match only_if {
                 Some(only_if) => Some(only_if?),
                 None => None,
@@ -262,6 +274,36 @@ impl Reader<'_> {
             self.problem(place.unwrap_or(fields.place), message);
         }
         Some(fate)
+    }
+}
+
+impl Reader<'_> {
+    /// What cannot be of a workload and its limits.
+    fn check_workload(
+        &mut self,
+        fields: &Fields<'_>,
+        workload: Option<&Command>,
+        max_stall: Option<Duration>,
+    ) {
+        match (fields.get("workload"), workload) {
+            (Some(node), Some(command)) => {
+                self.shell_notes(node.place, "workload", command, command.words.len() > 1, true);
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                for name in ["max_lost", "max_stall"] {
+                    if let Some(node) = fields.get(name) {
+                        let message = format!("`{name}` limits what a `workload` says, and there is none");
+                        self.problem(node.place, message);
+                    }
+                }
+            }
+        }
+        if let (Some(node), Some(Duration::ZERO)) = (fields.get("max_stall"), max_stall) {
+            let message =
+                "a `max_stall` of zero could not be kept by any service: leave it out, or allow some time";
+            self.problem(node.place, message);
+        }
     }
 }
 

@@ -7,6 +7,8 @@ pub(super) enum Shape {
     Text,
     /// A number above zero.
     Number,
+    /// A whole number.
+    Count,
     Port,
     Truth,
     Duration,
@@ -142,6 +144,20 @@ const CHECKS: KeyRule = key(
     "",
     "more questions to the service beside the healthcheck, asked whenever it is, each with a name, limits and a finding of its own",
 );
+const WORKLOAD: KeyRule = key(
+    "workload",
+    Shape::Command,
+    "",
+    "run where the executor runs, beside the case: writes to the service, and says which writes were accepted, refused, or lost",
+);
+const MAX_LOST: KeyRule =
+    key("max_lost", Shape::Count, "0", "how many writes of the workload that were accepted may be lost");
+const MAX_STALL: KeyRule = key(
+    "max_stall",
+    Shape::Duration,
+    "",
+    "the longest time from the failure on in which none of the workload's writes is accepted",
+);
 const ONLY_IF: KeyRule = key(
     "only_if",
     Shape::Command,
@@ -188,6 +204,9 @@ pub(super) const BOOK: &[KeyRule] = &[
     HEALTHCHECK,
     EXPECT_OUTPUT,
     CHECKS,
+    WORKLOAD,
+    MAX_LOST,
+    MAX_STALL,
     ONLY_IF,
     VERIFY,
     STILL,
@@ -317,6 +336,9 @@ pub(super) const FAILURE: &[KeyRule] = &[
     required("healthcheck", HEALTHCHECK.shape, HEALTHCHECK.meaning),
     EXPECT_OUTPUT,
     CHECKS,
+    WORKLOAD,
+    MAX_LOST,
+    MAX_STALL,
     ONLY_IF,
     VERIFY,
     STILL,

@@ -114,6 +114,12 @@ pub struct Fate {
     pub expect_output: Option<ExpectedOutput>,
     /// More questions to the service.
     pub checks: Vec<Check>,
+    /// Writes to the service while the case goes on, and says what became of it.
+    pub workload: Option<Command>,
+    /// How many writes that were accepted may be lost.
+    pub max_lost: u64,
+    /// The longest time from the failure on in which none is accepted, if it is limited.
+    pub max_stall: Option<Duration>,
     /// Asks the host whether this failure is one for it, as things are.
     pub only_if: Option<Command>,
     /// Asks the host whether the failure took hold.

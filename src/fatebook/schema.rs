@@ -71,6 +71,7 @@ fn shape_of(shape: Shape) -> Value {
     match shape {
         Shape::Text => json!({ "type": ["string", "number", "null"] }),
         Shape::Number => or_variable(json!({ "type": "number", "exclusiveMinimum": 0 })),
+        Shape::Count => or_variable(json!({ "type": "integer", "minimum": 0 })),
         Shape::Port => or_variable(json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
         Shape::Truth => or_variable(json!({ "type": "boolean" })),
         Shape::Duration => or_variable(json!({ "anyOf": [

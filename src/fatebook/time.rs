@@ -86,6 +86,19 @@ pub fn tell_share(ppm: u32) -> String {
     }
 }
 
+/// A count with its thousands apart: `18,204`.
+pub fn tell_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut told = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            told.push(',');
+        }
+        told.push(digit);
+    }
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,6 +173,18 @@ impl Reader<'_> {
         number
     }
 
+    /// A whole number, zero included.
+    pub(super) fn count(&mut self, node: Option<&Node>, name: &str) -> Option<u64> {
+        let node = node?;
+        let wanted = format!("`{name}` is a whole number");
+        let written = self.plain(node, &wanted)?;
+        let count = written.trim().parse::<u64>().ok();
+        if count.is_none() {
+            self.problem(node.place, format!("{wanted}, not `{written}`"));
+        }
+        count
+    }
+
     pub(super) fn truth(&mut self, node: Option<&Node>, name: &str) -> Option<bool> {
         let node = node?;
         let wanted = format!("`{name}` is true or false");

@@ -141,12 +141,15 @@ fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
 }
 
 /// The keys of commands and what belongs to one, which a book may have for all its failures.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "inducer",
     "reverter",
     "healthcheck",
     "expect_output",
     "checks",
+    "workload",
+    "max_lost",
+    "max_stall",
     "only_if",
     "verify",
     "still",

@@ -9,6 +9,7 @@ use crate::fatebook::LogLevel;
 use super::output::{Captured, Stream};
 use super::verdict::{Finding, Step, StepEnd, Verdict};
 use super::watch::Watched;
+use super::workload::WorkloadSeen;
 
 /// A case's number in the run: its place in the list of names.
 pub type CaseId = usize;
@@ -188,6 +189,9 @@ pub struct CaseReport {
     /// The same of each check, while the failure was held.
     #[serde(default)]
     pub checks_watched: Vec<(String, Watched)>,
+    /// What the workload has said.
+    #[serde(default)]
+    pub workload: Option<Box<WorkloadSeen>>,
     /// The command that heals the host by hand, if it may still be broken.
     pub heal: Option<String>,
     /// Where it ran, if not in this process.

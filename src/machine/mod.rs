@@ -14,6 +14,7 @@ mod output;
 mod scheduler;
 mod verdict;
 mod watch;
+mod workload;
 
 pub use case::{CaseEvent, CaseMachine, CaseNext, CasePlan, CaseTurn, KNOWN, NOT_FOR_THIS_HOST, SEEN_WITHIN};
 pub use event::{CaseId, CaseOutcome, CaseReport, HostMark, Placement, RunEvent, StepRecord};
@@ -31,3 +32,4 @@ pub use verdict::{
     Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
 };
 pub use watch::{Answers, CheckPlan, CheckWatch, Outage, Watched};
+pub use workload::{Phase, WorkloadCounter, WorkloadPlan, WorkloadSeen, Writes};

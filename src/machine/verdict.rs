@@ -28,11 +28,13 @@ pub enum Step {
     Revert,
     /// Is it well again?
     After,
+    /// What has become of the workload's writes?
+    Workload,
 }
 
 impl Step {
     /// All of them. This is the order in which they are done, but for a failure with `only_if`: that is asked first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Before,
         Self::Prepare,
         Self::Select,
@@ -43,6 +45,7 @@ impl Step {
         Self::Still,
         Self::Revert,
         Self::After,
+        Self::Workload,
     ];
 
     /// The number of the step of a case's life (1 to 5) that it belongs to.
@@ -52,7 +55,7 @@ impl Step {
             Self::Prepare | Self::Induce | Self::Verify => 2,
             Self::StopIf | Self::During | Self::Still => 3,
             Self::Revert => 4,
-            Self::After => 5,
+            Self::After | Self::Workload => 5,
         }
     }
 
@@ -85,6 +88,7 @@ impl fmt::Display for Step {
             Self::Still => "still",
             Self::Revert => "reverter",
             Self::After => "healthcheck after",
+            Self::Workload => "workload",
         })
     }
 }
@@ -174,6 +178,8 @@ pub enum TroubleKind {
     Still,
     /// A healthcheck gave no answer.
     Healthcheck,
+    /// The workload did not work.
+    Workload,
     /// No room to run.
     Cluster,
 }
@@ -203,6 +209,7 @@ impl fmt::Display for TroubleKind {
             Self::Verify => "NotInduced",
             Self::Still => "NotHeld",
             Self::Healthcheck => "HealthcheckFailed",
+            Self::Workload => "WorkloadFailed",
             Self::Cluster => "ClusterFailed",
         })
     }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,12 +21,24 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 const TERM_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command, its standard input empty, and ends its whole process group with it.
-pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher: Watcher<'_>) -> Ran {
+pub fn run(command: Command, limit: Limit<'_>, redactor: &Redactor, watcher: Watcher<'_>) -> Ran {
+    run_with(command, Stdio::null(), &mut drop, limit, redactor, watcher)
+}
+
+/// The same with this standard input; `started` gets our end of it once the process was started.
+pub(super) fn run_with(
+    mut command: Command,
+    input: Stdio,
+    started: &mut dyn FnMut(Option<ChildStdin>),
+    limit: Limit<'_>,
+    redactor: &Redactor,
+    watcher: Watcher<'_>,
+) -> Ran {
     let program = command.get_program().to_string_lossy().into_owned();
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Should we die, it ends with us.
     let supervised = Supervised::begins(&mut command);
-    let started = spawn(&mut command, limit).and_then(|child| {
+    let begun = spawn(&mut command, limit).and_then(|child| {
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(ended) => Ok((child, pid, ended)),
@@ -38,8 +50,8 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
             }
         }
     });
-    let (mut child, pid, ended) = match started {
-        Ok(started) => started,
+    let (mut child, pid, ended) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             let advice = match error.kind() {
                 ErrorKind::PermissionDenied => ": is it executable? (chmod +x)",
@@ -56,6 +68,7 @@ pub fn run(mut command: Command, limit: Limit<'_>, redactor: &Redactor, watcher:
         }
     };
     supervised.leads(pid);
+    started(child.stdin.take());
     let mut output = Output {
         stdout: child.stdout.take(),
         stderr: child.stderr.take(),
@@ -201,13 +214,13 @@ impl Output {
     }
 }
 
-fn push<'fd>(descriptors: &mut Vec<PollFd<'fd>>, descriptor: &'fd impl AsFd) -> usize {
+pub(super) fn push<'fd>(descriptors: &mut Vec<PollFd<'fd>>, descriptor: &'fd impl AsFd) -> usize {
     descriptors.push(PollFd::new(descriptor, PollFlags::IN));
     descriptors.len() - 1
 }
 
 /// Waits until one of them is ready; false if the deadline comes first.
-fn wait_for(descriptors: &mut [PollFd<'_>], deadline: Instant) -> bool {
+pub(super) fn wait_for(descriptors: &mut [PollFd<'_>], deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };

@@ -12,6 +12,7 @@ use crate::machine::{Captured, StepEnd, Stream, Trouble};
 
 mod agent_relay;
 pub mod child;
+mod companion;
 mod connection;
 mod controller;
 mod exchange;
@@ -29,6 +30,7 @@ pub mod ssh;
 mod supervisor;
 mod watchdog;
 
+pub use companion::Companion;
 pub use controller::{is_alive, own_controller};
 pub use fetch::fetch;
 pub use interrupt::Interrupt;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::fatebook::{Expectation, strip_escapes, tell_share, tell_time};
-use crate::machine::{CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, Watched, is_plain};
+use crate::fatebook::{Expectation, strip_escapes, tell_count, tell_share, tell_time};
+use crate::machine::{
+    CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, Watched, WorkloadSeen, Writes, is_plain,
+};
 use crate::remote::quote;
 
 use super::CaseInfo;
@@ -155,6 +157,13 @@ fn result_of(report: &CaseReport, tries: &[StepRecord], record: &StepRecord) -> 
         StepEnd::Failed(trouble) => trouble.kind.to_string(),
         end => end.to_string(),
     };
+    if let (Step::Workload, Some(seen)) = (record.step, &report.workload) {
+        let told = tell_workload(seen);
+        return match record.end.is_success() {
+            true => (whole, told),
+            false => (whole, format!("{result}; {told}")),
+        };
+    }
     let watched = match &record.check {
         _ if record.step != Step::During => None,
         None => report.watched.as_deref(),
@@ -237,6 +246,25 @@ fn tell_watched(watched: &Watched) -> String {
         Expectation::Unhealthy => String::new(),
     };
     format!("{unwanted} {down} of {checks} times, {longest}{availability}, watched for {time}")
+}
+
+/// What a workload has said: of its writes before, during and after the failure.
+fn tell_workload(seen: &WorkloadSeen) -> String {
+    let each = |count: fn(&Writes) -> u64| {
+        let counts: Vec<String> = seen.writes.iter().map(|writes| tell_count(count(writes))).collect();
+        counts.join(" + ")
+    };
+    let mut told = format!("{} lost of {} accepted", tell_count(seen.lost), tell_count(seen.accepted()));
+    told.push_str(&format!(" (before, during, after: {})", each(|writes| writes.accepted)));
+    if seen.refused() > 0 {
+        told.push_str(&format!(
+            ", {} refused ({})",
+            tell_count(seen.refused()),
+            each(|writes| writes.refused)
+        ));
+    }
+    told.push_str(&format!(", none accepted for {} at most", tell_time(seen.stall)));
+    told
 }
 
 /// A line that a terminal can show: no control characters, not endless.

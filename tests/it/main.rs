@@ -36,6 +36,7 @@ mod shell;
 mod ssh;
 mod verdicts;
 mod wire;
+mod workload;
 mod zookeeper;
 
 fn main() -> std::process::ExitCode {
@@ -71,6 +72,7 @@ fn main() -> std::process::ExitCode {
         ssh::tests(),
         verdicts::tests(),
         wire::tests(),
+        workload::tests(),
         zookeeper::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()

@@ -74,7 +74,7 @@ impl Driver {
                         hosts,
                         revert_limit: fate.revert_within() + fate.timeout,
                         // Each step, with its tries and pauses, and room for a slow network.
-                        limit: fate.timeout * 10
+                        limit: fate.timeout * 11
                             + fate.grace * 2
                             + fate.longest_recovery()
                             + fate.revert_within() * 2

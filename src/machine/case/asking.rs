@@ -106,6 +106,7 @@ impl CaseMachine {
                 let asks_still = self.plan.still && is_of_interest;
                 self.begin(now, if asks_still { Step::Still } else { Step::Revert })
             }
+            Step::After if self.plan.workload.is_some() => self.begin(now, Step::Workload),
             _ => self.settle(),
         }
     }

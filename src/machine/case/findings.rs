@@ -1,6 +1,6 @@
 //! What the end of a step says of the case: which statuses are a no, an answer, or none; the findings, and their words. Pure.
 
-use crate::fatebook::{tell_share, tell_time};
+use crate::fatebook::{tell_count, tell_share, tell_time};
 
 use super::*;
 
@@ -133,6 +133,53 @@ impl CaseMachine {
         for (check, (verdict, kind, message)) in found {
             self.find_of(check, verdict, &kind, message);
         }
+    }
+
+    /// Makes findings of what a workload has said, and of how it ended.
+    pub(super) fn judge_workload(&mut self, end: &StepEnd) {
+        let (Some(plan), Some(seen)) = (self.plan.workload.clone(), self.workload.clone()) else {
+            return self.judge(self.asked_at, end);
+        };
+        let accepted = tell_count(seen.accepted());
+        if seen.lost > plan.max_lost {
+            let ids = seen.lost_ids.join(", ");
+            let more = if seen.lost > seen.lost_ids.len() as u64 { ", …" } else { "" };
+            let message = format!(
+                "{} lost of {accepted} that were accepted ({ids}{more}); allowed: {}",
+                tell_count(seen.lost),
+                tell_count(plan.max_lost)
+            );
+            self.find(Verdict::Succumbed, "Lost", message);
+        }
+        if let Some(allowed) = plan.max_stall.filter(|allowed| seen.stall > *allowed) {
+            let message = format!(
+                "nothing was accepted for {}, from {} after the failure began; allowed: {}",
+                tell_time(seen.stall),
+                tell_time(seen.stall_began),
+                tell_time(allowed)
+            );
+            self.find(Verdict::Succumbed, "Stalled", message);
+        }
+        let kind = TroubleKind::Workload.to_string();
+        let why = match end {
+            StepEnd::Interrupted => return,
+            _ if seen.ended_early => {
+                format!("the workload ended before it was told to ({end}), with {accepted} accepted")
+            }
+            StepEnd::TimedOut => format!(
+                "the workload did not end within {} of the end of its input",
+                show_duration(self.limit())
+            ),
+            end if !end.is_success() => format!("the workload failed: {end}"),
+            _ if seen.accepted() == 0 => {
+                "nothing was tested: the workload has printed no line `ok ID`, so nothing was accepted that could be lost".to_owned()
+            }
+            _ if seen.tried_failing() == 0 && plan.max_stall.is_none() => {
+                "nothing was tested: the workload has printed neither `ok ID` nor `err ID` during the failure: hold it longer than a write may take, or limit that by `max_stall`".to_owned()
+            }
+            _ => return,
+        };
+        self.find(Verdict::Botched, &kind, why);
     }
 
     /// Makes a finding of a step that did not end as it should.

@@ -9,6 +9,7 @@ use crate::fatebook::{Expectation, Hold, Steady, show_duration};
 
 use super::verdict::{Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
 use super::watch::{Answer, Broken, CheckPlan, CheckWatch, Outage, Watch, WatchNext, Watched};
+use crate::machine::workload::{WorkloadPlan, WorkloadSeen};
 use findings::NO;
 
 mod asking;
@@ -86,6 +87,8 @@ pub struct CaseMachine {
     checks: Vec<CheckWatch>,
     /// How the checks ended that were asked together with the healthcheck.
     checks_said: Vec<StepEnd>,
+    /// What the workload has said.
+    workload: Option<WorkloadSeen>,
     /// Which check's answer counts for the round, if not the healthcheck's.
     culprit: Option<usize>,
 }
@@ -130,6 +133,7 @@ impl CaseMachine {
             checks: Vec::new(),
             checks_said: Vec::new(),
             culprit: None,
+            workload: None,
         }
     }
 
@@ -155,6 +159,11 @@ impl CaseMachine {
     pub fn checks_watched(&self) -> impl Iterator<Item = (&str, &Watched)> {
         let names = self.plan.checks.iter().map(|check| check.name.as_str());
         names.zip(self.checks.iter().map(CheckWatch::seen))
+    }
+
+    /// What the workload has said, if it came to that.
+    pub fn workload(&self) -> Option<&WorkloadSeen> {
+        self.workload.as_ref()
     }
 
     /// The verdict, the findings behind it, and how long the service took to be healthy again, after the failure and after
@@ -187,6 +196,10 @@ impl CaseMachine {
             }
             (_, CaseEvent::ChecksSaid(ends)) => {
                 self.checks_said = ends;
+                return None;
+            }
+            (_, CaseEvent::WorkloadSaid(seen)) => {
+                self.workload = Some(seen);
                 return None;
             }
             (_, CaseEvent::ChecksWatched(checks)) => {
@@ -278,6 +291,10 @@ impl CaseMachine {
         }
         if self.asks_stop {
             return self.stop_if_ended(now, &end);
+        }
+        if self.step == Step::Workload {
+            self.judge_workload(&end);
+            return if self.interrupted { self.after_interrupt(now) } else { self.settle() };
         }
         match &end {
             StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Arming && self.step == Step::Induce => {
@@ -472,6 +489,7 @@ impl CaseMachine {
         }
         let when = match self.step {
             Step::After => "in the last healthcheck; the host was reverted",
+            Step::Workload => "while the workload was ending; the host was reverted",
             _ => "before the inducer",
         };
         self.note_interrupt(when);

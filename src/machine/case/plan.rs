@@ -42,6 +42,9 @@ pub struct CasePlan {
     /// What is asked beside the healthcheck.
     #[serde(default)]
     pub checks: Vec<CheckPlan>,
+    /// What is allowed of the workload, if there is one.
+    #[serde(default)]
+    pub workload: Option<WorkloadPlan>,
 }
 
 impl CasePlan {
@@ -64,6 +67,8 @@ pub enum CaseEvent {
     ChecksSaid(Vec<StepEnd>),
     /// What was seen of each check up to now while the failure is held. Comes before the end of a healthcheck.
     ChecksWatched(Vec<CheckWatch>),
+    /// What the workload has said in all. Comes before its end.
+    WorkloadSaid(WorkloadSeen),
     /// An earlier attempt at the case may have left the host broken: only its reverter is to be run.
     Heal,
     /// It is safely written down that the host may be dirty.

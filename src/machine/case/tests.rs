@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use crate::machine::workload::Writes;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +25,7 @@ fn plan() -> CasePlan {
         max_recovery: None,
         steady: None,
         checks: Vec::new(),
+        workload: None,
     }
 }
 
@@ -142,7 +145,8 @@ fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) ->
         CaseNext::Perform { step, .. } => {
             // What comes after somebody else had the host is the same as before, so less of it will do.
             // So with checks: what the steps do is the same with them.
-            let brief = path.put_off > 0 || !machine.plan.checks.is_empty();
+            let plan = &machine.plan;
+            let brief = path.put_off > 0 || !plan.checks.is_empty() || plan.workload.is_some();
             let ends = if brief { brief_ends(step) } else { ends(step) };
             let answers = checks_say(machine, step, now);
             for (end, said) in ends.iter().flat_map(|end| answers.iter().map(move |said| (end, said))) {
@@ -193,8 +197,20 @@ fn interrupt(machine: &CaseMachine, now: Duration, path: &Path) -> (CaseMachine,
     (machine, path)
 }
 
-/// What a case's one check may say beside this step, and whether that is wanted of it.
+/// What a case's one check, or its workload, may say beside this step, and whether that is wanted of it.
 fn checks_say(machine: &CaseMachine, step: Step, now: Duration) -> Vec<Option<(CaseEvent, bool)>> {
+    if step == Step::Workload {
+        let writes = |accepted: u64| [Writes { accepted, refused: 0 }; 3];
+        let fine = WorkloadSeen { writes: writes(2), stall: SECOND, ..WorkloadSeen::default() };
+        let bad = [
+            WorkloadSeen { lost: 1, lost_ids: vec!["7".to_owned()], ..fine.clone() },
+            WorkloadSeen { stall: 3 * SECOND, ..fine.clone() },
+            WorkloadSeen { ended_early: true, ..fine.clone() },
+            WorkloadSeen { writes: writes(0), ..fine.clone() },
+        ];
+        let told = |seen: WorkloadSeen, is_wanted| Some((CaseEvent::WorkloadSaid(seen), is_wanted));
+        return [told(fine, true)].into_iter().chain(bad.map(|seen| told(seen, false))).collect();
+    }
     let Some(plan) = machine.plan.checks.first().filter(|_| step.is_healthcheck()) else { return vec![None] };
     let Some(watch) = CheckWatch::new(plan, Duration::ZERO, Duration::ZERO).filter(|_| step == Step::During)
     else {
@@ -311,6 +327,10 @@ fn check_end(machine: &CaseMachine, path: &Path) {
     }
     let is_well = path.checks.iter().all(|(_, is_wanted)| *is_wanted);
     assert!(!survived || is_well, "survived, and a check was not well: {told}");
+    if survived && machine.plan.workload.is_some() {
+        let ended = last(Step::Workload).is_some_and(|at| path.performed[at].1);
+        assert!(ended, "nobody knows what became of the workload's writes: {told}");
+    }
     let stops = path.performed.iter().any(|(step, success)| *step == Step::StopIf && *success);
     assert!(!survived || !stops, "survived, and was to be stopped: {told}");
     if survived && machine.plan.still {
@@ -372,6 +392,8 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         let check = CheckPlan { name: "c".to_owned(), expect, hold: hold.clone() };
         plans.push(CasePlan { checks: vec![check], hold, ..plan() });
     }
+    let workload = Some(WorkloadPlan { max_lost: 0, max_stall: Some(2 * SECOND) });
+    plans.push(CasePlan { workload, verify: true, ..plan() });
     let mut count = 0;
     for plan in plans {
         let mut machine = CaseMachine::new(plan);

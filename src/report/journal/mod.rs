@@ -154,6 +154,7 @@ impl Journal {
                     case: name(case),
                     verdict: outcome.verdict.to_string(),
                     findings: outcome.findings.iter().map(|finding| finding.message.clone()).collect(),
+                    workload: outcome.report.as_ref().and_then(|report| report.workload.clone()),
                     watched: watched.map(|watched| {
                         let mut summary = watched.summary();
                         let checks = outcome.report.iter().flat_map(|report| &report.checks_watched);

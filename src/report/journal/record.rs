@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::executor::{Access, Assignment};
 use crate::fatebook::Redactor;
-use crate::machine::HostMark;
+use crate::machine::{HostMark, WorkloadSeen};
 
 /// A line of the journal.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,7 +76,15 @@ pub(super) enum Record {
         end: String,
     },
     #[serde(rename = "settled")]
-    Settled { case: String, verdict: String, findings: Vec<String>, watched: Option<Value> },
+    Settled {
+        case: String,
+        verdict: String,
+        findings: Vec<String>,
+        watched: Option<Value>,
+        /// What the workload has said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workload: Option<Box<WorkloadSeen>>,
+    },
     #[serde(rename = "interrupted")]
     Interrupted { by: String },
     #[serde(rename = "warning")]
