@@ -39,6 +39,7 @@
 //! | exit codes | their list `run::exit`; which one a run has, `RunEnd::exit` in `run` |
 //! | flags | of a run `run::options`, of libtest `harness::Options`, of other commands `main.rs` |
 //! | `--dry-run`, `check`, `revert` | `cli::dry_run`, `cli::check`, `cli::debts` |
+//! | `check --connect` | `run::connect`, then `BookExecutor::try_out` in `executor` |
 //! | from a failure of a book to its reports | `fatebook::model`, then `Case::info` in `run::cases`, then `report::tell`, `report::junit` |
 //! | the dead man's switch | `watch.sh` in `remote::host`; armed by `arm.sh`, chosen in `executor::assignment` |
 //! | what runs beside what; failfast | `machine::gate`; between processes `run::locks`, `run::marks` |

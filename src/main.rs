@@ -22,8 +22,17 @@ enum Command {
     Run(Box<Options>),
     /// List the names of the cases
     List(Box<Options>),
-    /// Say what is wrong with the fatebooks; touches no host
-    Check(Box<RunOptions>),
+    /// Say what is wrong with the fatebooks; touches no host, unless it is to connect
+    #[command(after_help = ExitKind::of_check())]
+    Check {
+        /// Log in to the hosts, too, bring the scripts there, and say whether each failure could be tried; breaks nothing, and takes
+        /// everything away again
+        #[arg(long)]
+        connect: bool,
+
+        #[command(flatten)]
+        options: Box<RunOptions>,
+    },
     /// Revert hosts that earlier runs may have left broken
     #[command(after_help = ExitKind::of_revert())]
     Revert {
@@ -66,7 +75,7 @@ fn main() -> ExitCode {
     match pisaura.command {
         Command::Run(options) => harness::go(*options, Face::Program),
         Command::List(options) => harness::go(options.listing(), Face::Program),
-        Command::Check(options) => cli::check(&options),
+        Command::Check { connect, options } => cli::check(&options, connect),
         Command::Revert { list, forget, output } => cli::revert(&output, list, forget.as_deref()),
         Command::Probe(probe) => probe.ask(),
         Command::Init => match pisaura::init::init(std::path::Path::new(".")) {

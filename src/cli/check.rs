@@ -3,14 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
 
-use crate::fatebook::Reading;
+use crate::fatebook::{Reading, plural};
+use crate::remote::Interrupt;
 use crate::report::clean_line;
-use crate::run::{CaseKind, ExitKind, RunOptions, Shelf};
+use crate::run::{self, CaseKind, ExitKind, RunOptions, Shelf, SignalWords};
 
-use super::{environment, plural, print};
+use super::{environment, print, say};
 
 /// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
-pub fn check(options: &RunOptions) -> ExitCode {
+///
+/// With `connects` it logs in to the hosts as well, and says for each whether its failures could be tried there: exit code 3 if not.
+pub fn check(options: &RunOptions, connects: bool) -> ExitCode {
     let reading = Reading { strict: options.strict, thorough: true, stop_if: options.stop_if.as_deref() };
     let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
         Ok(shelf) => shelf,
@@ -57,7 +60,48 @@ pub fn check(options: &RunOptions) -> ExitCode {
         plural(shelf.books, "fatebook"),
         plural(cases, "case")
     ));
-    print(&text, if broken + cannot_travel > 0 { ExitKind::Usage } else { ExitKind::Fine })
+    if broken + cannot_travel > 0 {
+        return print(&text, ExitKind::Usage);
+    }
+    if !connects {
+        return print(&text, ExitKind::Fine);
+    }
+    match try_hosts(&shelf, options) {
+        Ok((hosts, exit)) => print(&(text + &hosts), exit),
+        Err(message) => {
+            eprintln!("error: {message}");
+            print(&text, ExitKind::Trouble)
+        }
+    }
+}
+
+const SIGNALLED: SignalWords = SignalWords {
+    first: "waiting until nothing of ours is left on the hosts",
+    second: "nothing is broken, but scripts may be left on hosts, in ~/.pisaura",
+};
+
+fn try_hosts(shelf: &Shelf, options: &RunOptions) -> Result<(String, ExitKind), String> {
+    let cannot = |error: std::io::Error| format!("cannot listen to signals: {error}");
+    let interrupt = Interrupt::new().map_err(cannot)?;
+    let listening =
+        run::raise_on_signal(interrupt.clone(), say, SIGNALLED, ExitKind::Interrupted).map_err(cannot)?;
+    let connected = run::connect(shelf, options.ship_max, &interrupt)?;
+    drop(listening);
+    let mut text = String::new();
+    for line in connected.ready.iter().chain(&connected.not_ready) {
+        text.push_str(&format!("{}\n", clean_line(line)));
+    }
+    let hosts = |count: usize| plural(count, "host");
+    text.push_str(&match connected.not_ready.len() {
+        0 => "nothing was broken\n".to_owned(),
+        count => format!("{} not ready; nothing was broken\n", hosts(count)),
+    });
+    let exit = match (connected.interrupted, connected.not_ready.is_empty()) {
+        (true, _) => ExitKind::Interrupted,
+        (false, true) => ExitKind::Fine,
+        (false, false) => ExitKind::Trouble,
+    };
+    Ok((text, exit))
 }
 
 /// How many of the files that travel with a book are named.

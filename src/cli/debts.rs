@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cluster::tear_down;
+use crate::fatebook::plural;
 use crate::remote::Interrupt;
 use crate::report::{Debts, JOURNAL, Look, Terminal};
-use crate::run::{self, Case, ExitKind, Face, RunOptions};
+use crate::run::{self, Case, ExitKind, Face, RunOptions, SignalWords};
 
-use super::{environment, plural, print, say};
+use super::{environment, print, say};
 
 /// Reverts what older runs have left dirty. Fails, with the exit code, if that cannot be, for then nothing else may be broken.
 pub(crate) fn heal_first(
@@ -74,15 +75,21 @@ fn end_older_frameworks(options: &RunOptions, debts: &Debts) {
     }
 }
 
+const SIGNALLED: SignalWords = SignalWords {
+    first: "waiting for the reverter at work",
+    second: "hosts may still be broken: `pisaura revert --list` shows them",
+};
+
 fn settle_debts(debts: &Debts) -> Result<run::Healed, ExitCode> {
     let interrupt = Interrupt::new().map_err(|error| {
         eprintln!("error: cannot begin: {error}");
         ExitCode::from(ExitKind::Trouble)
     })?;
-    let listening = run::raise_on_signal(interrupt.clone(), say, ExitKind::Unreverted).map_err(|error| {
-        eprintln!("error: cannot listen to signals: {error}");
-        ExitCode::from(ExitKind::Trouble)
-    })?;
+    let listening =
+        run::raise_on_signal(interrupt.clone(), say, SIGNALLED, ExitKind::Unreverted).map_err(|error| {
+            eprintln!("error: cannot listen to signals: {error}");
+            ExitCode::from(ExitKind::Trouble)
+        })?;
     let healed = run::heal(debts, &environment, &interrupt, say);
     drop(listening);
     for warning in &healed.warnings {

@@ -96,8 +96,3 @@ pub fn print(text: &str, exit: ExitKind) -> ExitCode {
         }
     }
 }
-
-/// So many of these.
-pub(crate) fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}

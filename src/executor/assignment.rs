@@ -173,6 +173,18 @@ impl Assignment {
         kept
     }
 
+    /// The files that have to be on the host, as they lie in this working folder.
+    pub(super) fn parcels_in(&self, workplace: &Path) -> Vec<Parcel> {
+        let here = |parcel: &Parcel| Parcel { source: workplace.join(&parcel.source), ..parcel.clone() };
+        self.parcels.iter().map(here).collect()
+    }
+
+    /// The scripts that have to be able to begin there, the reverter first.
+    pub(super) fn scripts(&self) -> Vec<&HostScript> {
+        let optional = [&self.only_if, &self.verify, &self.still].into_iter().flatten();
+        [&self.reverter, &self.inducer].into_iter().chain(optional).collect()
+    }
+
     /// What was recorded of the reverter is not all that it needs: a secret is not kept. Only what was left on the host heals.
     pub fn recorded_is_gone(&mut self) {
         if let Role::Heals(healing) = &mut self.reverter.role {

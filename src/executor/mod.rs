@@ -16,9 +16,7 @@ use crate::machine::{
     Verdict, WorkloadSeen,
 };
 use crate::remote::ssh::SshHost;
-use crate::remote::{
-    HostScript, Interrupt, Job, Left, Limit, Parcel, Ran, Remote, child, is_alive, time_since_boot,
-};
+use crate::remote::{HostScript, Interrupt, Job, Left, Limit, Ran, Remote, child, is_alive, time_since_boot};
 
 mod agent;
 mod archive;
@@ -115,6 +113,30 @@ impl BookExecutor {
         let outcome =
             tracing::dispatcher::with_default(&log, || self.settle(assignment, workplace, interrupt));
         (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
+    }
+
+    /// Prepares the host of a case as if it were to be broken, and breaks nothing: whether its scripts can be brought there and begin.
+    /// Answers with what a dead man's switch could be ended by there, in the host's word. Fails with why the case could not be tried.
+    pub fn try_out(
+        &mut self,
+        assignment: &Assignment,
+        workplace: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<String, String> {
+        let limit = Limit::within(assignment.plan.timeout, Some(interrupt));
+        let parcels = assignment.parcels_in(workplace);
+        let host = self.host(&assignment.access);
+        host.begin_case(None)?;
+        let result = host.prepare(&Job { parcels: &parcels, scripts: assignment.scripts() }, limit);
+        let (reach, notes) = (host.reach().to_owned(), host.take_notes());
+        for message in notes {
+            (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
+        }
+        match result {
+            Ok(()) => Ok(reach),
+            Err(_) if limit.is_interrupted() => Err("interrupted".to_owned()),
+            Err(end) => Err(self.redactor.clean(&end.to_string())),
+        }
     }
 
     /// Whether the run behind a debt, of which nobody knows whether it is alive, may still be at the host: for how long at most, and

@@ -210,11 +210,8 @@ impl Performer<'_> {
                 if attempt > 1 {
                     self.host.disconnect();
                 }
-                let parcels = self.parcels();
-                let optional =
-                    [&assignment.only_if, &assignment.verify, &assignment.still].into_iter().flatten();
-                let scripts =
-                    [&assignment.reverter, &assignment.inducer].into_iter().chain(optional).collect();
+                let parcels = assignment.parcels_in(self.workplace);
+                let scripts = assignment.scripts();
                 let end = match self.host.prepare(&Job { parcels: &parcels, scripts }, limit) {
                     Ok(()) => StepEnd::Exited(Exit::Status(0)),
                     Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
@@ -231,7 +228,7 @@ impl Performer<'_> {
             Step::Verify => self.run_optional(assignment.verify.as_ref(), limit, &mut watcher),
             Step::Still => self.run_optional(assignment.still.as_ref(), limit, &mut watcher),
             Step::Revert if attempt > 1 || assignment.only_reverts => {
-                let parcels = self.parcels();
+                let parcels = assignment.parcels_in(self.workplace);
                 self.host.heal_again(&assignment.reverter, &parcels, limit, &mut watcher)
             }
             Step::Revert => self.host.run(&assignment.reverter, limit, &mut watcher),
@@ -371,11 +368,6 @@ impl Performer<'_> {
             Some(script) => self.host.run(script, limit, watcher),
             None => no_such_script(),
         }
-    }
-
-    fn parcels(&self) -> Vec<Parcel> {
-        let here = |parcel: &Parcel| Parcel { source: self.workplace.join(&parcel.source), ..parcel.clone() };
-        self.assignment.parcels.iter().map(here).collect()
     }
 
     pub(super) fn clean_end(&self, end: StepEnd) -> StepEnd {

@@ -42,4 +42,4 @@ pub use schema::schema;
 pub use secrets::{Redactor, strip_escapes};
 pub use shell::{ShellText, programs};
 pub use text::{CaseValues, CaseVariable, Expanded, Text};
-pub use time::{parse_duration, show_duration, tell_count, tell_share, tell_time};
+pub use time::{parse_duration, plural, show_duration, tell_count, tell_share, tell_time};

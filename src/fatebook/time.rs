@@ -99,6 +99,11 @@ pub fn tell_count(count: u64) -> String {
     told
 }
 
+/// So many of these.
+pub fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -77,6 +77,16 @@ impl ExitKind {
         ])
     }
 
+    /// Of `pisaura check`.
+    pub fn of_check() -> String {
+        Self::told(&[
+            (Self::Fine, "nothing is wrong"),
+            (Self::Usage, "a mistake in the command line or in a book"),
+            (Self::Trouble, "a host is not ready (with --connect)"),
+            (Self::Interrupted, "interrupted"),
+        ])
+    }
+
     /// Of `pisaura revert`.
     pub fn of_revert() -> String {
         Self::told(&[

@@ -22,6 +22,7 @@ mod access;
 #[cfg(test)]
 mod break_down_tests;
 mod cases;
+mod connect;
 mod engine;
 mod exit;
 mod guards;
@@ -33,12 +34,13 @@ mod options;
 mod signals;
 
 pub use cases::{Case, CaseKind, Selected, Selection, Shelf, select};
+pub use connect::{Connected, connect};
 use engine::{Engine, SECOND_SIGNAL_AFTER};
 pub use exit::{ExitKind, Face};
 pub use guards::check_allowed;
 pub use healing::{Healed, describe, heal};
 pub use options::{JunitFlavor, OUTPUT, RunOptions, without_empty_variables};
-pub use signals::{Listening, raise_on_signal};
+pub use signals::{Listening, SignalWords, raise_on_signal};
 
 use access::AccessMaker;
 use locks::{Locked, Locks};

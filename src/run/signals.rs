@@ -29,8 +29,22 @@ impl Drop for Listening {
     }
 }
 
+/// What is told at a signal.
+#[derive(Clone, Copy, Debug)]
+pub struct SignalWords {
+    /// What is waited for after the first one.
+    pub first: &'static str,
+    /// What it means that the second one ends the process.
+    pub second: &'static str,
+}
+
 /// Listens while something is done that is no run: what older runs have left is healed. Fails if nobody can.
-pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), exit: super::ExitKind) -> io::Result<Listening> {
+pub fn raise_on_signal(
+    interrupt: Interrupt,
+    tell: fn(&str),
+    words: SignalWords,
+    exit: super::ExitKind,
+) -> io::Result<Listening> {
     let over = Arc::new(AtomicBool::new(false));
     let listening = Listening { over: Arc::clone(&over) };
     let mut first: Option<Instant> = None;
@@ -42,12 +56,10 @@ pub fn raise_on_signal(interrupt: Interrupt, tell: fn(&str), exit: super::ExitKi
             None => {
                 first = Some(Instant::now());
                 interrupt.raise();
-                tell(&format!("{name}: waiting for the reverter at work; press again to leave at once"));
+                tell(&format!("{name}: {}; press again to leave at once", words.first));
             }
             Some(at) if name != "SIGHUP" && at.elapsed() >= super::SECOND_SIGNAL_AFTER => {
-                tell(&format!(
-                    "{name}: left at once: hosts may still be broken: `pisaura revert --list` shows them"
-                ));
+                tell(&format!("{name}: left at once: {}", words.second));
                 std::process::exit(exit as i32);
             }
             Some(_) => {}

@@ -8,6 +8,7 @@
 mod bad_books;
 mod checks;
 mod common;
+mod connect;
 mod deadman;
 mod format;
 mod gate;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         bad_books::tests(),
         checks::tests(),
+        connect::tests(),
         deadman::tests(),
         format::tests(),
         gate::tests(),

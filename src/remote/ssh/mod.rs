@@ -201,6 +201,11 @@ impl SshHost {
         self.case.clone()
     }
 
+    /// What could end a dead man's switch there, in the word of the text that has looked; empty if nobody has.
+    pub fn reach(&self) -> &str {
+        self.ground.as_ref().map_or("", |ground| &ground.reach)
+    }
+
     /// Whether any case has armed the host.
     pub fn has_armed(&self) -> bool {
         self.has_armed
