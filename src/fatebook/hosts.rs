@@ -82,6 +82,7 @@ impl Reader<'_> {
         self.keep_secrets_out(fields.get("username"), "messages about logging in");
         options.username = given(self.text(fields.get("username"), "username"));
         options.password = given(self.text(fields.get("password"), "password"));
+        options.becomes_root = self.truth(fields.get("become"), "become").unwrap_or(false);
         options.passphrase = given(self.text(fields.get("passphrase"), "passphrase"));
         for node in ["password", "passphrase"].into_iter().filter_map(|name| fields.get(name)) {
             if let Value::Scalar(scalar) = &node.value {

@@ -317,6 +317,12 @@ pub(super) const SSH: &[KeyRule] = &[
     key("password", Shape::Text, "", "the user's password"),
     also("key_filename", key("identity_file", Shape::Text, "", "the private key")),
     key("passphrase", Shape::Text, "", "of the private key"),
+    key(
+        "become",
+        Shape::Truth,
+        "false",
+        "run everything on the host as root, by `sudo -n`: the user who logs in may run /bin/sh so without a password",
+    ),
     key("port", Shape::Port, "22", "the port of the SSH server"),
     key("known_hosts", Shape::Text, "~/.ssh/known_hosts", "the file of known host keys"),
     key(

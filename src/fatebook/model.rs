@@ -377,6 +377,8 @@ pub struct SshOptions {
     pub identity_file: Option<PathBuf>,
     /// Of the private key.
     pub passphrase: Option<String>,
+    /// Whether everything on the host is run as root, by `sudo -n`.
+    pub becomes_root: bool,
     /// The port, unless a host names one.
     pub port: u16,
     /// The file of known host keys, like `identity_file`; else the user's own.
@@ -394,6 +396,7 @@ impl Default for SshOptions {
             password: None,
             identity_file: None,
             passphrase: None,
+            becomes_root: false,
             port: 22,
             known_hosts: None,
             host_key_check: HostKeyCheck::Strict,

@@ -43,6 +43,8 @@ pub(super) struct Connection {
     pub(super) sftp_is_silent: Cell<bool>,
     /// The server was heard, and lets no more channels in.
     pub(super) refuses_channels: Cell<bool>,
+    /// What runs each text.
+    pub(super) shell: &'static str,
     /// A shell that waits for the next text.
     pub(super) spare: Spare,
     /// For when libssh2 does not come back.
@@ -137,13 +139,16 @@ impl Connection {
             "connected"
         );
         drop(watch);
+        let shell = super::host::shell(login.becomes_root);
         Ok(Self {
             session,
             stream,
-            without_sftp: false,
+            // SFTP would write as the user who logs in.
+            without_sftp: login.becomes_root,
             sftp_is_silent: Cell::new(false),
             refuses_channels: Cell::new(false),
-            spare: Spare::default(),
+            shell,
+            spare: Spare::new(shell),
             watchdog,
             address,
             host_key,

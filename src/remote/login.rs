@@ -45,6 +45,9 @@ pub struct Login {
     pub identity_file: Option<PathBuf>,
     /// Of the private key.
     pub passphrase: Option<String>,
+    /// Whether everything there is run as root, by `sudo -n`.
+    #[serde(default)]
+    pub becomes_root: bool,
     /// The files of known host keys: the first one is added to.
     pub known_hosts: PathBuf,
     /// What to do about a host key that is not known.
@@ -61,6 +64,7 @@ impl Login {
             password: options.password.clone(),
             identity_file: options.identity_file.clone(),
             passphrase: options.passphrase.clone(),
+            becomes_root: options.becomes_root,
             known_hosts: options.known_hosts.clone().unwrap_or_else(|| PathBuf::from("~/.ssh/known_hosts")),
             host_key_check: options.host_key_check,
             connect_timeout: options.connect_timeout,

@@ -76,7 +76,7 @@ impl<'a> Desk<'a> {
         }
         let mut channel = self.channel()?;
         waiter
-            .until_done(|| channel.exec(&loader()))
+            .until_done(|| channel.exec(&loader(self.connection.shell)))
             .map_err(|error| waiter.trouble(&error, "starting a shell"))?;
         Ok(Shell { channel, was_spare: false })
     }
@@ -215,7 +215,8 @@ impl<'a> Desk<'a> {
         let (first, second) = token.split_at(8);
         // Nothing of the file is sent before our own command has said that it is what runs on this very channel.
         let command = format!(
-            "exec /bin/sh -c 'cd {} && printf %s%s {first} {second} && exec cat >{name}'",
+            "exec {} -c 'cd {} && printf %s%s {first} {second} && exec cat >{name}'",
+            self.connection.shell,
             everywhere(folder)
         );
         let waiter = self.waiter();

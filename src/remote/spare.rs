@@ -14,8 +14,8 @@ use super::exchange::close;
 use super::host::loader;
 
 /// The next shell of a connection.
-#[derive(Default)]
 pub(super) struct Spare {
+    shell: &'static str,
     state: RefCell<State>,
 }
 
@@ -31,6 +31,11 @@ enum State {
 }
 
 impl Spare {
+    /// None yet.
+    pub(super) fn new(shell: &'static str) -> Self {
+        Self { shell, state: RefCell::default() }
+    }
+
     /// Goes on with it as far as that goes without waiting; what has gone out in part is sent whole, for libssh2 sends nothing else
     /// before.
     pub(super) fn go_on(&self, waiter: &Waiter<'_>) -> Woken {
@@ -93,7 +98,7 @@ impl Spare {
                 *state = State::Opening;
                 waiter.session.channel_session().map(State::Starting)
             }
-            State::Starting(channel) => channel.exec(&loader()).map(|()| State::None),
+            State::Starting(channel) => channel.exec(&loader(self.shell)).map(|()| State::None),
             State::Waiting(_) | State::Refused => return Ok(()),
         };
         match result {

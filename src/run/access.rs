@@ -90,6 +90,7 @@ impl AccessMaker {
                         password: None,
                         identity_file: Some(login.identity_file),
                         passphrase: None,
+                        becomes_root: false,
                         known_hosts: login.known_hosts,
                         host_key_check: HostKeyCheck::Strict,
                         connect_timeout: book.ssh.connect_timeout,

@@ -267,6 +267,11 @@ impl Sshd {
 
     /// With more lines of configuration; they come first, and the first one counts.
     pub fn with(config: &str) -> Self {
+        Self::with_mounts(config, "")
+    }
+
+    /// One that sees mounts of its own: this shell text makes them, in the server's folder. For root only.
+    pub fn with_mounts(config: &str, before: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("pisaura-sshd-").tempdir().expect("a temporary folder");
         for kind in ["ed25519", "ecdsa", "rsa"] {
             keygen(kind, &folder.path().join(format!("host_{kind}")), "");
@@ -277,10 +282,10 @@ impl Sshd {
             // Where Debian's sshd drops its privileges to.
             let _ = fs::create_dir_all("/run/sshd");
         }
-        Self::launch(folder, config)
+        Self::launch(folder, config, before)
     }
 
-    fn launch(folder: TempDir, config: &str) -> Self {
+    fn launch(folder: TempDir, config: &str, before: &str) -> Self {
         let path = folder.path();
         for _ in 0..10 {
             let port = free_port();
@@ -294,13 +299,16 @@ impl Sshd {
             );
             fs::write(path.join("config"), text).expect("a configuration");
             let log = fs::File::create(path.join("log")).expect("a log");
-            let mut child = Command::new("/usr/sbin/sshd")
-                .args(["-D", "-e", "-f"])
-                .arg(path.join("config"))
-                .stdin(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .expect("sshd runs");
+            let server = format!("{before}\nexec /usr/sbin/sshd -D -e -f config");
+            let mut command = match before {
+                "" => Command::new("/usr/sbin/sshd"),
+                _ => Command::new("unshare"),
+            };
+            match before {
+                "" => command.args(["-D", "-e", "-f"]).arg(path.join("config")),
+                _ => command.args(["--mount", "/bin/sh", "-ec", &server]).current_dir(path),
+            };
+            let mut child = command.stdin(Stdio::null()).stderr(log).spawn().expect("sshd runs");
             let deadline = Instant::now() + PATIENCE;
             while Instant::now() < deadline && child.try_wait().expect("a child").is_none() {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "a test target is nobody's library")]
 
 mod bad_books;
+mod r#become;
 mod checks;
 mod common;
 mod connect;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
     common::keep_panics();
     let tests = [
         bad_books::tests(),
+        r#become::tests(),
         checks::tests(),
         connect::tests(),
         deadman::tests(),

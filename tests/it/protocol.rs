@@ -111,7 +111,12 @@ pub const HEAL: &str = "#!/bin/sh\necho heal >>\"$HOME/log\"\nrm -f \"$HOME/brok
 
 impl Case {
     pub fn new(config: &str) -> Self {
-        let (scratch, sshd) = (Scratch::new(), Sshd::with(config));
+        Self::on(Sshd::with(config))
+    }
+
+    /// The same on this server.
+    pub fn on(sshd: Sshd) -> Self {
+        let scratch = Scratch::new();
         scratch.write("fatebooks/b/break.sh", BREAK);
         scratch.write("fatebooks/b/heal.sh", HEAL);
         let case = Self { scratch, sshd };

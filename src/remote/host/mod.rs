@@ -192,12 +192,17 @@ impl Whole {
     }
 }
 
+/// The shell of the user who logs in, or of root, with root's home, where that user may run it so without a password.
+pub(super) fn shell(becomes_root: bool) -> &'static str {
+    if becomes_root { "sudo -n -H /bin/sh" } else { "/bin/sh" }
+}
+
 /// The command line that reads a framed text whole, or runs nothing. It is the same for each text, has no secret in it, and nothing
 /// that a login shell of any kind would change.
-pub(super) fn loader() -> String {
+pub(super) fn loader(shell: &str) -> String {
     let (text, lengths) = (format!("{SHORT}x"), format!("{SHORT}y"));
     format!(
-        "exec /bin/sh -c '{text}=$(cat); {lengths}=${{{text}%%;*}}; {text}=${{{text}#*;}}; case \" ${lengths} \" in *\" ${{#{text}}} \"*) {SHORT}l=1; eval \"{{ ${text}; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
+        "exec {shell} -c '{text}=$(cat); {lengths}=${{{text}%%;*}}; {text}=${{{text}#*;}}; case \" ${lengths} \" in *\" ${{#{text}}} \"*) {SHORT}l=1; eval \"{{ ${text}; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
     )
 }
 

@@ -8,7 +8,7 @@ impl SshHost {
     pub(super) fn connect(&mut self, makes: bool, limit: Limit<'_>) -> Result<(), Trouble> {
         if self.connection.is_none() {
             let mut connection = Connection::open(&self.target, &self.login, &self.route, limit)?;
-            connection.without_sftp = self.without_sftp;
+            connection.without_sftp |= self.without_sftp;
             self.connection = Some(connection);
             self.ground = None;
             self.looked = false;
@@ -24,7 +24,8 @@ impl SshHost {
         }
         let answer = self
             .desk(limit)?
-            .have(&host::probe(&self.token()?, &self.folder_name, makes), "cannot make a folder there")?;
+            .have(&host::probe(&self.token()?, &self.folder_name, makes), "cannot make a folder there")
+            .map_err(|trouble| self.told_of_root(trouble))?;
         let mut ground = Ground::default();
         for line in answer.lines() {
             match line.split_once(' ') {
@@ -78,6 +79,19 @@ impl SshHost {
             self.route.host_key = Some(connection.host_key.clone());
         }
         Ok(())
+    }
+
+    /// What fails first where a user may not become root.
+    fn told_of_root(&self, trouble: Trouble) -> Trouble {
+        if !self.login.becomes_root || trouble.kind == TroubleKind::Connection {
+            return trouble;
+        }
+        let user = &self.login.user;
+        let message = format!(
+            "{}. The book says `become`: {user} has to be allowed to run `sudo -n /bin/sh` there (in sudoers: `{user} ALL=(root) NOPASSWD: /bin/sh`)",
+            trouble.message
+        );
+        Trouble { message, ..trouble }
     }
 
     /// A port of its own on loopback is the way to another machine, or meant; and a network of its own makes another one of it.

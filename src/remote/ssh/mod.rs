@@ -381,9 +381,10 @@ impl Remote for SshHost {
                 .push_str(&format!("-o {} ", quote(&format!("UserKnownHostsFile=\"{}\"", file.display()))));
         }
         Some(format!(
-            "ssh {port}{options}{}@{} sh {}",
+            "ssh {port}{options}{}@{} {} {}",
             quote(&self.login.user),
             quote(&self.target.host),
+            if self.login.becomes_root { host::shell(true) } else { "sh" },
             quote(&quote(&script))
         ))
     }

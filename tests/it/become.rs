@@ -1,0 +1,98 @@
+//! `become`: a user who may become root by `sudo -n`, on a real SSH server and a real sudo, with users and rules of their own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use libtest_mimic::Trial;
+
+use crate::common::{Sshd, is_root, needing};
+use crate::protocol::{BREAK, Case};
+
+pub fn tests() -> Vec<Trial> {
+    let root = |name: &str, run: fn()| needing(name, is_root(), "needs to be root, for another user", run);
+    vec![
+        root("become::everything_is_root_s", everything),
+        root("become::the_switch_heals", switch),
+        root("become::who_may_not", may_not),
+    ]
+}
+
+/// Users and rules in the place of the machine's own, for the server only: `plain` may do as `rule` says.
+fn case(rule: &str) -> Case {
+    let before = format!(
+        r#"
+        chmod 755 .
+        mkdir plain && chown 71234 plain
+        printf 'root:x:0:0::%s/home:/bin/sh\nplain:x:71234:71234::%s/plain:/bin/sh\nsshd:x:107:65534::/run/sshd:/bin/false\n' "$PWD" "$PWD" >passwd
+        printf 'root:*:19000:0:99999:7:::\nplain:*:19000:0:99999:7:::\n' >shadow
+        printf 'Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n{rule}\n' >sudoers
+        chmod 0440 sudoers
+        for file in passwd shadow sudoers; do mount --bind $file /etc/$file; done
+        "#
+    );
+    let case = Case::on(Sshd::with_mounts("", before.trim()));
+    case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}id -un >\"$HOME/who\"\n"));
+    login(&case, "true");
+    case
+}
+
+fn login(case: &Case, become_root: &str) {
+    let path = "fatebooks/b/fatebook.yaml";
+    let text = case.scratch.read(path);
+    let text = text
+        .replace("root@", "")
+        .replace("ssh: {", &format!("ssh: {{username: plain, become: {become_root}, "));
+    assert!(text.contains("username: plain"), "{text}");
+    case.scratch.write(path, text);
+}
+
+const MAY: &str = "plain ALL=(root) NOPASSWD: /bin/sh";
+
+fn everything() {
+    let case = case(MAY);
+    let ran = case.pisaura(&["check", "--connect"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let ran = case.pisaura(&["run", "--show-output"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!((case.log().as_str(), case.sshd.read("who").as_str()), ("break\nheal\n", "root\n"));
+    case.check_left_clean();
+    // Nothing was left, or made, for the user who logs in.
+    assert!(fs::read_dir(case.sshd.join("plain")).expect("a home").next().is_none());
+}
+
+/// A run that dies leaves a switch of root's, and the command that heals by hand becomes root, too.
+fn switch() {
+    let case = case(MAY);
+    case.waits_at("--step=2");
+    case.begin_and_kill();
+    let folder = fs::metadata(case.case_folder()).expect("a folder");
+    assert_eq!((folder.uid(), folder.permissions().mode() & 0o777), (0, 0o700));
+    let ran = case.pisaura(&["revert", "--list"]);
+    assert!(ran.stdout.contains(" plain@") && ran.stdout.contains(" sudo -n -H /bin/sh /"), "{}", ran.stdout);
+    let ran = case.pisaura(&["revert"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "1 reverted\n"), "{}", ran.stderr);
+    assert!(!case.is_broken());
+    case.check_left_clean();
+}
+
+/// The reason comes before anything was broken.
+fn may_not() {
+    let check = |rule: &str| {
+        let case = case(rule);
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
+        let want = "The book says `become`: plain has to be allowed to run `sudo -n /bin/sh` there (in sudoers: `plain ALL=(root) NOPASSWD: /bin/sh`)";
+        assert!(
+            ran.stdout.contains(want) && ran.stdout.contains("botched: prepare: "),
+            "{}{}",
+            ran.stdout,
+            ran.stderr
+        );
+        assert!(!case.sshd.home().join("log").exists());
+        ran.stdout
+    };
+    let said = check("plain ALL=(root) ALL");
+    assert!(said.contains("sudo: a password is required"), "{said}");
+    check("plain ALL=(root) NOPASSWD: /bin/ls");
+    check("");
+}
