@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use libtest_mimic::Trial;
 
@@ -17,33 +18,46 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
+static USERS: AtomicU32 = AtomicU32::new(0);
+
+/// The user's number.
+pub fn user_of(case: &Case) -> u32 {
+    fs::metadata(case.sshd.join("plain")).expect("a home").uid()
+}
+
 /// Users and rules in the place of the machine's own, for the server only: `plain` may do as `rule` says.
-fn case(rule: &str) -> Case {
+pub fn with_user(rule: &str) -> Case {
+    // What one user may have of processes is for all that are theirs.
+    let user = 71_000 + USERS.fetch_add(1, Ordering::SeqCst);
     let before = format!(
         r#"
         chmod 755 .
-        mkdir plain && chown 71234 plain
-        printf 'root:x:0:0::%s/home:/bin/sh\nplain:x:71234:71234::%s/plain:/bin/sh\nsshd:x:107:65534::/run/sshd:/bin/false\n' "$PWD" "$PWD" >passwd
+        mkdir plain && chown {user} plain
+        printf 'root:x:0:0::%s/home:/bin/sh\nplain:x:{user}:{user}::%s/plain:%s/shell\nsshd:x:107:65534::/run/sshd:/bin/false\n' "$PWD" "$PWD" "$PWD" >passwd
+        printf '#!/bin/sh\ncommand -v bash >/dev/null && exec bash -c "ulimit -Su 60; exec /bin/sh \"\$@\"" sh "$@"\nexec /bin/sh "$@"\n' >shell && chmod 755 shell
         printf 'root:*:19000:0:99999:7:::\nplain:*:19000:0:99999:7:::\n' >shadow
         printf 'Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n{rule}\n' >sudoers
         chmod 0440 sudoers
         for file in passwd shadow sudoers; do mount --bind $file /etc/$file; done
         "#
     );
-    let case = Case::on(Sshd::with_mounts("", before.trim()));
-    case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}id -un >\"$HOME/who\"\n"));
-    login(&case, "true");
-    case
+    Case::on(Sshd::with_mounts("", before.trim()))
 }
 
-fn login(case: &Case, become_root: &str) {
+/// The book's user is `plain`, with these keys of `ssh`.
+pub fn log_in(case: &Case, keys: &str) {
     let path = "fatebooks/b/fatebook.yaml";
     let text = case.scratch.read(path);
-    let text = text
-        .replace("root@", "")
-        .replace("ssh: {", &format!("ssh: {{username: plain, become: {become_root}, "));
+    let text = text.replace("root@", "").replace("ssh: {", &format!("ssh: {{username: plain, {keys}"));
     assert!(text.contains("username: plain"), "{text}");
     case.scratch.write(path, text);
+}
+
+fn case(rule: &str) -> Case {
+    let case = with_user(rule);
+    case.scratch.write("fatebooks/b/break.sh", format!("{BREAK}id -un >\"$HOME/who\"\n"));
+    log_in(&case, "become: true, ");
+    case
 }
 
 const MAY: &str = "plain ALL=(root) NOPASSWD: /bin/sh";

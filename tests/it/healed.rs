@@ -32,13 +32,13 @@ pub fn tests() -> Vec<Trial> {
     all
 }
 
-fn lives(process: i64) -> bool {
+pub fn lives(process: i64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// The first number in a file of the case's folder.
-fn number_in(case: &Case, file: &str) -> i64 {
+pub fn number_in(case: &Case, file: &str) -> i64 {
     let text = fs::read_to_string(case.case_folder().join(file)).expect("a file");
     text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }

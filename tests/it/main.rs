@@ -36,6 +36,7 @@ mod relay;
 mod secrets;
 mod shell;
 mod ssh;
+mod unseen;
 mod verdicts;
 mod wire;
 mod workload;
@@ -74,6 +75,7 @@ fn main() -> std::process::ExitCode {
         secrets::tests(),
         shell::tests(),
         ssh::tests(),
+        unseen::tests(),
         verdicts::tests(),
         wire::tests(),
         workload::tests(),

@@ -8,7 +8,8 @@ umask 077
 # Whoever finds the case's folder without its facts sees by this whether they are still to come.
 _pisaura_start $$
 _pisaura_q=
-{ printf '%s\n' "$$ $_pisaura_r" >"$_pisaura_F/.arming-$_pisaura_M" && read -r _ _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
+_pisaura_own_session
+{ printf '%-63s\n' "$$ $_pisaura_r $_pisaura_sid" >"$_pisaura_F/.arming-$_pisaura_M" && read -r _ _pisaura_q _ <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
 [ "$_pisaura_q" = "$_pisaura_r" ] || [ ! -d "$_pisaura_F" ] || _pisaura_refuse a1 'there is no room for a word'
 mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     [ -d "$_pisaura_F" ] || _pisaura_refuse a5 ''
@@ -23,6 +24,13 @@ mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
 }
 # Without it nobody would see what the inducer leaves running.
 command -v grep >/dev/null 2>&1 || _pisaura_refuse a1 'the host has no program `grep` in its PATH'
+if [ -r /proc/self/environ ]; then
+    # Where others' processes are hidden, what an inducer begins by sudo would be, too.
+    { read -r _ </proc/1/stat; } 2>/dev/null ||
+        _pisaura_refuse a1 'the host hides the processes of other users (hidepid), so nobody could see what an inducer leaves running as root: log in as root, or say `become` in the book'
+else
+    ps axeww -o pid= -o command= >/dev/null 2>&1 || _pisaura_refuse a1 'the host does not show its processes (no /proc, and no `ps axeww`), so nobody could see what an inducer leaves running'
+fi
 # What runs is what was brought, for a failure may have changed it since.
 _pisaura_x=$(_pisaura_sums 2>/dev/null) || _pisaura_x=
 [ "$_pisaura_x" = "$_pisaura_brought" ] || _pisaura_refuse a6 ''

@@ -17,8 +17,15 @@ _pisaura_lives() {
     [ "$_pisaura_r" = "$2" ]
 }
 
-# Writes $2 over what is in file $1 of the case's folder, without a byte of room: the file has its full length from the first.
+# Whether folder $1 is one, and ours: where many may write, somebody else may have made it anew.
+_pisaura_is_own() {
+    [ -d "$1" ] && [ -O "$1" ] && [ ! -h "$1" ]
+}
+
+# Writes $2 over what is in file $1 of the case's folder, without a byte of room: the file has its full length from the first. Nothing
+# is written through a link.
 _pisaura_put() {
+    _pisaura_is_own "$_pisaura_C" && [ ! -h "$_pisaura_C/$1" ] && { [ -f "$_pisaura_C/$1" ] || [ ! -e "$_pisaura_C/$1" ]; } || return 1
     { printf '%-63s\n' "$2" 1<>"$_pisaura_C/$1"; } 2>/dev/null
 }
 
@@ -32,7 +39,7 @@ _pisaura_put_down() {
 # Reads the first two words of file $1 of the case's folder into $_pisaura_r and $_pisaura_q; "-" if there is nothing.
 _pisaura_get() {
     _pisaura_r=- _pisaura_q=-
-    { read -r _pisaura_r _pisaura_q <"$_pisaura_C/$1"; } 2>/dev/null || :
+    if [ -f "$_pisaura_C/$1" ] && [ -O "$_pisaura_C" ]; then { read -r _pisaura_r _pisaura_q <"$_pisaura_C/$1"; } 2>/dev/null || :; fi
     _pisaura_r=${_pisaura_r:--} _pisaura_q=${_pisaura_q:--}
 }
 
@@ -71,146 +78,6 @@ _pisaura_compare() {
     elif [ "$4" != "$9" ] && [ "$4" != - ] && [ "$9" != - ]; then
         _pisaura_r=other
     fi
-}
-
-# The processes that carry the case's mark in their environment: they were begun by its inducer, verify or reverter. With an
-# argument, only those of that session. Whether they could not be looked for is in $_pisaura_blind.
-_pisaura_marked() {
-    _pisaura_blind=
-    # That some cannot be read is told by a 2, as by what others have begun; what is more was not looked at.
-    _pisaura_y=$(PISAURA_MARK='' grep -ls "PISAURA_MARK=$_pisaura_M" /proc/[0-9]*/environ 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
-    _pisaura_q=
-    for _pisaura_x in $_pisaura_y; do
-        _pisaura_x=${_pisaura_x#/proc/}
-        _pisaura_x=${_pisaura_x%/environ}
-        [ "$_pisaura_x" != "$$" ] || continue
-        if [ $# -gt 0 ]; then
-            _pisaura_z=$_pisaura_x
-            _pisaura_session "$_pisaura_x"
-            _pisaura_x=$_pisaura_z
-            [ "$_pisaura_r" = "$1" ] || continue
-        fi
-        _pisaura_q="$_pisaura_q $_pisaura_x"
-    done
-    _pisaura_r=$_pisaura_q
-}
-
-# The session of process $1, if it has not ended.
-_pisaura_session() {
-    _pisaura_look_at "$1"
-    _pisaura_r=$_pisaura_session
-    case $_pisaura_state in [ZX]) _pisaura_r=- ;; esac
-}
-
-# Ends an inducer that is still at work, whose shell may have lost its connection: that shell, what is of its session, and what it
-# has begun, for some servers give no command a session of its own; but not the watcher, which that shell has begun, too. $1 is same
-# if the machine was not started anew since. Fails if something of it stays, or if it cannot be known whether it is over.
-_pisaura_end_inducer() {
-    [ "$1" = same ] || return 0
-    # Where the case's folder is gone, or a failure has written over the word, it is the shell that armed.
-    if ! { read -r _pisaura_p _pisaura_q <"$_pisaura_C/inducing"; } 2>/dev/null || [ -z "$_pisaura_p" ]; then
-        _pisaura_p=- _pisaura_q=-
-        { read -r _pisaura_p _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
-        [ "${_pisaura_p:--}" != - ] || { _pisaura_p=${_pisaura_shell:--} _pisaura_q=${_pisaura_shell-} && _pisaura_q=${_pisaura_q#* }; }
-        # What its run has seen the end of is over, whatever is left here.
-        [ "$_pisaura_p" != - ] || [ "${_pisaura_over:-1}" = 1 ] || return 1
-    fi
-    _pisaura_p=${_pisaura_p%% *} _pisaura_q=${_pisaura_q%% *}
-    case $_pisaura_p in *[!0-9]* | "" | "$$") return 0 ;; esac
-    # A number whose process is another one by now is nobody's. One that has ended, and is not waited for, still is its session's.
-    _pisaura_look_at "$_pisaura_p"
-    if [ "$_pisaura_r" = - ] || [ "$_pisaura_r" != "$_pisaura_q" ]; then
-        case $_pisaura_q in *[!0-9]* | "") ;; *) return 0 ;; esac
-        # Where nobody tells when a process was started, nobody is signalled; but one of that number may be it.
-        if kill -0 "$_pisaura_p" 2>/dev/null; then return 1; else return 0; fi
-    fi
-    _pisaura_get watcher
-    _pisaura_w=" $_pisaura_r "
-    # Numbers with their starts: one that was given anew meanwhile is nobody's.
-    _pisaura_k=0 _pisaura_e=" $_pisaura_p:$_pisaura_q "
-    while :; do
-        # As often as it grows: a child's number may be smaller than its parent's.
-        _pisaura_h=
-        while [ "$_pisaura_h" != "$_pisaura_e" ]; do
-            _pisaura_h=$_pisaura_e
-            for _pisaura_c in /proc/[0-9]*; do
-                _pisaura_c=${_pisaura_c#/proc/}
-                case $_pisaura_e in *" $_pisaura_c:"*) continue ;; esac
-                case $_pisaura_w in *" $_pisaura_c "*) continue ;; esac
-                [ "$_pisaura_c" != $$ ] || continue
-                _pisaura_look_at "$_pisaura_c"
-                case $_pisaura_w in *" $_pisaura_parent "*) _pisaura_w="$_pisaura_w$_pisaura_c " && continue ;; esac
-                case $_pisaura_e in
-                *" $_pisaura_parent:"*) ;;
-                *) [ "$_pisaura_session" = "$_pisaura_p" ] || continue ;;
-                esac
-                _pisaura_e="$_pisaura_e$_pisaura_c:$_pisaura_r "
-            done
-        done
-        _pisaura_h=
-        for _pisaura_c in $_pisaura_e; do
-            if _pisaura_lives "${_pisaura_c%:*}" "${_pisaura_c#*:}"; then _pisaura_h="$_pisaura_h ${_pisaura_c%:*}"; fi
-        done
-        [ -n "$_pisaura_h" ] || return 0
-        # shellcheck disable=SC2086
-        if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
-        [ $_pisaura_k -lt 30 ] || return 1
-        sleep 0.1 2>/dev/null || sleep 1
-        _pisaura_k=$((_pisaura_k + 1))
-    done
-}
-
-# Ends the processes that carry the case's mark, and answers with how many there were: 0 if nothing was left. Asked to end
-# first, killed two seconds later. With an argument, only those of that session. Fails if one stays, or if they cannot be looked for.
-_pisaura_end_marked() {
-    _pisaura_marked "$@"
-    _pisaura_e=$_pisaura_r _pisaura_n=0 _pisaura_k=0
-    for _pisaura_x in $_pisaura_e; do _pisaura_k=$((_pisaura_k + 1)); done
-    # shellcheck disable=SC2086
-    [ -z "$_pisaura_e" ] || kill -TERM $_pisaura_e 2>/dev/null || :
-    while [ -n "$_pisaura_e" ] && [ $_pisaura_n -lt 30 ]; do
-        if [ $_pisaura_n != 20 ]; then sleep 0.1 2>/dev/null || sleep 1; fi
-        _pisaura_n=$((_pisaura_n + 1))
-        _pisaura_marked "$@"
-        _pisaura_e=$_pisaura_r
-        # shellcheck disable=SC2086
-        [ $_pisaura_n -lt 20 ] || [ -z "$_pisaura_e" ] || kill -KILL $_pisaura_e 2>/dev/null || :
-    done
-    _pisaura_r=$_pisaura_k
-    [ -z "$_pisaura_e$_pisaura_blind" ]
-}
-
-# What is of session $1 and bears no mark, as what runs as another user: at most three, each with when it was started.
-_pisaura_unmarked() {
-    _pisaura_q=
-    { read -r _pisaura_h _ </proc/self/stat; } 2>/dev/null || return 0
-    _pisaura_y=$(grep -lsE "^[0-9]+ [(].*[)] [^ZX ] [0-9]+ [0-9]+ $1 " /proc/[0-9]*/stat 2>/dev/null) || :
-    for _pisaura_x in $_pisaura_y; do
-        _pisaura_x=${_pisaura_x#/proc/}
-        _pisaura_c=${_pisaura_x%/stat}
-        case $_pisaura_c in "$1" | "$_pisaura_h") continue ;; esac
-        case " $_pisaura_e " in *" $_pisaura_c "*) continue ;; esac
-        _pisaura_start "$_pisaura_c"
-        case $_pisaura_q in *:*:*:*) ;; *) [ "$_pisaura_r" = - ] || _pisaura_q="$_pisaura_q $_pisaura_c:$_pisaura_r" ;; esac
-    done
-}
-
-# Ends those that $1 names with their starts. Fails if one stays.
-_pisaura_end_told() {
-    _pisaura_n=0
-    while :; do
-        _pisaura_h=
-        for _pisaura_c in $1; do
-            case $_pisaura_c in *:*) ;; *) continue ;; esac
-            if _pisaura_lives "${_pisaura_c%:*}" "${_pisaura_c#*:}"; then _pisaura_h="$_pisaura_h ${_pisaura_c%:*}"; fi
-        done
-        [ -n "$_pisaura_h" ] || return 0
-        # shellcheck disable=SC2086
-        if [ $_pisaura_n -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
-        [ $_pisaura_n -lt 30 ] || return 1
-        sleep 0.1 2>/dev/null || sleep 1
-        _pisaura_n=$((_pisaura_n + 1))
-    done
 }
 
 # Runs the text on standard input, all of it or nothing: a shell takes what it cannot read, and an empty pipe, for a text that does

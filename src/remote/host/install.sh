@@ -20,6 +20,7 @@ _pisaura_install() {
         echo "$2 is no file" >&2
         return 1
     fi
+    [ ! -e "$_pisaura_d/back" ] || _pisaura_put_back "$_pisaura_d" || return 1
     # A file of the host's own that is the same already is left as it is.
     if [ ! -e "$_pisaura_d/path" ] && _pisaura_is_own_file "$2" && [ -x "$2" ] && _pisaura_is_safe "$_pisaura_t" && cmp -s -- "$1" "$2"; then
         return 0
@@ -39,7 +40,13 @@ _pisaura_install() {
     fi
     if [ ! -e "$_pisaura_d/path" ]; then
         _pisaura_make "$_pisaura_t" "$_pisaura_R/made" || return 1
-        if [ -e "$2" ] || [ -h "$2" ]; then cp -pP -- "$2" "$_pisaura_d/was" || return 1; fi
+        # The file itself is kept where that can be: a copy has none of its capabilities, attributes, and other names.
+        if [ -h "$2" ] || [ -e "$2" ]; then
+            { [ ! -h "$2" ] && ln -- "$2" "$_pisaura_d/was" 2>/dev/null; } || cp -a -- "$2" "$_pisaura_d/was" 2>/dev/null || cp -pP -- "$2" "$_pisaura_d/was" || return 1
+        else
+            : >"$_pisaura_d/nothing"
+        fi
+        cksum <"$1" >"$_pisaura_d/ours" 2>/dev/null || :
         printf '%s' "$2" >"$_pisaura_d/path" || return 1
     fi
     _pisaura_is_safe "$_pisaura_t" || return 1

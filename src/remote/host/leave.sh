@@ -1,5 +1,11 @@
 # leave.sh: takes everything of ours from the host. What still heals it, or will, stays, and so does all that it needs.
 cd / || exit 1
+# What is another user's there is none of ours.
+if [ -e "$_pisaura_R" ] && ! _pisaura_is_own "$_pisaura_R"; then
+    echo left
+    _pisaura_mark x 0
+    exit 0
+fi
 
 # Whether a case's folder in $1 still heals the host, or will. One whose case is over may be about to be emptied: it is waited for.
 _pisaura_is_dirty() {
@@ -61,17 +67,12 @@ if [ -n "$_pisaura_shared" ]; then
 fi
 # What was put elsewhere goes, and what had stood there comes back, unless somebody else still wants it.
 for _pisaura_d in "$_pisaura_R"/put-*; do
-    [ -e "$_pisaura_d/owners/${_pisaura_F##*/}" ] || continue
+    # Somebody may have begun to put it back, and was cut off.
+    [ -e "$_pisaura_d/owners/${_pisaura_F##*/}" ] || { _pisaura_is_own "$_pisaura_d" && [ ! -e "$_pisaura_d/owners" ]; } || continue
     [ -n "$_pisaura_h" ] || { _pisaura_hold && _pisaura_h=1; } || exit 1
     rm -f "$_pisaura_d/owners/${_pisaura_F##*/}"
-    rmdir "$_pisaura_d/owners" 2>/dev/null || continue
-    _pisaura_x=$(cat "$_pisaura_d/path")
-    if [ -e "$_pisaura_d/was" ] || [ -h "$_pisaura_d/was" ]; then
-        _pisaura_move "$_pisaura_d/was" "$_pisaura_x" || continue
-    elif [ -n "$_pisaura_x" ]; then
-        rm -f -- "$_pisaura_x"
-    fi
-    rm -rf -- "${_pisaura_d:?}"
+    [ ! -e "$_pisaura_d/owners" ] || rmdir "$_pisaura_d/owners" 2>/dev/null || continue
+    _pisaura_put_back "$_pisaura_d" || :
 done
 if [ -n "$_pisaura_h" ]; then
     if [ -e "$_pisaura_R/made" ]; then

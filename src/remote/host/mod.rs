@@ -13,7 +13,9 @@
 //! | `FOLDER/` | one book's scripts on this host in one run; its name is random | `probe.sh` | `leave.sh` |
 //! | `FOLDER/NAME` | a script, whole: brought as `.in-…`, length and checksum told by the host, then renamed | `place.sh` | `leave.sh` |
 //! | `FOLDER/.case-MARK/` | one attempt at one case; MARK is random | `arm.sh` | `leave.sh` |
-//! | `FOLDER/.arming-MARK` | the shell that arms that case, and then breaks the host, and when it was started | `arm.sh` | `revert.sh`, `leave.sh` |
+//! | `FOLDER/.arming-MARK` | the shell that arms that case, and then breaks the host, when it was started, and its session; the watcher has it open | `arm.sh`, `induce.sh` | `revert.sh`, `leave.sh` |
+//! | `FOLDER/.again` | the folder was made anew by a later run: what had been armed in it is gone | `probe.sh` | `leave.sh` |
+//! | `put-KEY/` | what is known of a path elsewhere where a file of ours was put (`put.sh`) | `install.sh` | `leave.sh` |
 //! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
 //!
 //! and in a case's folder:
@@ -28,7 +30,7 @@
 //! | `watch`, `watcher`, `ready` | the dead man's switch; its process and when that was started; that it has all it needs | `arm.sh`, `watch.sh` |
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
 //! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
-//! | `left` | whether the inducer has left processes: `looking`, `none`, `some`, and which of them bear no mark | `induce.sh` |
+//! | `left` | whether the inducer has left processes of its session: `looking`, `none`, `some`; and who stays in that session, so that its number is nobody else's | `induce.sh` |
 //! | `kept` | a copy of the reverter, for the watcher to open: it loses its name at once | `arm.sh`, `watch.sh` |
 //! | `recorded` | that the case is over is written down elsewhere; the folder stays in the way of a text that is late | `leave.sh` |
 //! | `word`, `out` | how the watcher's last try at the reverter ended, and what every second one printed | `watch.sh` |
@@ -54,16 +56,20 @@
 //!   and for the watcher's, as long as a reverter may take, and ends it then. The watcher lets a shell's finish, and goes on where
 //!   that fails.
 //! - **A number proves nothing.** A process is signalled only if it was started when the file says and the machine was not
-//!   started anew since, or if it carries the case's mark in its environment. What an inducer has left in its session without that mark is
-//!   known by number and start. Where there is no `/proc` nobody is signalled.
-//! - **Unknown is not over.** Where the word of who induces is gone, the shell that armed is taken for it; where processes cannot be
-//!   looked for, or one cannot be ended, the reverter runs all the same, for it may be what ends them, but its success counts only once
+//!   started anew since, if it carries the case's mark in its environment, or if it is of the inducer's session while somebody of that
+//!   session lives who is known so. Where there is no `/proc` nobody else is signalled.
+//! - **Unknown is not over.** Each revert looks for itself who is at work (`at_work.sh`), again while processes come and go. Where the word
+//!   of who induces is gone, the shell that armed is taken for it; where processes cannot be
+//!   looked for, one may not be ended, or one of the session is there that cannot be proven ours, the reverter runs all the same, for it may be what ends them, but its success counts only once
 //!   nobody is at work any more. A home that did not answer may have hidden an inducer: the watcher reverts again once it does. What
 //!   heals is read as a whole before any of it runs, for a shell takes what it cannot read for nothing, and nothing for a success.
 //! - **Never begun after it was reverted.** The inducer's shell writes `inducing` and then reads `orders`, which have to say `armed`;
 //!   who reverts writes `reverting` there and then ends who is inducing. One of both sees the other.
 //! - **Whose.** Only the user whose folder it is heals with it, in the home that was broken. What others leave in folders for all
 //!   (`/tmp`, `/var/tmp`) is neither believed nor run.
+//!   In such a folder only what is the user's own, and no link, is read, written or run; nothing at all is written through a link.
+//! - **No room for a process** ends most shells. The watcher begins anew, as the same process, until there is room. Of signals it is ended
+//!   by KILL alone.
 //! - **A disk that does not take a word** stops nobody: each word that matters is read back, and the watcher is ended where `over`
 //!   did not get to it; a reverter never has to be able to print.
 //! - **Nothing is removed that still heals.** A case's folder goes only once it says `healed`, and that was written down by the run.
@@ -91,6 +97,7 @@ const BEGIN: &str = include_str!("begin.sh");
 const OWN: &str = include_str!("own.sh");
 const WHO: &str = include_str!("who.sh");
 const COMMON: &str = include_str!("common.sh");
+const AT_WORK: &str = include_str!("at_work.sh");
 const SAFE: &str = include_str!("safe.sh");
 const PROBE: &str = include_str!("probe.sh");
 const PLACE: &str = include_str!("place.sh");
@@ -148,7 +155,7 @@ impl Text {
 
     /// What the texts share, once.
     fn add_common(&mut self) -> &mut Self {
-        self.add_own().add(COMMON)
+        self.add_own().add(COMMON).add(AT_WORK)
     }
 
     fn add_own(&mut self) -> &mut Self {
@@ -208,7 +215,7 @@ pub(super) fn loader(shell: &str) -> String {
 
 /// What the texts that stay on the host share.
 fn common() -> String {
-    strip(OWN) + &strip(COMMON)
+    strip(OWN) + &strip(COMMON) + &strip(AT_WORK)
 }
 
 /// Takes comments, indentation and the length of our names out: a host need not read them, and each case sends them anew.
@@ -232,6 +239,8 @@ pub(super) struct Site<'a> {
     pub(super) mark: &'a str,
     /// Who heals: what this executor is called in tombstones.
     pub(super) healer: &'a str,
+    /// Whether all there is run by sudo.
+    pub(super) becomes_root: bool,
     /// Whether the host has `setsid`.
     pub(super) setsid: bool,
     /// How the dead man's switch gets out of the login's reach, as `probe.sh` tells.
@@ -301,7 +310,8 @@ impl Site<'_> {
             .set("M", self.mark)
             .set("I", self.identity)
             .set("T", self.healer)
-            .set("L", &lease_path(case_folder, self.identity));
+            .set("L", &lease_path(case_folder, self.identity))
+            .set("U", if self.becomes_root { "1" } else { "0" });
     }
 }
 
@@ -324,10 +334,13 @@ pub(super) fn heal_path(folder: &str, mark: &str) -> String {
 }
 
 /// The first text on a connection: proves that it is ours that runs, tells what the host is, and makes the folder of this name
-/// if `makes`.
-pub(super) fn probe(token: &str, name: &str, makes: bool) -> Whole {
+/// if `makes`; one that is made `again` says so: what was armed there before is gone.
+pub(super) fn probe(token: &str, name: &str, makes: bool, again: bool) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
-    text.add("_pisaura_mark b 0\n").set("N", name).set("A", if makes { "1" } else { "0" });
+    text.add("_pisaura_mark b 0\n")
+        .set("N", name)
+        .set("A", if makes { "1" } else { "0" })
+        .set("E", if again { "1" } else { "0" });
     text.add_common().add(SAFE).add(PROBE).end("0")
 }
 
@@ -486,7 +499,7 @@ fn add_arming(text: &mut Text, script: &HostScript, arming: &Arming, site: &Site
 fn heal_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> String {
     let mut text = Text { token: String::new(), text: String::new(), has_own: false };
     site.set(&mut text, case_folder);
-    text.set("T", "by-hand").set("P", &patience(arming)).set("G", "0").set("X", "1").set("O", site.identity);
+    text.set("T", "by-hand").set("P", &patience(arming)).set("G", "0").set("O", site.identity);
     text.set("D", if arming.deadline.is_some() { "1" } else { "0" });
     text.text
 }
@@ -518,8 +531,6 @@ pub(super) struct Reverting<'a> {
     pub(super) watched: bool,
     /// How many seconds a reverter of somebody else's that is at work is let finish.
     pub(super) patience_seconds: u64,
-    /// This is not the first try.
-    pub(super) again: bool,
     /// What it needs was brought anew, for the case's folder is gone.
     pub(super) brought_anew: bool,
     /// A file that heals was brought anew, and is this: what was armed takes it for whole.
@@ -542,7 +553,6 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
     site.set(&mut text, reverting.case_folder);
     text.set("P", &reverting.patience_seconds.to_string())
         .set("D", flag(reverting.watched))
-        .set("X", flag(reverting.again))
         .set("G", flag(reverting.brought_anew))
         .set("N", flag(reverting.may_be_unarmed))
         .set("over", flag(reverting.is_inducer_over))

@@ -25,4 +25,4 @@ _pisaura_place() {
 _pisaura_tell_whole() {
     ! _pisaura_is_whole "$1" "$2" "$3" || [ ! -x "$1" ] || printf 'whole %s\n' "$4"
 }
-cd "$_pisaura_F" || exit 1
+cd "$_pisaura_F" && [ -O . ] || exit 1

@@ -22,7 +22,12 @@ _pisaura_use() {
     # Somebody else may be making it just now.
     [ -d "$1" ] || mkdir -m 0700 "$1" 2>/dev/null || [ -d "$1" ] || return 1
     _pisaura_is_ours "$1" || return 1
-    chmod 0700 "$1" 2>/dev/null && mkdir -p "$1/$2" 2>/dev/null || return 1
+    chmod 0700 "$1" 2>/dev/null || return 1
+    if [ ! -d "$1/$2" ]; then
+        mkdir "$1/$2" 2>/dev/null || [ -d "$1/$2" ] || return 1
+        # What a case had left in a folder of this name is gone: nobody knows from it that nothing was armed.
+        [ "${_pisaura_E:-0}" = 0 ] || : >"$1/$2/.again" || return 1
+    fi
     if [ ! -x "$1/$2/.runs" ]; then
         { printf '#!/bin/sh\nexit 0\n' >"$1/$2/.runs" && chmod 0700 "$1/$2/.runs"; } 2>/dev/null || return 1
     fi

@@ -1,6 +1,7 @@
 # put.sh: the lock under which files are put to paths outside of our folder, and taken away again; several books, and several runs,
-# may want the same one. What is known of such a path lies in put-KEY beside our folder: `path`, `was` (what stood there), `owners`
-# (the folders of ours that want it); `made` beside it names folders that were not there.
+# may want the same one. What is known of such a path lies in put-KEY beside our folder: `path` (`back` once it is put back), `was` (what
+# stood there) or `nothing`, `ours` (what was put there), `owners` (the folders of ours that want it); `made` beside it names folders
+# that were not there.
 _pisaura_R=${_pisaura_F%/*}
 
 _pisaura_hold() {
@@ -31,4 +32,22 @@ _pisaura_move() {
         fi
         mv -f -- "$1" "$2"
     }
+}
+
+# Puts back what had stood where the file of folder $1 was put. May be cut off anywhere, and done again. What somebody else has put
+# there meanwhile stays.
+_pisaura_put_back() {
+    [ ! -e "$1/path" ] || mv -f -- "$1/path" "$1/back" || return 1
+    _pisaura_x=$(cat "$1/back" 2>/dev/null) || _pisaura_x=
+    if [ -n "$_pisaura_x" ] && [ -e "$_pisaura_x" ] && [ -s "$1/ours" ] && { [ -e "$1/was" ] || [ -e "$1/nothing" ]; } &&
+        [ "$(cksum <"$_pisaura_x" 2>/dev/null)" != "$(cat "$1/ours")" ]; then
+        echo "$_pisaura_x was changed since it was put there, and stays as it is; what stood there before is $1/was" >&2
+        return 1
+    fi
+    if [ -e "$1/was" ] || [ -h "$1/was" ]; then
+        _pisaura_move "$1/was" "$_pisaura_x" || return 1
+    elif [ -e "$1/nothing" ] && [ -n "$_pisaura_x" ]; then
+        rm -f -- "$_pisaura_x" && rm -f -- "$1/nothing" || return 1
+    fi
+    rm -rf -- "${1:?}"
 }

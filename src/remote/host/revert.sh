@@ -3,7 +3,9 @@
 
 # Whether this is the machine. The mark is what allows, and ids refuse; ids allow only where nothing was ever armed.
 _pisaura_find() {
-    { read -r _pisaura_x; read -r _pisaura_i; read -r _pisaura_a; } 2>/dev/null <"$_pisaura_C/facts" || _pisaura_x=
+    _pisaura_x=
+    ! _pisaura_is_own "$_pisaura_C" || [ ! -f "$_pisaura_C/facts" ] ||
+        { read -r _pisaura_x; read -r _pisaura_i; read -r _pisaura_a; } 2>/dev/null <"$_pisaura_C/facts" || _pisaura_x=
     if [ "$_pisaura_x" = "$_pisaura_M" ]; then
         _pisaura_compare "$_pisaura_i" "$_pisaura_I"
         _pisaura_b=$_pisaura_r
@@ -28,6 +30,7 @@ _pisaura_find() {
         _pisaura_v="$_pisaura_v $_pisaura_r"
         # What it needs may have to be brought to another folder first.
         [ "$_pisaura_G" = 1 ] || { _pisaura_tell m3; exit 0; }
+        _pisaura_make_anew || :
         return 0
     done
     # Nothing was ever armed here, where all that is known of the machine is the same, and this run's own folder is: a text that did
@@ -43,10 +46,22 @@ _pisaura_find() {
     exit 0
 }
 
+# Makes the case's folder anew, as it was when the case was armed: who reverts tells there that he does, and the watcher goes on if he
+# fails.
+_pisaura_make_anew() {
+    (
+        umask 077
+        mkdir -p "${_pisaura_C%/*}" && mkdir "$_pisaura_C" "$_pisaura_C/armed" || exit 1
+        for _pisaura_x in healed reverting induced inducing touched word left; do printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || exit 1; done
+        printf '%-63s\n' "$_pisaura_v" >"$_pisaura_C/watcher" && printf '%-63s\n' armed >"$_pisaura_C/orders" &&
+            printf '%s\n' "$_pisaura_M" "$_pisaura_I" - "${HOME:-/}" >"$_pisaura_C/facts"
+    ) 2>/dev/null
+}
+
 # Whether this is the machine that was prepared, by this run's folder and by an identity that is known and the same, or the same but
 # for its boot; and nobody has heard of an inducer that was begun.
 _pisaura_is_it() {
-    [ "${_pisaura_N:-}" = 1 ] && [ -d "$_pisaura_F" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] || return 1
+    [ "${_pisaura_N:-}" = 1 ] && _pisaura_is_own "$_pisaura_F" && [ ! -e "$_pisaura_F/.again" ] && [ "$_pisaura_C" = "$_pisaura_F/.case-$_pisaura_M" ] || return 1
     _pisaura_compare "${_pisaura_O:-}" "$_pisaura_I"
     _pisaura_b=$_pisaura_r
     [ "$_pisaura_b" != rebooted ] || return 0
@@ -60,9 +75,9 @@ _pisaura_is_it() {
 # Makes the case's folder, or takes it from a shell that has died while it armed: without facts nothing was begun.
 _pisaura_claim() {
     mkdir "$_pisaura_C" 2>/dev/null && return 0
-    [ -d "$_pisaura_C" ] || return 1
+    _pisaura_is_own "$_pisaura_C" || return 1
     if [ "$_pisaura_b" = same ]; then
-        { read -r _pisaura_p _pisaura_q <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || return 1
+        { read -r _pisaura_p _pisaura_q _ <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || return 1
         case $_pisaura_p in *[!0-9]* | '') return 1 ;; esac
         case $_pisaura_q in
         -) if kill -0 "$_pisaura_p" 2>/dev/null; then return 1; fi ;;
@@ -136,7 +151,6 @@ _pisaura_is_watching() {
 
 # Sends the watcher away, which hangs in its reverter: we go on once it is gone.
 _pisaura_stop_watcher() {
-    _pisaura_X=1
     _pisaura_watcher || return 0
     _pisaura_z=$_pisaura_r
     _pisaura_put orders stop || :
@@ -168,7 +182,6 @@ _pisaura_take_turn() {
         [ -e "$_pisaura_C/turn" ] && [ $_pisaura_k -lt 5 ] || return 0
         _pisaura_wait _pisaura_has_turn
         if _pisaura_has_turn; then _pisaura_end_group "$_pisaura_r"; fi
-        _pisaura_X=1
         rm -f "$_pisaura_C/turn" || return 0
         _pisaura_k=$((_pisaura_k + 1))
     done
@@ -234,19 +247,14 @@ if [ -z "$_pisaura_s" ]; then
     # What the inducer, or a reverter before this one, has left running would go on breaking the host, or heal it in a later case.
     # One that cannot be ended may be what the reverter ends.
     _pisaura_still=
-    _pisaura_end_inducer "$_pisaura_b" || _pisaura_still=1
-    # It may be about to be told.
+    # Whoever looks what was left may be about to be done.
     _pisaura_n=0
     while _pisaura_get left && [ "$_pisaura_r" = looking ] && [ $_pisaura_n -lt 40 ]; do
         sleep 0.005 2>/dev/null || break
         _pisaura_n=$((_pisaura_n + 1))
     done
-    if [ "$_pisaura_r" != none ] || [ "$_pisaura_X" = 1 ]; then
-        _pisaura_get left
-        [ "$_pisaura_b" != same ] || _pisaura_end_told "$_pisaura_q" || _pisaura_still=1
-        _pisaura_end_marked || _pisaura_still=1
-        [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
-    fi
+    _pisaura_end_all "$_pisaura_b" || _pisaura_still=1
+    [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
     _pisaura_touch "$_pisaura_T"
     # By the time at which it begins: what it heals at once, and then takes long for, is healed.
     _pisaura_elapsed

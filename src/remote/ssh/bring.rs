@@ -111,7 +111,8 @@ impl SshHost {
         self.see_what_is_whole(limit)?;
         let missing = parcels.iter().any(|parcel| !self.brought.contains_key(&parcel.destination));
         self.bring_all(parcels, limit)?;
-        Ok(missing || self.folder != before)
+        // What needs no file needs but to be asked again.
+        Ok(missing || self.folder != before || parcels.is_empty())
     }
 }
 

@@ -24,7 +24,10 @@ impl SshHost {
         }
         let answer = self
             .desk(limit)?
-            .have(&host::probe(&self.token()?, &self.folder_name, makes), "cannot make a folder there")
+            .have(
+                &host::probe(&self.token()?, &self.folder_name, makes, self.is_remembered),
+                "cannot make a folder there",
+            )
             .map_err(|trouble| self.told_of_root(trouble))?;
         let mut ground = Ground::default();
         for line in answer.lines() {
@@ -111,6 +114,7 @@ impl SshHost {
             identity: &ground.identity,
             mark: &self.case.mark,
             healer: &self.healer,
+            becomes_root: self.login.becomes_root,
             setsid: ground.setsid,
             reach: &ground.reach,
             files: self.known_files(),

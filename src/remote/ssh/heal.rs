@@ -12,7 +12,6 @@ impl SshHost {
         &mut self,
         script: &HostScript,
         healing: &Healing,
-        again: bool,
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<Ran, Trouble> {
@@ -43,7 +42,6 @@ impl SshHost {
                 identity: &self.case.identity,
                 watched: healing.watched,
                 patience_seconds: healing.patience.as_secs() + 1,
-                again,
                 brought_anew,
                 brought_file: None,
                 as_armed: healing.as_armed,
@@ -188,7 +186,6 @@ impl SshHost {
             identity: &self.case.identity,
             watched: healing.watched,
             patience_seconds: healing.patience.as_secs() + 1,
-            again: true,
             brought_anew: true,
             brought_file: self.files().into_iter().find(|facts| script.own_file() == Some(&facts.name)),
             as_armed: healing.as_armed,

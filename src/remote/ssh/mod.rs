@@ -75,6 +75,8 @@ pub struct SshHost {
     case: HostMark,
     /// Whether any case has armed the host.
     has_armed: bool,
+    /// Whether the present case is an earlier attempt, of which only its record tells.
+    is_remembered: bool,
     /// Whether the present case's inducer is known to have begun.
     has_begun: bool,
     /// Whether it is over, or was never handed out.
@@ -143,6 +145,7 @@ impl SshHost {
             seen: None,
             case: HostMark::default(),
             has_armed: false,
+            is_remembered: false,
             has_begun: false,
             is_inducer_over: true,
             armed: Vec::new(),
@@ -165,7 +168,9 @@ impl SshHost {
     /// A case begins: one that may have broken the host before, if `mark` says so. Fails if this machine gives no random bytes.
     pub fn begin_case(&mut self, mark: Option<&HostMark>) -> Result<(), String> {
         self.has_begun = false;
-        self.is_inducer_over = true;
+        self.is_remembered = mark.is_some();
+        // What an earlier attempt has begun may be at work.
+        self.is_inducer_over = mark.is_none();
         self.armed.clear();
         self.case = match mark {
             Some(mark) => {
@@ -284,7 +289,7 @@ impl Remote for SshHost {
             }
             Role::Heals(healing) => {
                 let healing = healing.clone();
-                self.heal(script, &healing, false, limit, watcher)
+                self.heal(script, &healing, limit, watcher)
             }
         };
         self.ran(result, limit)
@@ -301,7 +306,7 @@ impl Remote for SshHost {
         let Role::Heals(healing) = script.role.clone() else {
             return self.run(script, limit, watcher);
         };
-        let mut result = self.heal(script, &healing, true, limit, watcher);
+        let mut result = self.heal(script, &healing, limit, watcher);
         // What was broken may have taken the reverter away. Where it is whole it is not brought again, whatever it ends with. What
         // an older run has armed is known to be whole or not by its own text alone, and is never written over where it is.
         let is_gone = match &result {

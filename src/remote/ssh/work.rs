@@ -128,6 +128,7 @@ impl SshHost {
             identity: &ground.identity,
             mark: &case,
             healer: &healer,
+            becomes_root: self.login.becomes_root,
             setsid: ground.setsid,
             reach: &ground.reach,
             files: self.files(),
