@@ -14,6 +14,8 @@ use crate::mesos::causes;
 const VARIABLE: &str = "PISAURA_PROBE";
 /// How much of an answer is read and printed: as much as is kept of what scripts print.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// An answer without an end is none.
+const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The exit code of a service that is not well.
 const UNHEALTHY: u8 = 1;
 /// The exit code of a probe that cannot ask: no answer of the service's.
@@ -120,11 +122,14 @@ fn http(url: &str, status: &str, within: Duration) -> Result<(), Trouble> {
         .enable_all()
         .build()
         .map_err(|error| cannot(error.to_string()))?;
-    runtime.block_on(async {
+    let url = &reqwest::Url::parse(url).map_err(|error| cannot(error.to_string()))?.to_string();
+    let answer = runtime.block_on(async {
         let client = reqwest::Client::builder()
             .timeout(within)
             // A service that sends its users elsewhere has not answered them.
             .redirect(reqwest::redirect::Policy::none())
+            // Another machine's answer says nothing of the service, nor of the way to it.
+            .no_proxy()
             .user_agent(concat!("pisaura/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| cannot(causes(&error)))?;
@@ -136,10 +141,14 @@ fn http(url: &str, status: &str, within: Duration) -> Result<(), Trouble> {
         };
         let mut answer = client.get(url).send().await.map_err(unhealthy)?;
         let found = answer.status();
-        let mut left = BODY_BYTES_MAX;
-        while left > 0
-            && let Some(bytes) = answer.chunk().await.map_err(unhealthy)?
-        {
+        // An answer that does not come to its end is none; of one that is too long, more is printed than can be compared.
+        let mut left = BODY_BYTES_MAX + 1;
+        let mut received = 0_usize;
+        while let Some(bytes) = answer.chunk().await.map_err(unhealthy)? {
+            received += bytes.len();
+            if received > RECEIVED_BYTES_MAX {
+                return Err(Trouble::Unhealthy(format!("GET {url}: an answer of more than 64 MiB")));
+            }
             let bytes = &bytes[..left.min(bytes.len())];
             left -= bytes.len();
             std::io::Write::write_all(&mut std::io::stdout(), bytes)
@@ -149,25 +158,39 @@ fn http(url: &str, status: &str, within: Duration) -> Result<(), Trouble> {
             true => Ok(()),
             false => Err(Trouble::Unhealthy(format!("GET {url}: {found}, expected {status}"))),
         }
-    })
+    });
+    // A name server that does not answer must not hold us.
+    runtime.shutdown_background();
+    answer
 }
 
 fn tcp(address: &str, within: Duration) -> Result<(), Trouble> {
     let until = Instant::now() + within;
     let unhealthy = |why: String| Trouble::Unhealthy(format!("{address}: {why}"));
-    let mut why = "no answer".to_owned();
-    for address in address.to_socket_addrs().map_err(|error| unhealthy(error.to_string()))? {
+    let late = || unhealthy(format!("no answer within {}", crate::fatebook::show_duration(within)));
+    // A name server that does not answer must not hold us: whoever waits for it is left behind.
+    let (sender, told) = std::sync::mpsc::channel();
+    let name = address.to_owned();
+    std::thread::spawn(move || sender.send(name.to_socket_addrs().map(Iterator::collect::<Vec<_>>)));
+    let addresses =
+        told.recv_timeout(within).map_err(|_| late())?.map_err(|error| unhealthy(error.to_string()))?;
+    let mut why = None;
+    for (index, one) in addresses.iter().enumerate() {
+        // One that says nothing does not take the others' time.
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
+        let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
+        if share.is_zero() {
+            return Err(late());
         }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                why = format!("no answer within {}", crate::fatebook::show_duration(within));
+        match TcpStream::connect_timeout(one, share) {
+            // A port that nobody listens at may be given to the one who calls it.
+            Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+                why = Some(unhealthy("nobody listens there".to_owned()));
             }
-            Err(error) => why = error.to_string(),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => why = Some(late()),
+            Err(error) => why = Some(unhealthy(error.to_string())),
         }
     }
-    Err(unhealthy(why))
+    Err(why.unwrap_or_else(|| unhealthy("the name has no address".to_owned())))
 }

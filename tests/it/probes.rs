@@ -23,6 +23,8 @@ pub fn tests() -> Vec<Trial> {
         test("probes::an_output", output),
         test("probes::an_output_is_no_excuse", no_excuse),
         test("probes::by_hand", by_hand),
+        test("probes::answers_that_are_none", no_answers),
+        test("probes::no_way_around", no_proxy),
         test("probes::a_dry_run", dry_run),
         needing("probes::on_mesos", can, why_not, on_mesos),
     ]
@@ -237,6 +239,54 @@ fn by_hand() {
     check(&["http", url, "--status", "ok"], (126, "", why));
     case.scratch.write("broken", "");
     check(&["http", url], (1, "why\n", "GET URL: 500 Internal Server Error, expected 2xx"));
+}
+
+/// An answer that has no end, or less than it says, or more than anybody can compare.
+fn no_answers() {
+    let case = Case::new("");
+    let check = |body: &str, length: &str, keys: &str, want: &str| {
+        let text = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{length}\r\n{body}");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || {
+            for stream in listener.incoming().flatten().take(1) {
+                let mut request = String::new();
+                let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+                while reader.read_line(&mut request).is_ok_and(|read| read > 2) {
+                    request.clear();
+                }
+                let _ = (&stream).write_all(text.as_bytes());
+            }
+        });
+        case.book(&format!("healthcheck: {{http: '{url}'}}, {keys}"), "");
+        let ran = case.pisaura(&["run"]);
+        assert!(ran.stdout.contains("unfit: ") && ran.stdout.contains(want), "{want}: {}", ran.stdout);
+        server.join().expect("an end");
+    };
+    check("short", "Content-Length: 100\r\n", "", "GET http://127.0.0.1:PORT/: ");
+    check("zz\r\n", "Transfer-Encoding: chunked\r\n", "", "GET http://127.0.0.1:PORT/: ");
+    let long = "fine ".repeat(20_000);
+    check(&long, "", "expect_output: {contains: fine}", "the output is too long to be compared");
+    // By hand: what is no URL cannot be asked.
+    for url in ["http://[::1", "http://h:99999/"] {
+        let ran = Ran::of(case.scratch.command(&program()).args(["probe", "http", url]), &case.scratch);
+        assert_eq!(ran.code, Some(126), "{url}: {}", ran.stderr);
+    }
+}
+
+/// A proxy's answer says nothing of the service.
+fn no_proxy() {
+    let case = Case::new("");
+    let proxy =
+        Service::start(case.path("broken").into(), ("200 OK", "by the proxy"), ("200 OK", "by the proxy"));
+    let mut command = case.scratch.command(&program());
+    let at = format!("http://127.0.0.1:{}", proxy.port);
+    command.args(["probe", "http", "http://127.0.0.1:1/", "--within", "5s"]);
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env(name, &at);
+    }
+    let ran = Ran::of(&mut command, &case.scratch);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
 }
 
 fn dry_run() {
