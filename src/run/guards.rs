@@ -5,8 +5,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use super::Message;
 use super::cases::Shelf;
@@ -67,8 +68,13 @@ pub(super) fn watch(file: &Path, sender: Sender<Message>) -> Result<(), String> 
         _ => Path::new("."),
     };
     let watcher = inotify::init(CreateFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-    inotify::add_watch(&watcher, folder, WatchFlags::CREATE | WatchFlags::MOVED_TO)
-        .map_err(|error| failed(error.into()))?;
+    let folder = folder.to_owned();
+    let look = move |watcher: &rustix::fd::OwnedFd| {
+        let events =
+            WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        inotify::add_watch(watcher, &folder, events)
+    };
+    look(&watcher).map_err(|error| failed(error.into()))?;
     let file = file.to_owned();
     std::thread::Builder::new()
         .name("stop file".to_owned())
@@ -77,8 +83,11 @@ pub(super) fn watch(file: &Path, sender: Sender<Message>) -> Result<(), String> 
             let mut events = inotify::Reader::new(&watcher, &mut buffer);
             // It may have come between a look and the watch, so the look comes after.
             while !file.exists() {
-                if events.next().is_err() {
-                    return;
+                let Ok(event) = events.next() else { break };
+                let is_gone = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::DELETE_SELF;
+                // Where nobody can ask for it any more, nothing is broken: the folder is made anew at once, or it is a stop.
+                if event.events().intersects(is_gone) && !is_back(|| look(&watcher).is_ok()) {
+                    break;
                 }
             }
             // Nobody listens if the run is over.
@@ -86,6 +95,17 @@ pub(super) fn watch(file: &Path, sender: Sender<Message>) -> Result<(), String> 
         })
         .map_err(failed)?;
     Ok(())
+}
+
+/// Whether a folder that was taken away is there again within a moment.
+fn is_back(mut look: impl FnMut() -> bool) -> bool {
+    const LOOKS: u32 = 20;
+    (0..LOOKS).any(|count| {
+        if count > 0 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        look()
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use libtest_mimic::Trial;
 
 use crate::common::{Ran, Scratch, Sshd, begin, program, test, wait_for};
+use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -20,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         test("healing::the_book_is_gone", book_is_gone),
         test("healing::hosts_that_are_not_allowed", allowed_hosts),
         test("healing::a_stop_file", stop_file),
+        test("healing::a_stop_file_in_a_folder_made_anew", stop_folder),
         test("healing::not_without_the_locks", without_locks),
         test("healing::other_hosts_are_left_alone", other_hosts),
         test("healing::a_mended_reverter", mended),
@@ -416,6 +418,29 @@ fn other_marks() {
     .expect("a folder");
     let ran = nextest("mine");
     assert!(ran.stdout.contains("cannot read ") || ran.code != Some(0), "{}{}", ran.stdout, ran.stderr);
+}
+
+/// The folder that was watched is gone, and another one of its name is there, or none.
+fn stop_folder() {
+    for is_made_anew in [true, false] {
+        let case = Case::new("");
+        case.waits_at("--step=2");
+        std::fs::create_dir(case.scratch.join("control")).expect("a folder");
+        let mut command = case.command(&["run", "--stop-file", "control/stop"]);
+        let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        wait_for("the healthcheck", || {
+            case.scratch.join("at").exists() || run.try_wait().expect("a process").is_some()
+        });
+        std::fs::remove_dir(case.scratch.join("control")).expect("a folder");
+        if is_made_anew {
+            std::fs::create_dir(case.scratch.join("control")).expect("a folder");
+            std::fs::write(case.scratch.join("control/stop"), "").expect("a file");
+        }
+        let ran = case.end(run);
+        assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("pisaura: interrupted by the stop file"), "{}", ran.stderr);
+        assert!(!case.is_broken());
+    }
 }
 
 fn stop_file() {
