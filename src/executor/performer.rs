@@ -50,6 +50,9 @@ impl Performer<'_> {
             if let Some(record) = self.host.take_induced() {
                 machine.step(now, CaseEvent::HostSays(record));
             }
+            if let Some(silence) = self.host.take_silence() {
+                machine.step(now, CaseEvent::SilentFor(silence));
+            }
             if let Some(seen) = self.workload_seen.take() {
                 machine.step(now, CaseEvent::WorkloadSaid(seen));
             }

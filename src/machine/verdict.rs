@@ -220,8 +220,10 @@ impl fmt::Display for TroubleKind {
 pub enum Induced {
     /// Not that it was begun; or what it has written down is gone.
     Unknown,
-    /// That it was begun.
+    /// That it was begun, and not that it ended.
     Begun,
+    /// The same, and the machine was started anew since.
+    Rebooted,
     /// How it ended.
     Ended(i32),
 }

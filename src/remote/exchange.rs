@@ -64,7 +64,16 @@ pub(super) struct Exchange<'a> {
     gate: Option<(Vec<u8>, Vec<u8>)>,
     /// Begun meanwhile: the shell for the next command.
     spare: Option<&'a Spare>,
+    /// Whether the server is asked all the time if it is there, once the command has begun.
+    feels_pulse: bool,
+    /// When anything last came from the server, and when it was asked.
+    heard_anything_at: Instant,
+    pulse_at: Instant,
 }
+
+/// How often a server is asked whether it is there, where a command may cut it off, and how long it may say nothing.
+const PULSE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// How much of an answer to a command of our own is kept.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -91,7 +100,46 @@ impl<'a> Exchange<'a> {
             ended_at: None,
             gate: None,
             spare: None,
+            feels_pulse: false,
+            heard_anything_at: Instant::now(),
+            pulse_at: Instant::now(),
         }
+    }
+
+    /// The command may cut the server off: that is noticed within some seconds, by its silence.
+    pub(super) fn feeling_pulse(mut self, feels_pulse: bool) -> Self {
+        self.feels_pulse = feels_pulse;
+        self
+    }
+
+    /// How long ago anything came from the server.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.heard_anything_at.elapsed()
+    }
+
+    /// Asks whether the server is there, if it is time for that. Fails if it has not answered for too long.
+    fn feel_pulse(&mut self, waiter: &Waiter<'_>) -> Result<(), Trouble> {
+        let is_at_work = self.marks.as_ref().is_some_and(|marks| marks.get('b').is_some());
+        if !self.feels_pulse || !is_at_work || self.pulse_at.elapsed() < PULSE {
+            return Ok(());
+        }
+        if self.pulse_at.elapsed() > SILENCE {
+            // It was not asked for so long: this process stood still.
+            self.heard_anything_at = Instant::now();
+        }
+        if self.heard_anything_at.elapsed() > SILENCE {
+            return Err(Trouble {
+                kind: TroubleKind::Connection,
+                message: format!("{}: nothing answers any more on the connection", waiter.shown),
+            });
+        }
+        self.pulse_at = Instant::now();
+        // What is on its way in part is sent first.
+        if !waiter.must_send() {
+            waiter.session.set_keepalive(true, 1);
+            let _ = waiter.session.keepalive_send();
+        }
+        Ok(())
     }
 
     /// Begins a shell for the next command while this one is at work.
@@ -166,9 +214,13 @@ impl<'a> Exchange<'a> {
                 }
                 continue;
             }
-            let until = self.heard_at.map_or(waiter.limit.until, |heard_at| heard_at + OUTPUT_GRACE);
+            self.feel_pulse(waiter)?;
+            let mut until = self.heard_at.map_or(waiter.limit.until, |heard_at| heard_at + OUTPUT_GRACE);
+            if self.feels_pulse {
+                until = until.min(self.pulse_at.max(Instant::now()) + PULSE);
+            }
             match waiter.wait(until) {
-                Woken::Socket => {}
+                Woken::Socket => self.heard_anything_at = Instant::now(),
                 Woken::TimedOut if Instant::now() < waiter.limit.until => {}
                 Woken::TimedOut | Woken::Interrupted => return Ok(self.at_the_limit(channel, over)),
             }

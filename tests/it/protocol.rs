@@ -1148,7 +1148,7 @@ fn cuts_off() {
     const WALL: &str = "#!/bin/sh\necho break >>\"$HOME/log\"\n: >\"$HOME/broken\"\n: >\"$HOME/wall\"\n";
     const HEAL: &str = "#!/bin/sh\necho heal >>\"$HOME/log\"\nrm -f \"$HOME/wall\" \"$HOME/broken\"\n";
     // Ends the server's process of its own connection.
-    const HANG_UP: &str = "p=$$; until case $(ps -o comm= -p $p) in sshd*) true;; *) false;; esac; do p=$(ps -o ppid= -p $p | tr -d ' '); done; kill -KILL $p; sleep 1\n";
+    const HANG_UP: &str = "p=$$; until case $(ps -o comm= -p $p) in sshd*) true;; *) false;; esac; do p=$(ps -o ppid= -p $p | tr -d ' '); done; kill -KILL $p\n";
     const CUT: &str = "cuts_off: true, timeout: 2s, deadman: 12s";
     #[track_caller]
     fn check(inducer: &str, keys: &str, healthcheck: &str, code: i32, said: &str) {
@@ -1181,8 +1181,7 @@ fn cuts_off() {
     );
     check(&hung_up, CUT, "exit 0\n", 0, "... ok");
     // What is not known of the host was not tested.
-    let forget =
-        "[ $1 != --step=2 ] || for f in \"$home\"/.pisaura/*/.case-*/induced; do echo - >\"$f\"; done\n";
+    let forget = "[ $1 != --step=2 ] || for f in \"$home\"/.pisaura/*/.case-*/induced; do sleep 0.5; echo - >\"$f\"; done\n";
     check(&hung_up, CUT, forget, 3, "the host has not written down that the inducer was begun");
     // One that hangs while the connection is well is out of time.
     check(
@@ -1191,6 +1190,29 @@ fn cuts_off() {
         "exit 0\n",
         3,
         "inducer: took longer than its time limit of 2s",
+    );
+    // A connection that is lost before anything was broken has not tested it.
+    let early =
+        format!("{}sleep 2\n: >\"$HOME/really\"\n", HANG_UP.replace("kill -KILL $p\n", "kill -KILL $p; "));
+    check(
+        &format!("{BREAK}{early}"),
+        CUT,
+        "exit 0\n",
+        3,
+        "it had not come to its end when the host was reverted",
+    );
+    // That it is cut off is seen long before the inducer's time is up; it counts as a time in which nobody asked.
+    let through = "[ $1 != --step=2 ] || rm -f \"$home/wall\"\n";
+    let held = "cuts_off: true, timeout: 30s, hold: 1s, every: 200ms";
+    let began = std::time::Instant::now();
+    check(WALL, held, through, 0, "... ok");
+    assert!(began.elapsed() < Duration::from_secs(25), "it took {:?}", began.elapsed());
+    check(
+        WALL,
+        &format!("{held}, max_outage: 400ms, answer_within: 200ms"),
+        through,
+        3,
+        "was not watched for ",
     );
     let not_said = "If it is meant to cut the host off, the book says so: `cuts_off: true`";
     check(&hung_up, "timeout: 2s, deadman: 12s", "exit 0\n", 3, not_said);

@@ -11,7 +11,12 @@ impl CaseMachine {
             return;
         }
         match self.record {
-            Induced::Begun | Induced::Ended(0) => {}
+            Induced::Rebooted | Induced::Ended(0) => {}
+            Induced::Begun => self.find(
+                Verdict::Botched,
+                &TroubleKind::Verify.to_string(),
+                "nobody knows whether anything was broken: the connection was lost while the inducer was at work, and it had not come to its end when the host was reverted: what cuts the host off has to be the last that it does".to_owned(),
+            ),
             Induced::Ended(status) => self.find(
                 Verdict::Botched,
                 &TroubleKind::Inducer.to_string(),
@@ -114,12 +119,16 @@ impl CaseMachine {
         if let Some(watch) = &self.watch {
             let within = self.plan.hold.as_ref().map_or(self.plan.timeout, |hold| hold.answer_within);
             let last_down = self.last_down.as_ref().map(|end| tell_bad(end, within));
-            found.extend(findings_of(watch, self.plan.expect, last_down).map(|finding| (None, finding)));
+            found.extend(
+                findings_of(watch, self.plan.expect, last_down, self.cut_off).map(|finding| (None, finding)),
+            );
         }
         for (plan, check) in self.plan.checks.iter().zip(&self.checks) {
             let last_down = check.last_down.as_ref().map(|end| tell_bad(end, check.limit()));
             let name = Some(plan.name.clone());
-            found.extend(findings_of(&check.watch, plan.expect, last_down).map(|one| (name.clone(), one)));
+            found.extend(
+                findings_of(&check.watch, plan.expect, last_down, false).map(|one| (name.clone(), one)),
+            );
             if let Some(end) = &check.trouble {
                 let message = format!("the check gave no answer: {}", tell_bad(end, check.limit()));
                 let kind = match end {
@@ -304,10 +313,15 @@ fn findings_of(
     watch: &Watch,
     expect: Expectation,
     last_down: Option<String>,
+    cut_off: bool,
 ) -> impl Iterator<Item = (Verdict, String, String)> {
-    let unwatched = watch.unwatched().map(|gap| {
+    let unwatched = watch.unwatched().map(move |gap| {
+        let why = match cut_off {
+            true => "that a host is cut off is noticed only by its silence: allow a longer `max_outage`",
+            false => "this machine, or this process, stood still meanwhile",
+        };
         let message = format!(
-            "nothing was tested: the service was not watched for {} while the failure was in force: this machine, or this process, stood still meanwhile",
+            "nothing was tested: the service was not watched for {} while the failure was in force: {why}",
             tell_time(gap)
         );
         (Verdict::Botched, "NotWatched".to_owned(), message)

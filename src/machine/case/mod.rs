@@ -67,6 +67,8 @@ pub struct CaseMachine {
     answered_at: Option<Duration>,
     /// The connection was lost within the inducer, as it may be.
     cut_off: bool,
+    /// Since when the host had said nothing then: from about then the failure was in force.
+    silent_since: Option<Duration>,
     /// What the host has written down of the inducer.
     record: Induced,
     interrupted: bool,
@@ -121,6 +123,7 @@ impl CaseMachine {
             induced_at: None,
             answered_at: None,
             cut_off: false,
+            silent_since: None,
             record: Induced::Unknown,
             interrupted: false,
             findings: Vec::new(),
@@ -198,6 +201,10 @@ impl CaseMachine {
                 self.checks_said = ends;
                 return None;
             }
+            (_, CaseEvent::SilentFor(silence)) => {
+                self.silent_since = now.checked_sub(silence);
+                return None;
+            }
             (_, CaseEvent::WorkloadSaid(seen)) => {
                 self.workload = Some(seen);
                 return None;
@@ -254,7 +261,9 @@ impl CaseMachine {
         self.well_since = None;
         self.last_answer = now;
         if step == Step::During {
-            self.watch = Some(Watch::new(self.plan.hold.clone(), self.plan.expect, self.plan.grace, now));
+            // Nobody has asked while it was not known that the host was cut off.
+            let since = self.silent_since.filter(|_| self.cut_off).unwrap_or(now);
+            self.watch = Some(Watch::new(self.plan.hold.clone(), self.plan.expect, self.plan.grace, since));
         }
         self.again(now)
     }

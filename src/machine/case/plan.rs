@@ -63,6 +63,8 @@ pub enum CaseEvent {
     Ended(StepEnd),
     /// What the host that is being healed has written down of its inducer. Comes before the end of the reverter, if it comes.
     HostSays(Induced),
+    /// How long the host had said nothing when the inducer ended. Comes before that end, where it may cut the host off.
+    SilentFor(Duration),
     /// How the checks ended that were asked together with the healthcheck, in the plan's order. Comes before its end.
     ChecksSaid(Vec<StepEnd>),
     /// What was seen of each check up to now while the failure is held. Comes before the end of a healthcheck.

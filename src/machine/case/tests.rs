@@ -445,7 +445,8 @@ fn who_stood_still_does_not_take_a_healed_host_for_a_broken_one() {
 fn a_host_that_was_cut_off_says_whether_it_was_broken() {
     let lost = || failed(TroubleKind::Connection);
     for (cuts_off, end, record, told) in [
-        (true, lost(), Some(Induced::Begun), "survived: "),
+        (true, lost(), Some(Induced::Begun), "botched: NotInduced"),
+        (true, lost(), Some(Induced::Rebooted), "survived: "),
         (true, lost(), Some(Induced::Ended(0)), "survived: "),
         (true, lost(), Some(Induced::Ended(3)), "botched: InducerFailed"),
         (true, lost(), Some(Induced::Unknown), "botched: NotInduced"),

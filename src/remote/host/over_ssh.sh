@@ -4,7 +4,7 @@ _pisaura_tell() {
     case $1 in
     waits) ;;
     [wot]) case $2 in *[!0-9]*) _pisaura_mark "$1" -1 ;; *) _pisaura_mark "$1" "$2" ;; esac ;;
-    i) case $2 in -) ;; *[!0-9]*) _pisaura_mark i -1 ;; *) _pisaura_mark i "$2" ;; esac ;;
+    i) case $2:$_pisaura_b in -:*) ;; *[!0-9]*:rebooted) _pisaura_mark i -2 ;; *[!0-9]*:*) _pisaura_mark i -1 ;; *) _pisaura_mark i "$2" ;; esac ;;
     *) _pisaura_mark "$@" ;;
     esac
 }

@@ -3,6 +3,8 @@
 use super::bring::cannot_read;
 use super::*;
 
+/// What a host says of an inducer that had begun before it was started anew.
+const REBOOTED: i64 = -2;
 /// How many addresses of one name are asked whether they are the machine that was broken.
 const ADDRESSES_MAX: usize = 16;
 
@@ -126,7 +128,8 @@ impl SshHost {
         }
         if let Some(status) = marks.get('i') {
             let ended = i32::try_from(status).ok().filter(|status| *status >= 0);
-            self.induced = Some(ended.map_or(Induced::Begun, Induced::Ended));
+            let is_over = if status == REBOOTED { Induced::Rebooted } else { Induced::Begun };
+            self.induced = Some(ended.map_or(is_over, Induced::Ended));
         }
         if let Some(count) = marks.get('n') {
             let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };

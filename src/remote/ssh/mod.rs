@@ -65,6 +65,8 @@ pub struct SshHost {
     takes_over: bool,
     /// Nothing answers any more on the connection.
     is_silent: bool,
+    /// How long nothing had come from the host when the connection was lost within an inducer that may cut it off.
+    silent_for: Option<Duration>,
     /// The host's SFTP says nothing.
     without_sftp: bool,
     /// What the host that is being healed has written down of its inducer.
@@ -140,6 +142,7 @@ impl SshHost {
             told_own: false,
             takes_over: false,
             is_silent: false,
+            silent_for: None,
             without_sftp: false,
             induced: None,
             seen: None,
@@ -214,6 +217,11 @@ impl SshHost {
     /// Whether any case has armed the host.
     pub fn has_armed(&self) -> bool {
         self.has_armed
+    }
+
+    /// How long nothing had come from the host when the last command ended, if that was an inducer that may cut it off.
+    pub fn take_silence(&mut self) -> Option<Duration> {
+        self.silent_for.take()
     }
 
     /// What the host has written down of its inducer, if the last command has read it.

@@ -10,14 +10,26 @@ impl SshHost {
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<(Ran, Option<Marks>), Trouble> {
+        self.run_text_that(text, false, limit, watcher)
+    }
+
+    /// The same; it may cut the host off.
+    fn run_text_that(
+        &mut self,
+        text: &Whole,
+        may_cut_off: bool,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<(Ran, Option<Marks>), Trouble> {
         self.sent_at = time_since_boot();
         let desk = self.desk(limit)?;
         let waiter = desk.waiter();
         let watch = desk.connection.watchdog.watch(limit);
         let Shell { mut channel, was_spare } = desk.shell()?;
         let framed = text.framed();
-        let mut exchange =
-            Exchange::new(framed.as_bytes(), self.redactor.longest()).with_next(&desk.connection.spare);
+        let mut exchange = Exchange::new(framed.as_bytes(), self.redactor.longest())
+            .with_next(&desk.connection.spare)
+            .feeling_pulse(may_cut_off);
         exchange.marks = Some(Marks::new(&text.token));
         let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
         drop(watch);
@@ -27,9 +39,10 @@ impl SshHost {
             close(&mut channel, &waiter, true);
             desk.connection.spare.give_up(&waiter);
             drop(closing);
-            return self.run_text(text, limit, watcher);
+            return self.run_text_that(text, may_cut_off, limit, watcher);
         }
-        let mut is_silent = false;
+        let silent_for = exchange.silent_for();
+        let mut is_silent = may_cut_off && gone_on.is_err();
         let end = match gone_on {
             Ok(Some(Over::Marked)) => Ok(None),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
@@ -63,6 +76,9 @@ impl SshHost {
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
         self.is_silent |= is_silent;
+        if may_cut_off {
+            self.silent_for = Some(silent_for);
+        }
         self.has_begun |= has_begun;
         let (end, marks) = match end {
             Ok(None) => {
@@ -144,7 +160,7 @@ impl SshHost {
         }
         let text = host::induce(&self.token()?, script, arming, &site);
         self.is_silent = false;
-        let (ran, marks) = self.run_text(&text, limit, watcher)?;
+        let (ran, marks) = self.run_text_that(&text, arming.cuts_off, limit, watcher)?;
         if ran.end == StepEnd::TimedOut && self.is_silent {
             return Err(Trouble {
                 kind: TroubleKind::Connection,
