@@ -240,6 +240,14 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     }
     if !options.list {
         run::check_allowed(&shelf, &chosen, &options.run.allow_hosts)?;
+        let is_held = |case: &&Case| case.fate().is_some_and(|fate| fate.hold.is_some());
+        if stop_if.is_some()
+            && !shelf.cases.iter().filter(|case| chosen[case.id]).any(|case| is_held(&&**case))
+        {
+            eprintln!(
+                "warning: --stop-if is asked during a hold, and no chosen case has a `hold`: it is never asked"
+            );
+        }
     }
     Ok((shelf, chosen))
 }

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::host_entry::HostEntry;
 use super::keys;
-use super::model::{Command, CommandStyle, Deadman, Expectation, Fate, HostEntry, Resource};
+use super::model::{Command, CommandStyle, Deadman, Expectation, Fate, Resource};
 use super::node::{Node, Value};
 use super::read::{CASES_MAX, Defaults, Reader, is_hidden};
 use super::text::Text;

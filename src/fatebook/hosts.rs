@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use super::host_entry::HostEntry;
 use super::keys;
-use super::model::{HostEntry, HostKeyCheck, SshOptions};
+use super::model::{HostKeyCheck, SshOptions};
 use super::node::{Node, Value};
 use super::problem::Place;
 use super::read::Reader;

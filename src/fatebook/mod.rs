@@ -8,6 +8,7 @@ mod commands;
 mod discover;
 mod failures;
 mod hold;
+mod host_entry;
 mod hosts;
 mod keys;
 mod known;
@@ -31,9 +32,10 @@ pub use discover::{
     read_at_most,
 };
 pub use hold::tell_allowed;
+pub use host_entry::HostEntry;
 pub use model::{
-    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostEntry, HostKeyCheck, Known,
-    LogLevel, Resource, ScriptFile, SshOptions, Steady,
+    Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostKeyCheck, Known, LogLevel,
+    Resource, ScriptFile, SshOptions, Steady,
 };
 pub use probe::{ExpectedOutput, OutputTest, parse_within, status_test, why_no_target};
 pub use problem::{Place, Problem, nearest};

@@ -19,7 +19,11 @@ const STOP_FILE: &str = "the stop file";
 /// all hosts are allowed; demo hosts always are, for the run makes them itself.
 pub fn check_allowed(shelf: &Shelf, chosen: &[bool], patterns: &[String]) -> Result<(), String> {
     if patterns.is_empty() {
-        return Ok(());
+        // A guard that somebody has set, and that came out empty, is not to allow everything.
+        return match std::env::var_os("PISAURA_ALLOW_HOSTS") {
+            Some(_) => Err("PISAURA_ALLOW_HOSTS is set and empty, so no host is allowed and nothing was run: name hosts, or unset it to allow all".to_owned()),
+            None => Ok(()),
+        };
     }
     for case in shelf.cases.iter().filter(|case| chosen[case.id]) {
         let Some(book) = case.book() else { continue };

@@ -300,6 +300,12 @@ fn allowed_hosts() {
     let mut command = scratch.command(&program());
     let ran = Ran::of(command.args(["run"]).env("PISAURA_ALLOW_HOSTS", "db-1"), &scratch);
     assert_eq!(ran.code, Some(2));
+    // A guard that came out empty allows nothing.
+    let mut command = scratch.command(&program());
+    let ran = Ran::of(command.args(["run"]).env("PISAURA_ALLOW_HOSTS", ""), &scratch);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("PISAURA_ALLOW_HOSTS is set and empty"), "{}", ran.stderr);
+    assert_eq!(sshd.read("log"), "break.sh\nheal.sh\n");
     // Demo hosts are made by the run itself.
     let books = concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks");
     let ran = scratch.pisaura(&["run", "--fatebooks", books, "--allow-hosts", "db-1", "--dry-run"]);

@@ -79,25 +79,22 @@
 //! # A text is whole or nothing
 //!
 //! Each text goes to `/bin/sh` by standard input, so it stands in no argument list, whatever login shell the user has. The
-//! command line that is executed ([`loader`]) reads all of it, compares its length, and only then has it parsed, as one piece. It
+//! command line that is executed ([`text::loader`]) reads all of it, compares its length, and only then has it parsed, as one piece. It
 //! is the same for each text, so a shell may wait for the next one while the last is still at work. A login that runs something
-//! else instead gets a text that stops in its first line ([`BEGIN`]). What it prints before our first mark is not ours; and it
+//! else instead gets a text that stops in its first line (`begin.sh`). What it prints before our first mark is not ours; and it
 //! ends with a mark: without that, whatever the server says, it has failed.
 
 use super::quote::quote;
 use super::script::{Arming, HostScript};
+use text::{Marked, SHORT, Text, common, strip};
 
-/// The status of a text that did not arrive whole, or not where it was meant for.
-pub(super) const NOT_OURS: i32 = 121;
+mod text;
+
+pub(super) use text::{NOT_OURS, Whole, loader, shell};
 
 /// What an armed reverter says of its own file that is not what it was.
 pub(super) const NOT_WHOLE: &str = "the reverter there is gone, or not whole";
 
-const BEGIN: &str = include_str!("begin.sh");
-const OWN: &str = include_str!("own.sh");
-const WHO: &str = include_str!("who.sh");
-const COMMON: &str = include_str!("common.sh");
-const AT_WORK: &str = include_str!("at_work.sh");
 const SAFE: &str = include_str!("safe.sh");
 const PROBE: &str = include_str!("probe.sh");
 const PLACE: &str = include_str!("place.sh");
@@ -117,116 +114,6 @@ const FREE: &str = include_str!("free.sh");
 const LOOK: &str = include_str!("look.sh");
 const LEAVE: &str = include_str!("leave.sh");
 const END: &str = include_str!("end.sh");
-
-/// Where marks go: our own commands' to standard output, which is all ours; a script's to standard error, beside its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Marked {
-    Stdout,
-    Stderr,
-}
-
-/// A text for a host's shell, as it is put together.
-pub(super) struct Text {
-    token: String,
-    text: String,
-    has_own: bool,
-}
-
-impl Text {
-    /// Begins a text. `token` is of letters and digits, new for each: only marks hold it in one piece, for a shell that shows what
-    /// it reads must not make one.
-    pub(super) fn new(token: &str, marked: Marked) -> Self {
-        let (first, second) = token.split_at(token.len() / 2);
-        let descriptor = if marked == Marked::Stdout { 1 } else { 2 };
-        let text = format!("{SHORT}t1={first} {SHORT}t2={second} {SHORT}fd={descriptor}\n{}", strip(BEGIN));
-        Self { token: token.to_owned(), text, has_own: false }
-    }
-
-    /// A variable of ours: what the texts know of the case, the host and this run comes to them in no other way.
-    fn set(&mut self, name: &str, value: &str) -> &mut Self {
-        self.text.push_str(&format!("{SHORT}{name}={}\n", quote(value)));
-        self
-    }
-
-    fn add(&mut self, body: &str) -> &mut Self {
-        self.text.push_str(&strip(body));
-        self
-    }
-
-    /// What the texts share, once.
-    fn add_common(&mut self) -> &mut Self {
-        self.add_own().add(COMMON).add(AT_WORK)
-    }
-
-    fn add_own(&mut self) -> &mut Self {
-        if !std::mem::replace(&mut self.has_own, true) {
-            self.add(OWN);
-        }
-        self
-    }
-
-    /// Which shell it is that runs this.
-    fn add_who(&mut self) -> &mut Self {
-        self.add_own().add(WHO)
-    }
-
-    /// What holds more than our own words: it stays as it is.
-    fn add_as_it_is(&mut self, body: &str) -> &mut Self {
-        self.text.push_str(body);
-        self
-    }
-
-    /// The text with its last mark, that only the whole of it can make.
-    fn end(&mut self, status: &str) -> Whole {
-        self.text.push_str(&strip(&format!("_pisaura_mark x {status}")));
-        self.text.push_str("exit 0");
-        Whole { token: self.token.clone(), text: std::mem::take(&mut self.text) }
-    }
-}
-
-/// A text that is complete.
-pub(super) struct Whole {
-    /// What its marks begin with.
-    pub(super) token: String,
-    /// For the shell's standard input.
-    pub(super) text: String,
-}
-
-impl Whole {
-    /// What is sent: the text behind its length, which a shell counts in bytes or in characters.
-    pub(super) fn framed(&self) -> String {
-        format!("{} {};{}", self.text.len(), self.text.chars().count(), self.text)
-    }
-}
-
-/// The shell of the user who logs in, or of root, with root's home, where that user may run it so without a password.
-pub(super) fn shell(becomes_root: bool) -> &'static str {
-    if becomes_root { "sudo -n -H /bin/sh" } else { "/bin/sh" }
-}
-
-/// The command line that reads a framed text whole, or runs nothing. It is the same for each text, has no secret in it, and nothing
-/// that a login shell of any kind would change.
-pub(super) fn loader(shell: &str) -> String {
-    let (text, lengths) = (format!("{SHORT}x"), format!("{SHORT}y"));
-    format!(
-        "exec {shell} -c '{text}=$(cat); {lengths}=${{{text}%%;*}}; {text}=${{{text}#*;}}; case \" ${lengths} \" in *\" ${{#{text}}} \"*) {SHORT}l=1; eval \"{{ ${text}; }}\";; *) echo lost >&2; exit {NOT_OURS};; esac'"
-    )
-}
-
-/// What the texts that stay on the host share.
-fn common() -> String {
-    strip(OWN) + &strip(COMMON) + &strip(AT_WORK)
-}
-
-/// Takes comments, indentation and the length of our names out: a host need not read them, and each case sends them anew.
-fn strip(script: &str) -> String {
-    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.fold(String::new(), |text, line| text + line + "\n").replace(LONG, SHORT)
-}
-
-/// What our names begin with in the texts, so that they are nobody else's; and on a host.
-const LONG: &str = "_pisaura_";
-const SHORT: &str = "_p_";
 
 /// What is known of the place on a host where a case's files lie.
 #[derive(Clone, Debug)]
@@ -497,22 +384,22 @@ fn add_arming(text: &mut Text, script: &HostScript, arming: &Arming, site: &Site
 }
 
 fn heal_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str) -> String {
-    let mut text = Text { token: String::new(), text: String::new(), has_own: false };
+    let mut text = Text::parameters();
     site.set(&mut text, case_folder);
     text.set("T", "by-hand").set("P", &patience(arming)).set("G", "0").set("O", site.identity);
     text.set("D", if arming.deadline.is_some() { "1" } else { "0" });
-    text.text
+    text.into_text()
 }
 
 fn watch_parameters(arming: &Arming, site: &Site<'_>, case_folder: &str, revert: &str) -> String {
-    let mut text = Text { token: String::new(), text: String::new(), has_own: false };
+    let mut text = Text::parameters();
     site.set(&mut text, case_folder);
     let deadline = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
     text.set("deadline", &deadline.to_string())
         .set("P", &patience(arming))
         .set("K", &arming.tries.to_string());
     text.set("B", arming.reverter.own_file().unwrap_or_default()).set("text", revert);
-    text.text
+    text.into_text()
 }
 
 /// How many seconds a reverter that is at work is let finish.
