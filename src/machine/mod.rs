@@ -27,7 +27,7 @@ pub use offers::{
     TaskUpdate, Want,
 };
 pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
-pub use scheduler::Scheduler;
+pub use scheduler::{Scheduler, question_number};
 pub use verdict::{
     Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
 };

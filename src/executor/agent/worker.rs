@@ -1,5 +1,9 @@
 //! The thread that carries out cases for an agent, one after the other, while its other threads go on listening.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::machine::question_number;
+
 use super::*;
 
 /// The thread that carries out cases.
@@ -151,7 +155,11 @@ fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &U
         tell(&format!("task {task}"));
         let executor = executor.get_or_insert_with(|| {
             let observer = observer(Arc::clone(shared), sender.clone(), data.loglevel);
-            let notary = Arc::new(Asking { shared: Arc::clone(shared), sender: sender.clone() });
+            let notary = Arc::new(Asking {
+                times: AtomicU64::new(0),
+                shared: Arc::clone(shared),
+                sender: sender.clone(),
+            });
             BookExecutor::new(Redactor::new(&data.secrets), data.loglevel, data.live_output, observer, notary)
                 .on_agent()
         });
@@ -208,6 +216,8 @@ fn told(shared: &Shared, text: &str) -> String {
 struct Asking {
     shared: Arc<Shared>,
     sender: UnboundedSender<Message>,
+    /// How often leave was asked for, each time until there was an answer.
+    times: AtomicU64,
 }
 
 impl Notary for Asking {
@@ -227,19 +237,20 @@ impl Notary for Asking {
             return Err("interrupted".to_owned());
         }
         let heal = told(&self.shared, &heal);
+        let first = question_number(self.times.fetch_add(1, Ordering::SeqCst));
         let mut asked: Vec<Instant> = Vec::new();
         loop {
             asked.push(Instant::now());
-            let question =
-                Message::Question { question: asked.len() as u64, heal: heal.clone(), mark: mark.clone() };
+            let question = first + asked.len() as u64;
+            let question = Message::Question { question, heal: heal.clone(), mark: mark.clone() };
             let _ = self.sender.send(question);
             let again_at = Instant::now() + ASKED_AGAIN_AFTER;
             loop {
                 match arrives.recv_timeout(again_at.saturating_duration_since(Instant::now())) {
                     Ok(Heard::Interrupt) => return Err("interrupted".to_owned()),
                     Ok(Heard::Answer(Answer { question, result, .. })) => {
-                        let number = usize::try_from(question).unwrap_or_default();
-                        let at = number.checked_sub(1).and_then(|index| asked.get(index));
+                        let number = question.checked_sub(first + 1);
+                        let at = number.and_then(|index| asked.get(usize::try_from(index).ok()?));
                         if result.is_err() || at.is_some_and(|at| at.elapsed() < LEAVE_LASTS) {
                             return result;
                         }

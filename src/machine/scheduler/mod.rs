@@ -21,6 +21,8 @@ mod placement;
 mod tasks;
 mod waiting;
 
+pub use tasks::question_number;
+
 const HEARTBEATS_MISSED_MAX: u32 = 5;
 /// A subscription that lasted for so long was a good one.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
@@ -79,6 +81,8 @@ struct Case {
     revert_attempts: u32,
     /// The executor was told that it may induce.
     induced: bool,
+    /// Which attempt that was.
+    induced_in: Option<String>,
     /// And has not told of a revert since.
     dirty: bool,
     /// Being written down as possibly dirty.

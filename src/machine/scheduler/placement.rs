@@ -11,6 +11,7 @@ impl Scheduler {
             attempts: 0,
             revert_attempts: 0,
             induced: false,
+            induced_in: None,
             dirty: false,
             noting: false,
             question: 0,

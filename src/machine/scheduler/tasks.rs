@@ -256,7 +256,12 @@ impl Scheduler {
             None => actions.push(answer(Err("nobody waits for this attempt any more".to_owned()))),
             // The first answer may have been lost on its way.
             Some(known) if known.dirty => actions.push(answer(Ok(()))),
-            Some(known) if known.induced => {
+            // The same attempt asks anew once it has told that nothing was broken; a question of before may only be late.
+            Some(known)
+                if known.induced
+                    && !(known.induced_in.as_deref() == Some(id)
+                        && is_asked_anew(question, known.question)) =>
+            {
                 actions.push(answer(Err("the inducer was handed out before".to_owned())));
             }
             Some(known) => {
@@ -284,8 +289,9 @@ impl Scheduler {
             }
             return;
         };
-        case.induced |= result.is_ok();
-        case.dirty |= result.is_ok();
+        if result.is_ok() {
+            (case.induced, case.dirty, case.induced_in) = (true, true, Some(id.clone()));
+        }
         actions.push(SchedulerAction::Answer {
             task: id.clone(),
             executor: task.executor.clone(),
@@ -295,6 +301,19 @@ impl Scheduler {
         });
     }
 }
+
+/// The number before the first of those that an executor gives to the questions of one asking, which it repeats until it is answered.
+pub fn question_number(asking: u64) -> u64 {
+    asking << QUESTION_BITS
+}
+
+/// Whether a question belongs to a later asking than another one.
+fn is_asked_anew(question: u64, than: u64) -> bool {
+    question >> QUESTION_BITS > than >> QUESTION_BITS
+}
+
+/// More repetitions of a question than there is time for.
+const QUESTION_BITS: u32 = 20;
 
 /// Why a case has to be carried out on another agent, if its executor has found that its own is the host. Then nothing was broken.
 fn met_itself(outcome: &CaseOutcome) -> Option<String> {

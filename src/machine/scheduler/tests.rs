@@ -192,6 +192,27 @@ fn an_offer_that_never_comes_is_not_waited_for_for_ever() {
     told.check(300, SchedulerEvent::Woke, &[&format!("tell: botched, waited 5m for {waits}"), "suppress"]);
 }
 
+/// Somebody else had the host when the inducer was to begin, so nothing was broken: the same attempt asks anew, and nobody else may.
+#[test]
+fn leave_is_asked_for_again_where_nothing_was_begun() {
+    let mut told = Told::launched();
+    let task = "r-c1-a1";
+    let news = |event| SchedulerEvent::News { task: task.to_owned(), event };
+    let noted = || SchedulerEvent::Noted { case: 1, result: Ok(()) };
+    told.check(3, asked(task, question_number(0) + 1), &["tell: may be dirty"]);
+    told.check(3, noted(), &["answer 1 of r-c1-a1: Ok(())"]);
+    told.check(4, news(RunEvent::Reverted { case: 1 }), &["tell(reverted { case: 1 })"]);
+    // One of before that is late, and the next one.
+    told.check(
+        5,
+        asked(task, question_number(0) + 2),
+        &["answer 2 of r-c1-a1: Err(\"the inducer was handed out before\")"],
+    );
+    told.check(6, asked(task, question_number(1) + 1), &["tell: may be dirty"]);
+    told.check(6, noted(), &["answer 1048577 of r-c1-a1: Ok(())"]);
+    told.check(7, asked(task, question_number(1) + 2), &["answer 1048578 of r-c1-a1: Ok(())"]);
+}
+
 /// An executor hears that its word is written down only if it is: until then what its hosts say of it stays there.
 #[test]
 fn what_is_written_down_is_told() {
