@@ -3,9 +3,9 @@
 
 # Looks once. Those that bear the mark are in $_pisaura_marked, and those of session $1, if it is named, in $_pisaura_members, each
 # with when it was started. One that begins another and ends may be seen in neither: it is looked again as long as processes come or
-# go meanwhile. Where they cannot be looked for, $_pisaura_blind says so.
+# go meanwhile, at most five times, or less by $2. Where they cannot be looked for, $_pisaura_blind says so.
 _pisaura_look() {
-    _pisaura_only=${1:--} _pisaura_turns=0 _pisaura_blind=
+    _pisaura_only=${1:--} _pisaura_turns=${2:-0} _pisaura_blind=
     while :; do
         _pisaura_marked='' _pisaura_members=''
         set -- /proc/[0-9]*
@@ -137,7 +137,8 @@ _pisaura_descend() {
 _pisaura_end_marked() {
     _pisaura_n=0 _pisaura_s2=${1-}
     while :; do
-        _pisaura_look
+        # What stays in a session of ours has no other place to hide in.
+        if [ -n "$_pisaura_s2" ]; then _pisaura_look - 4; else _pisaura_look; fi
         _pisaura_h=
         for _pisaura_c in $_pisaura_marked; do
             if [ -n "$_pisaura_s2" ]; then

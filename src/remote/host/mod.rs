@@ -344,7 +344,7 @@ pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &S
         true => add_arming(&mut text, script, arming, site),
         false => {
             site.set(&mut text, &site.case_folder());
-            text.set("Y", if arming.cuts_off { "1" } else { "0" }).add_common().add(REFUSE);
+            text.set("Y", if arming.cuts_off { "1" } else { "0" }).add_at_work().add(REFUSE);
         }
     }
     text.add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
@@ -450,7 +450,7 @@ pub(super) fn revert(token: &str, script: &HostScript, reverting: &Reverting<'_>
             .map_or_else(|| format!("{} ", facts.bytes), |sum| format!("{sum} {}", facts.bytes));
         text.add_as_it_is(&format!("export PISAURA_WHOLE={}\n", quote(&sum)));
     }
-    text.add_common().add(OVER_SSH);
+    text.add_at_work().add(OVER_SSH);
     // What an older run has armed is not known here to be whole.
     let is_provable = script.own_file().is_none() || site.file_of(script).is_some();
     match reverting.is_known && is_provable {
@@ -511,5 +511,5 @@ pub(super) fn end(token: &str, process: u32, start: Option<i64>, mark: &str) -> 
     let mut text = Text::new(token, Marked::Stdout);
     text.add("_pisaura_mark b 0\n").set("E", &process.to_string()).set("M", mark);
     text.set("s", &start.map_or_else(|| "-".to_owned(), |start| start.to_string()));
-    text.add_common().add("set +eu\n").add(END).end("0")
+    text.add_at_work().add("set +eu\n").add(END).end("0")
 }

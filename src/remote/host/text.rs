@@ -59,7 +59,12 @@ impl Text {
 
     /// What the texts share, once.
     pub(super) fn add_common(&mut self) -> &mut Self {
-        self.add_own().add(COMMON).add(AT_WORK)
+        self.add_own().add(COMMON)
+    }
+
+    /// The same, and who is at work.
+    pub(super) fn add_at_work(&mut self) -> &mut Self {
+        self.add_common().add(AT_WORK)
     }
 
     pub(super) fn add_own(&mut self) -> &mut Self {
