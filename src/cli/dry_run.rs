@@ -119,11 +119,14 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
         if let Some(still) = &fate.still {
             text.push_str(&format!("    still        on {host}, within {limit}: {}\n", show(still, &[])));
         }
-        text.push_str(&format!(
-            "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
-            show_duration(fate.revert_within()),
-            show(&fate.reverter, &[])
-        ));
+        text.push_str(&match &fate.because {
+            Some(reason) => format!("  4 reverter     none: {reason}\n"),
+            None => format!(
+                "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
+                show_duration(fate.revert_within()),
+                show(&fate.reverter, &[])
+            ),
+        });
         let recovery =
             fate.max_recovery.map_or(grace, |time| format!(", asked again for {}", show_duration(time)));
         let steady = fate.steady.map_or(String::new(), |steady| {

@@ -119,7 +119,11 @@ impl Reader<'_> {
         defaults: &Defaults,
     ) -> Option<Fate> {
         let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
-        let reverter = self.host_command(fields.get("reverter"), "reverter", resources);
+        let because = self.because(fields);
+        let reverter = match because {
+            Some(_) => Some(nothing()),
+            None => self.host_command(fields.get("reverter"), "reverter", resources),
+        };
         let timeout = self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout);
         let healthcheck = match fields.get("healthcheck").filter(|node| Self::is_probe(node)) {
             Some(node) => self.probe(node, "healthcheck", timeout),
@@ -189,6 +193,7 @@ impl Reader<'_> {
             name,
             inducer: inducer?,
             reverter: reverter?,
+            because,
             healthcheck: healthcheck?,
             expect_output,
             checks: Vec::new(),
@@ -278,7 +283,37 @@ impl Reader<'_> {
     }
 }
 
+/// The command that does nothing, on any host.
+fn nothing() -> Command {
+    Command { words: vec![Text::literal("true")], style: CommandStyle::Program, file: None }
+}
+
 impl Reader<'_> {
+    /// Why a failure has no reverter, if it says that it has none.
+    fn because(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let because = self.text(fields.get("because"), "because");
+        let is_none = |node: &&Node| matches!(&node.value, Value::Scalar(scalar) if scalar.text.as_literal() == Some("none"));
+        let Some(none) = fields.get("reverter").filter(is_none) else {
+            if let Some(node) = fields.get("because") {
+                self.problem(
+                    node.place,
+                    "`because` says why `reverter` is none, and there is one: take one of them out",
+                );
+            }
+            return None;
+        };
+        self.keep_secrets_out(fields.get("because"), "the reason that there is no reverter");
+        let reason = because.map(|reason| reason.split_whitespace().collect::<Vec<_>>().join(" "));
+        match reason.filter(|reason| !reason.is_empty() && !is_yes_or_no(reason)) {
+            Some(reason) => Some(reason),
+            None => {
+                let message = "a failure without a reverter says why nothing has to heal the host: `because: it restarts by itself`";
+                self.problem(none.place, message);
+                Some(String::new())
+            }
+        }
+    }
+
     /// What cannot be of a workload and its limits.
     fn check_workload(
         &mut self,

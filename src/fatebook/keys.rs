@@ -16,6 +16,8 @@ pub(super) enum Shape {
     Share,
     /// A command, or true.
     Still,
+    /// A command, or none.
+    Reverter,
     /// Names, and lists of values.
     With,
     Deadman,
@@ -125,7 +127,14 @@ const PASS_STEP: KeyRule =
     key("pass_step", Shape::Truth, "true", "the healthcheck gets --step=N as its last argument");
 
 const INDUCER: KeyRule = key("inducer", Shape::Command, "", "breaks the host: copied there, run there");
-const REVERTER: KeyRule = key("reverter", Shape::Command, "", "heals the host: copied there, run there");
+const REVERTER: KeyRule = key(
+    "reverter",
+    Shape::Reverter,
+    "",
+    "heals the host: copied there, run there; none, with `because`, if nothing has to",
+);
+const BECAUSE: KeyRule =
+    key("because", Shape::Text, "", "why nothing has to heal the host, where `reverter` is none");
 const HEALTHCHECK: KeyRule = key(
     "healthcheck",
     Shape::Check,
@@ -201,6 +210,7 @@ pub(super) const BOOK: &[KeyRule] = &[
     required("failures", Shape::Failures, "the failures to try"),
     INDUCER,
     REVERTER,
+    BECAUSE,
     HEALTHCHECK,
     EXPECT_OUTPUT,
     CHECKS,
@@ -339,6 +349,7 @@ pub(super) const FAILURE: &[KeyRule] = &[
     required("name", Shape::Text, "the name of the test; unique in the book"),
     required("inducer", INDUCER.shape, INDUCER.meaning),
     required("reverter", REVERTER.shape, REVERTER.meaning),
+    BECAUSE,
     required("healthcheck", HEALTHCHECK.shape, HEALTHCHECK.meaning),
     EXPECT_OUTPUT,
     CHECKS,

@@ -109,6 +109,8 @@ pub struct Fate {
     pub inducer: Command,
     /// Heals the host.
     pub reverter: Command,
+    /// Why nothing has to, if the reverter does nothing.
+    pub because: Option<String>,
     /// Asks whether the service works.
     pub healthcheck: Command,
     /// What it has to print, besides.

@@ -83,6 +83,7 @@ fn shape_of(shape: Shape) -> Value {
         }
         Shape::Share => or_variable(json!({ "type": "string", "pattern": "^[0-9.]+ ?%$" })),
         Shape::Still => json!({ "anyOf": [{ "type": "boolean" }, shape_of(Shape::Command)] }),
+        Shape::Reverter => json!({ "anyOf": [{ "const": "none" }, shape_of(Shape::Command)] }),
         Shape::Deadman => or_variable(json!({ "anyOf": [
             shape_of(Shape::Duration),
             { "const": "off" },

@@ -128,7 +128,12 @@ fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
         key.name == "cuts_off"
             && matches!(&node.value, Value::Scalar(scalar) if scalar.text.as_literal() == Some("true"))
     });
+    let has_reverter = entries.iter().any(|(key, _)| key.name == "reverter");
     for name in COMMANDS {
+        // Why the book's failures need no reverter says nothing of one that has its own.
+        if name == "because" && has_reverter {
+            continue;
+        }
         // There may be no way to ask a host that is cut off.
         if cuts_off && ["verify", "still"].contains(&name) {
             continue;
@@ -141,9 +146,10 @@ fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
 }
 
 /// The keys of commands and what belongs to one, which a book may have for all its failures.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "inducer",
     "reverter",
+    "because",
     "healthcheck",
     "expect_output",
     "checks",
