@@ -3,6 +3,7 @@
 //! Cases are run by [`crate::run`]; libtest-mimic only prints: each of its trials waits for the outcome of its case. That
 //! keeps the printing in libtest's form and order while one rule alone decides what goes when.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Failed, FormatSetting, 
 
 use crate::cli::{dry_run, environment, heal_first, parse, print, refuse, say};
 use crate::fatebook::Reading;
-use crate::machine::{CaseOutcome, KNOWN, NOT_FOR_THIS_HOST, Verdict};
+use crate::machine::{CaseId, CaseOutcome, KNOWN, NOT_FOR_THIS_HOST, Verdict};
 use crate::report::{
     JOURNAL, Journal, JunitReport, Logs, Look, Repeat, Reporters, Terminal, failure_text, headline,
     success_text,
@@ -158,6 +159,8 @@ impl Options {
             tags: self.run.tag.clone(),
             // In a listing libtest-mimic leaves the others out itself.
             ignored_only: self.ignored && !self.list,
+            // nextest means each by its own name.
+            one_repetition: self.run.nextest_run.is_some() && self.run.repeat > 1,
         }
     }
 
@@ -231,7 +234,8 @@ fn prepare(options: &mut Options) -> Result<(Shelf, Vec<bool>), String> {
     let forced = options.ignored || options.include_ignored;
     let (strict, stop_if) = (options.run.strict, options.run.stop_if.as_deref());
     let reading = Reading { strict, thorough: false, stop_if };
-    let shelf = Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced)?;
+    let shelf =
+        Shelf::open(&options.run.fatebooks, exact, reading, &environment, forced, options.run.repeat)?;
     let mut chosen = run::select(&shelf, &options.selection())?.chosen;
     if options.bench && !options.list {
         // As libtest, which runs no test then: a case that it takes for left out must not break a host.
@@ -314,6 +318,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
     let columns = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0) + "test  ... ".len();
     let passed: Arc<Mutex<Vec<(String, CaseOutcome)>>> = Arc::default();
     let interrupted: Arc<AtomicBool> = Arc::default();
+    let verdicts: Arc<Mutex<HashMap<CaseId, Verdict>>> = Arc::default();
     let trials = shelf
         .cases
         .iter()
@@ -323,7 +328,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             };
             let (case, terminal, passed, repeat) =
                 (Arc::clone(case), Arc::clone(&terminal), Arc::clone(&passed), repeat.clone());
-            let interrupted = Arc::clone(&interrupted);
+            let (interrupted, verdicts) = (Arc::clone(&interrupted), Arc::clone(&verdicts));
             let show_output = options.show_output;
             Trial::ignorable_test(case.name.clone(), move || {
                 lock(&terminal).show(case.id, columns);
@@ -332,6 +337,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
                 let Ok(outcome) = outcome else {
                     return Err(Failed::from("the run ended before this case did"));
                 };
+                lock(&verdicts).insert(case.id, outcome.verdict);
                 if show_output && outcome.verdict == Verdict::Survived {
                     lock(&passed).push((case.name.clone(), outcome.clone()));
                 }
@@ -367,6 +373,9 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             let _ = writeln!(std::io::stdout(), "---- {name} ----\n{}", success_text(outcome));
         }
     }
+    if options.run.repeat > 1 && options.format != Some(Format::Json) {
+        let _ = std::io::stdout().write_all(distribution(&cases, &lock(&verdicts)).as_bytes());
+    }
     let untried = !end.interrupted
         && !end.tried_known
         && end.verdicts.iter().all(|verdict| *verdict == Verdict::Skipped);
@@ -398,6 +407,22 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
         (Face::Harness, Err(_)) => ExitKind::Failed.into(),
         (Face::Harness, _) => ExitKind::Interrupted.into(),
     }
+}
+
+/// How often each case ended in which way, where cases are run several times.
+fn distribution(cases: &[Arc<Case>], verdicts: &HashMap<CaseId, Verdict>) -> String {
+    let mut text = "repeated:\n".to_owned();
+    for repetitions in cases.chunk_by(|one, next| one.plain_name() == next.plain_name()) {
+        let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+        for verdict in repetitions.iter().filter_map(|case| verdicts.get(&case.id)) {
+            *counts.entry(*verdict).or_default() += 1;
+        }
+        let all = repetitions.len();
+        let survived = counts.remove(&Verdict::Survived).unwrap_or_default();
+        let others: String = counts.iter().map(|(verdict, count)| format!(", {verdict} {count}")).collect();
+        text.push_str(&format!("  {}: survived {survived} of {all}{others}\n", repetitions[0].plain_name()));
+    }
+    text
 }
 
 /// What libtest is told of a case.

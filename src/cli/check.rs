@@ -15,7 +15,7 @@ use super::{environment, print, say};
 /// With `connects` it logs in to the hosts as well, and says for each whether its failures could be tried there: exit code 3 if not.
 pub fn check(options: &RunOptions, connects: bool) -> ExitCode {
     let reading = Reading { strict: options.strict, thorough: true, stop_if: options.stop_if.as_deref() };
-    let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false) {
+    let shelf = match Shelf::open(&options.fatebooks, None, reading, &environment, false, 1) {
         Ok(shelf) => shelf,
         Err(message) => {
             eprintln!("error: {message}");

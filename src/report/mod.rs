@@ -30,6 +30,8 @@ pub struct CaseInfo {
     pub id: CaseId,
     /// Its full name.
     pub name: String,
+    /// The same without the number of its repetition.
+    pub plain_name: String,
     /// Its book's name.
     pub book: String,
     /// Its name without the book's.

@@ -30,7 +30,7 @@ impl Repeat {
     /// The command that runs the case again. It names the hosts where the book has them from the environment, and behind it
     /// whatever else of that is needed.
     pub fn command(&self, info: &CaseInfo) -> String {
-        let name = quote(&info.name);
+        let name = quote(&info.plain_name);
         let hosts: String = info
             .variables
             .iter()

@@ -39,7 +39,7 @@ fn run(folder: &Path, panics_at: usize) -> (RunEnd, usize) {
     let matches = RunOptions::augment_args(Command::new("x")).try_get_matches_from(words).expect("flags");
     let options = RunOptions::from_arg_matches(&matches).expect("flags");
     let reading = crate::fatebook::Reading::default();
-    let shelf = Shelf::open(&options.fatebooks, None, reading, &|_| None, false).expect("books");
+    let shelf = Shelf::open(&options.fatebooks, None, reading, &|_| None, false, 1).expect("books");
     let journal = Journal::new(options.output.join(JOURNAL), None);
     let terminal = Arc::new(Mutex::new(Terminal::new(Look::fitting(true))));
     let reporters = Reporters::new(case_infos(&shelf.cases), terminal, None, None, Some(journal));

@@ -15,8 +15,10 @@ use crate::report::CaseInfo;
 pub struct Case {
     /// Its place in the list of all cases.
     pub id: CaseId,
-    /// `book::failure@host`
+    /// `book::failure@host`; from its second repetition on with the number of that: `book::failure@host #2`
     pub name: String,
+    /// Which repetition it is, from 1.
+    pub repetition: u32,
     /// What it is.
     pub kind: CaseKind,
     /// Why it is not run, if so, unless ignored cases are asked for.
@@ -66,13 +68,21 @@ impl Case {
         }
     }
 
-    /// The case's name without its host.
+    /// The case's name without the number of its repetition.
+    pub fn plain_name(&self) -> &str {
+        match self.repetition {
+            1 => &self.name,
+            number => self.name.strip_suffix(&format!(" #{number}")).unwrap_or(&self.name),
+        }
+    }
+
+    /// The case's name without its host, too.
     pub fn name_without_host(&self) -> &str {
         match &self.kind {
             CaseKind::Failure { host: Some(host), .. } => {
-                self.name.strip_suffix(&format!("@{host}")).unwrap_or(&self.name)
+                self.plain_name().strip_suffix(&format!("@{host}")).unwrap_or(self.plain_name())
             }
-            _ => &self.name,
+            _ => self.plain_name(),
         }
     }
 
@@ -103,6 +113,7 @@ impl Case {
             CaseKind::Failure { book, fate, host } => CaseInfo {
                 id: self.id,
                 name: self.name.clone(),
+                plain_name: self.plain_name().to_owned(),
                 book: book.name.clone(),
                 short_name: self.name[book.name.len() + 2..].to_owned(),
                 host: host.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -114,6 +125,7 @@ impl Case {
             CaseKind::Broken(broken) => CaseInfo {
                 id: self.id,
                 name: self.name.clone(),
+                plain_name: self.name.clone(),
                 book: broken.name.clone(),
                 short_name: self.name.get(broken.name.len() + 2..).unwrap_or(&self.name).to_owned(),
                 host: String::new(),
@@ -138,7 +150,8 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Reads the books. If `exact` names cases, only the books that can hold them are read.
+    /// Reads the books. If `exact` names cases, only the books that can hold them are read. Each case is there as often as it is to be
+    /// run.
     /// Fails, saying why, if there are no books to be read.
     pub fn open(
         path: &Path,
@@ -146,6 +159,7 @@ impl Shelf {
         reading: Reading<'_>,
         environment: &Environment<'_>,
         forced: bool,
+        repeat: u32,
     ) -> Result<Self, String> {
         let files = find_books(path).map_err(|error| {
             format!("cannot read the fatebooks in `{}`: {error}. `--fatebooks` or PISAURA_FATEBOOKS names another place", path.display())
@@ -176,12 +190,13 @@ impl Shelf {
             match result {
                 Ok(read) => {
                     shelf.notes.extend(Some(read.notes).filter(|notes| !notes.is_empty()));
-                    shelf.add(read.book, forced);
+                    shelf.add(read.book, forced, repeat);
                 }
                 Err(broken) => {
                     let case = Case {
                         id: shelf.cases.len(),
                         name: broken.case_name(),
+                        repetition: 1,
                         kind: CaseKind::Broken(Box::new(broken)),
                         ignored: None,
                         forced,
@@ -193,7 +208,7 @@ impl Shelf {
         Ok(shelf)
     }
 
-    fn add(&mut self, book: Fatebook, forced: bool) {
+    fn add(&mut self, book: Fatebook, forced: bool, repeat: u32) {
         let book = Arc::new(book);
         let unset = match book.unset.as_slice() {
             [] => None,
@@ -210,18 +225,24 @@ impl Shelf {
                     Some(host) => format!("{}::{}@{host}", book.name, fate.name),
                     None => format!("{}::{}", book.name, fate.name),
                 };
-                let case = Case {
-                    id: self.cases.len(),
-                    name,
-                    kind: CaseKind::Failure {
-                        book: Arc::clone(&book),
-                        fate: fate_index,
-                        host: host.cloned(),
-                    },
-                    ignored: fate.skip.clone().or_else(|| unset.clone()),
-                    forced,
-                };
-                self.cases.push(Arc::new(case));
+                for repetition in 1..=repeat.max(1) {
+                    let case = Case {
+                        id: self.cases.len(),
+                        name: match repetition {
+                            1 => name.clone(),
+                            number => format!("{name} #{number}"),
+                        },
+                        repetition,
+                        kind: CaseKind::Failure {
+                            book: Arc::clone(&book),
+                            fate: fate_index,
+                            host: host.cloned(),
+                        },
+                        ignored: fate.skip.clone().or_else(|| unset.clone()),
+                        forced,
+                    };
+                    self.cases.push(Arc::new(case));
+                }
             }
         }
     }
@@ -265,6 +286,8 @@ pub struct Selection {
     pub tags: Vec<String>,
     /// Only ignored cases.
     pub ignored_only: bool,
+    /// The name of a case does not mean its repetitions, too.
+    pub one_repetition: bool,
 }
 
 /// The cases that are meant.
@@ -284,7 +307,11 @@ pub fn select(shelf: &Shelf, selection: &Selection) -> Result<Selected, String> 
         .partition(|tag| !tag.starts_with('!'));
     let without: Vec<&str> = without.iter().map(|tag| tag.trim_start_matches('!')).collect();
     let fits = |case: &Case, text: &str| match selection.exact {
-        true => case.name == text || case.name_without_host() == text,
+        // One repetition by its name; all of them by the case's.
+        true => {
+            case.name == text
+                || !selection.one_repetition && [case.plain_name(), case.name_without_host()].contains(&text)
+        }
         false => case.name.contains(text),
     };
     let mut chosen: Vec<bool> = shelf

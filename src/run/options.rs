@@ -112,6 +112,10 @@ pub struct RunOptions {
     #[arg(long, env = "PISAURA_STOP_IF", value_name = "COMMAND")]
     pub stop_if: Option<String>,
 
+    /// Run each case so often; from its second time on its name ends with ` #2`, ` #3`, …
+    #[arg(long, env = "PISAURA_REPEAT", value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub repeat: u32,
+
     /// Leave hosts as they are that an older run may have left broken, instead of reverting them first
     #[arg(long, env = "PISAURA_NO_HEAL", value_parser = BoolishValueParser::new())]
     pub no_heal: bool,

@@ -702,6 +702,18 @@ fn out_of_reach() {
     let ran = Ran::of(run("plain", "deadman: 8s").env("PISAURA_TEST_PASSES", "1"), &lab.scratch);
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("the dead man's switch would end with this login (/"), "{}", ran.stdout);
+    // The same is said beforehand.
+    let connected = |user: &str, keys: &str, code: i32, want: &str| {
+        lab.scratch.write("books/b/fatebook.yaml", book(user, keys));
+        let mut command = lab.scratch.command(&program());
+        let ran = Ran::of(command.args(["check", "--connect", "--fatebooks", "books"]), &lab.scratch);
+        assert_eq!(ran.code, Some(code), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(want), "{}{}", ran.stdout, ran.stderr);
+    };
+    connected("plain", "deadman: 8s", 3, "its dead man's switch would end with the login");
+    let accepts = "deadman: {after: 8s, may_die_with: session}";
+    connected("plain", accepts, 0, "its dead man's switch: ends with its login, as the book accepts");
+    connected("root", "deadman: 8s", 0, "its dead man's switch: leaves the control group of its login");
     lab.on(&host, "test ! -e /tmp/broken");
     let accepted = "deadman: {after: 8s, may_die_with: session}";
     let ran = Ran::of(run("plain", accepted).env("PISAURA_TEST_PASSES", "1"), &lab.scratch);

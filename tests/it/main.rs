@@ -33,6 +33,7 @@ mod nextest;
 mod probes;
 mod protocol;
 mod relay;
+mod repeat;
 mod secrets;
 mod shell;
 mod ssh;
@@ -72,6 +73,7 @@ fn main() -> std::process::ExitCode {
         nextest::tests(),
         probes::tests(),
         protocol::tests(),
+        repeat::tests(),
         secrets::tests(),
         shell::tests(),
         ssh::tests(),
