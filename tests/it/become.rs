@@ -34,7 +34,7 @@ pub fn with_user(rule: &str) -> Case {
         chmod 755 .
         mkdir plain && chown {user} plain
         printf 'root:x:0:0::%s/home:/bin/sh\nplain:x:{user}:{user}::%s/plain:%s/shell\nsshd:x:107:65534::/run/sshd:/bin/false\n' "$PWD" "$PWD" "$PWD" >passwd
-        printf '#!/bin/sh\ncommand -v bash >/dev/null && exec bash -c "ulimit -Su 60; exec /bin/sh \"\$@\"" sh "$@"\nexec /bin/sh "$@"\n' >shell && chmod 755 shell
+        printf '#!/bin/sh\nexec /bin/sh "$@"\n' >shell && chmod 755 shell
         printf 'root:*:19000:0:99999:7:::\nplain:*:19000:0:99999:7:::\n' >shadow
         printf 'Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n{rule}\n' >sudoers
         chmod 0440 sudoers

@@ -61,7 +61,7 @@ fn end(process: i64) {
 
 /// What runs as root cannot be ended by the user who logs in: neither its time limit nor a second try makes it gone.
 fn may_not_be_ended() {
-    let case = by_sudo("timeout: 3s, deadman: 'off'");
+    let case = by_sudo("timeout: 8s, deadman: 'off'");
     let home = case.sshd.home().display().to_string();
     case.scratch.write(
         "fatebooks/b/break.sh",
@@ -212,6 +212,9 @@ fn through_link() {
 /// A host that has no room for another process, for a while: that ends most shells, and not the switch.
 fn no_room_for_processes() {
     let case = by_sudo("timeout: 2s, deadman: 8s");
+    let shell =
+        format!("#!/bin/sh\nexec bash -c 'ulimit -Su {PROCESSES_MAX}; exec /bin/sh \"$@\"' sh \"$@\"\n");
+    fs::write(case.sshd.join("shell"), shell).expect("a shell");
     case.waits_at("--step=2");
     case.begin_and_kill();
     let watcher = number_in(&case, "watcher");

@@ -99,12 +99,18 @@ _pisaura_end_all() {
             if _pisaura_lives "${_pisaura_c%:*}" "${_pisaura_c#*:}"; then _pisaura_h="$_pisaura_h ${_pisaura_c%:*}"; fi
         done
         _pisaura_r=$_pisaura_count
-        [ -n "$_pisaura_h" ] || break
-        # shellcheck disable=SC2086
-        if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
+        if [ -z "$_pisaura_h" ]; then
+            # One that nobody may end may be about to, as whoever looks what an inducer has left.
+            [ -n "$_pisaura_u" ] && [ $_pisaura_k -lt 15 ] || break
+        else
+            # shellcheck disable=SC2086
+            if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
+        fi
         [ $_pisaura_k -lt 30 ] || return 1
         sleep 0.1 2>/dev/null || sleep 1
         _pisaura_k=$((_pisaura_k + 1))
+        _pisaura_get left
+        _pisaura_holder=${_pisaura_q%% *}
     done
     [ -z "$_pisaura_u$_pisaura_blind$_pisaura_unsure" ]
 }

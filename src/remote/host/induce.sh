@@ -20,6 +20,7 @@ _pisaura_put inducing -
 _pisaura_n=
 # What it leaves running is ended before the reverter begins. What shows no mark, as what it has begun as another user, is of this
 # session, unless it has one of its own; and that its number stays this session's is known while one of it lives that is known.
+_pisaura_put left 'looking -'
 (
     { read -r _pisaura_e _ </proc/self/stat; } 2>/dev/null || exit 0
     _pisaura_start "$_pisaura_e"
