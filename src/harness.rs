@@ -373,7 +373,7 @@ fn carry_out(options: &Options, shelf: &Shelf, chosen: &[bool], face: Face) -> E
             let _ = writeln!(std::io::stdout(), "---- {name} ----\n{}", success_text(outcome));
         }
     }
-    if options.run.repeat > 1 && options.format != Some(Format::Json) {
+    if options.run.repeat > 1 && !nextest && options.format != Some(Format::Json) {
         let _ = std::io::stdout().write_all(distribution(&cases, &lock(&verdicts)).as_bytes());
     }
     let untried = !end.interrupted

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use crate::fatebook::{Expectation, show_duration, tell_allowed};
+use crate::fatebook::{
+    CaseValues, Command, CommandStyle, Expectation, ExpectedOutput, Fate, Fatebook, HostEntry, Redactor,
+    show_duration, tell_allowed,
+};
 use crate::machine::Verdict;
 use crate::report::headline;
 use crate::run::{CaseKind, ExitKind, Shelf};
@@ -28,30 +31,60 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             text.push_str(&format!("  {}\n", headline(&outcome)));
             continue;
         }
-        let (CaseKind::Failure { book, host: Some(host), .. }, Some(fate)) = (&case.kind, case.fate()) else {
-            continue;
-        };
-        let values =
-            crate::fatebook::CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
-        let secrets = crate::fatebook::Redactor::new(&book.secret_values);
-        let show = |command: &crate::fatebook::Command, more: &[String]| {
-            let words = crate::executor::shown_words(command, &values, more);
-            let words: Vec<String> = words.iter().map(|word| crate::remote::quote(word)).collect();
-            secrets.clean(&words.join(" "))
-        };
-        // Whether shell text takes it changes what is run; behind a program it goes without saying.
-        let is_shell = fate.healthcheck.style == crate::fatebook::CommandStyle::Shell;
-        let step: Option<String> = (fate.pass_step && is_shell).then(|| "--step=N".to_owned());
+        if let (CaseKind::Failure { book, host: Some(host), .. }, Some(fate)) = (&case.kind, case.fate()) {
+            let told = Telling { fate, host, book, secrets: Redactor::new(&book.secret_values) };
+            text.push_str(&(told.before() + &told.failing() + &told.healing()));
+        }
+    }
+    let count = chosen.iter().filter(|chosen| **chosen).count();
+    text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
+    print(&text, if broken { ExitKind::Usage } else { ExitKind::Fine })
+}
+
+/// One case, as it is told.
+struct Telling<'a> {
+    fate: &'a Fate,
+    host: &'a HostEntry,
+    book: &'a Fatebook,
+    secrets: Redactor,
+}
+
+impl Telling<'_> {
+    fn show(&self, command: &Command, more: &[String]) -> String {
+        let (host, service, failure) = (&self.host.host, &self.book.service, &self.fate.name);
+        let words = crate::executor::shown_words(command, &CaseValues { host, service, failure }, more);
+        let words: Vec<String> = words.iter().map(|word| crate::remote::quote(word)).collect();
+        self.secrets.clean(&words.join(" "))
+    }
+
+    /// How long a healthcheck that does not say what is wanted is asked again.
+    fn grace(&self) -> String {
+        match self.fate.grace.is_zero() {
+            true => String::new(),
+            false => format!(", asked again for {}", show_duration(self.fate.grace)),
+        }
+    }
+
+    /// What is done before anything is broken.
+    fn before(&self) -> String {
+        let (fate, host) = (self.fate, self.host);
         let limit = show_duration(fate.timeout);
+        let mut text = String::new();
+        // Whether shell text takes it changes what is run; behind a program it goes without saying.
+        let is_shell = fate.healthcheck.style == CommandStyle::Shell;
+        let step: Option<String> = (fate.pass_step && is_shell).then(|| "--step=N".to_owned());
         let mut number = '1';
         if let Some(only_if) = &fate.only_if {
-            text.push_str(&format!("  1 only if      on {host}, within {limit}: {}\n", show(only_if, &[])));
+            text.push_str(&format!(
+                "  1 only if      on {host}, within {limit}: {}\n",
+                self.show(only_if, &[])
+            ));
             number = ' ';
         }
         text.push_str(&format!(
             "  {number} healthcheck  here, within {limit}: {}{}\n",
-            show(&fate.healthcheck, step.as_slice()),
-            fate.expect_output.as_ref().map(|output| format!(", its output {output}")).unwrap_or_default()
+            self.show(&fate.healthcheck, step.as_slice()),
+            its_output(fate.expect_output.as_ref())
         ));
         if let Some(workload) = &fate.workload {
             let stall = fate.max_stall.map_or(String::new(), |time| {
@@ -60,29 +93,35 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             text.push_str(&format!(
                 "    workload     here, from now on, at most {} lost{stall}: {}\n",
                 fate.max_lost,
-                show(workload, &[])
+                self.show(workload, &[])
             ));
         }
         for check in &fate.checks {
             text.push_str(&format!(
                 "    check        {}, here, within {limit}: {}{}\n",
                 check.name,
-                show(&check.command, &[]),
-                check
-                    .expect_output
-                    .as_ref()
-                    .map(|output| format!(", its output {output}"))
-                    .unwrap_or_default()
+                self.show(&check.command, &[]),
+                its_output(check.expect_output.as_ref())
             ));
         }
-        text.push_str(&format!("  2 inducer      on {host}, within {limit}: {}\n", show(&fate.inducer, &[])));
+        text
+    }
+
+    /// From the inducer to just before the reverter.
+    fn failing(&self) -> String {
+        let (fate, host) = (self.fate, self.host);
+        let (limit, grace) = (show_duration(fate.timeout), self.grace());
+        let mut text = String::new();
+        text.push_str(&format!(
+            "  2 inducer      on {host}, within {limit}: {}\n",
+            self.show(&fate.inducer, &[])
+        ));
         if let Some(verify) = &fate.verify {
-            text.push_str(&format!("    verify       on {host}, within {limit}: {}\n", show(verify, &[])));
+            text.push_str(&format!(
+                "    verify       on {host}, within {limit}: {}\n",
+                self.show(verify, &[])
+            ));
         }
-        let grace = match fate.grace.is_zero() {
-            true => String::new(),
-            false => format!(", asked again for {}", show_duration(fate.grace)),
-        };
         text.push_str(&match &fate.hold {
             None => format!("  3 healthcheck  here{grace}\n"),
             Some(hold) => format!(
@@ -113,28 +152,42 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
         for stop_if in &fate.stop_if {
             text.push_str(&format!(
                 "    stop_if      here, before each healthcheck: {}\n",
-                show(stop_if, &[])
+                self.show(stop_if, &[])
             ));
         }
         if let Some(still) = &fate.still {
-            text.push_str(&format!("    still        on {host}, within {limit}: {}\n", show(still, &[])));
+            text.push_str(&format!(
+                "    still        on {host}, within {limit}: {}\n",
+                self.show(still, &[])
+            ));
         }
+        text
+    }
+
+    /// The reverter, and what is asked then.
+    fn healing(&self) -> String {
+        let (fate, host) = (self.fate, self.host);
+        let mut text = String::new();
         text.push_str(&match &fate.because {
             Some(reason) => format!("  4 reverter     none: {reason}\n"),
             None => format!(
                 "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
                 show_duration(fate.revert_within()),
-                show(&fate.reverter, &[])
+                self.show(&fate.reverter, &[])
             ),
         });
-        let recovery =
-            fate.max_recovery.map_or(grace, |time| format!(", asked again for {}", show_duration(time)));
+        let recovery = fate
+            .max_recovery
+            .map_or_else(|| self.grace(), |time| format!(", asked again for {}", show_duration(time)));
         let steady = fate.steady.map_or(String::new(), |steady| {
             format!(", then every {} for {}", show_duration(steady.every), show_duration(steady.time))
         });
         text.push_str(&format!("  5 healthcheck  here{recovery}{steady}\n"));
+        text
     }
-    let count = chosen.iter().filter(|chosen| **chosen).count();
-    text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
-    print(&text, if broken { ExitKind::Usage } else { ExitKind::Fine })
+}
+
+/// What a question has to print, besides.
+fn its_output(expected: Option<&ExpectedOutput>) -> String {
+    expected.map(|output| format!(", its output {output}")).unwrap_or_default()
 }

@@ -34,8 +34,8 @@ struct State {
 /// What an asker needs of its case, for as long as it lives.
 struct Question {
     check: LocalCheck,
-    command: Box<dyn Fn() -> Command + Send>,
-    case: CaseId,
+    assignment: Assignment,
+    workplace: PathBuf,
     /// When the case began.
     began: Duration,
     redactor: Redactor,
@@ -64,7 +64,7 @@ impl Performer<'_> {
             return healthcheck();
         }
         let (began, live_output) = (self.began, self.live_output);
-        let asked = std::thread::scope(|scope| {
+        let (ran, asked) = std::thread::scope(|scope| {
             let threads: Vec<_> = assignment
                 .checks
                 .iter()
@@ -96,8 +96,8 @@ impl Performer<'_> {
             });
             (ran, asked.collect::<Vec<_>>())
         });
-        self.asked = asked.1;
-        asked.0
+        self.asked = asked;
+        ran
     }
 
     /// What came of the questions beside the healthcheck's that was just asked, as its machine and its report are told.
@@ -124,12 +124,10 @@ impl Performer<'_> {
         let plan = &self.assignment.plan;
         for (check, planned) in self.assignment.checks.iter().zip(&plan.checks) {
             let Some(watch) = CheckWatch::new(planned, plan.grace, now) else { continue };
-            let (assignment, workplace) = (self.assignment.clone(), self.workplace.to_owned());
-            let asked: (LocalCheck, PathBuf) = (check.clone(), workplace);
             let question = Question {
                 check: check.clone(),
-                command: Box::new(move || check_command(&asked.0, &assignment, Step::During, &asked.1)),
-                case: self.assignment.id,
+                assignment: self.assignment.clone(),
+                workplace: self.workplace.to_owned(),
                 began: self.began,
                 redactor: self.redactor.clone(),
                 observer: Arc::clone(self.observer),
@@ -202,10 +200,16 @@ impl Question {
         loop {
             attempt += 1;
             let (began, until) = (now(), time_since_boot() + within);
-            let mut printer =
-                LinePrinter::new(self.live_output, self.case, Step::During, &self.redactor, &self.observer);
+            let mut printer = LinePrinter::new(
+                self.live_output,
+                self.assignment.id,
+                Step::During,
+                &self.redactor,
+                &self.observer,
+            );
             let limit = Limit::within(within, Some(dismissed));
-            let ran = child::run((self.command)(), limit, &self.redactor, &mut |stream, bytes| {
+            let command = check_command(&self.check, &self.assignment, Step::During, &self.workplace);
+            let ran = child::run(command, limit, &self.redactor, &mut |stream, bytes| {
                 printer.push(stream, bytes);
             });
             printer.finish();

@@ -72,7 +72,7 @@ pub(super) struct Exchange<'a> {
 }
 
 /// How often a server is asked whether it is there, where a command may cut it off, and how long it may say nothing.
-const PULSE: Duration = Duration::from_millis(500);
+const PULSE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(4);
 
 /// How much of an answer to a command of our own is kept.

@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
         test("nextest::failfast_holds_between_processes", failfast),
         test("nextest::an_unreverted_host_is_not_broken_again", unreverted),
         test("nextest::a_failure_that_is_none_for_a_host", not_for_this_host),
+        test("nextest::each_repetition_is_one_process", repeated),
         test("nextest::one_report_for_each_case", reports),
         needing("nextest::nextest_itself", installed, "needs cargo-nextest", nextest_itself),
         needing("nextest::nextest_is_interrupted", installed, "needs cargo-nextest", nextest_is_interrupted),
@@ -85,6 +86,22 @@ fn not_for_this_host() {
         ran.stderr
     );
     assert_eq!(ran.code, Some(0));
+}
+
+/// Its name means that repetition alone, the first one's too.
+fn repeated() {
+    let (scratch, sshd) = setup();
+    for (name, number) in [("b", ""), ("b", " #2")] {
+        let mut command = scratch.command(&harness());
+        command.args(["--exact", &format!("b::{name}@127.0.0.1:{}{number}", sshd.port), "--nocapture"]);
+        command.env("NEXTEST", "1").env("NEXTEST_EXECUTION_MODE", "process-per-test");
+        command.env("NEXTEST_RUN_ID", "run-1").env("PISAURA_REPEAT", "2");
+        let ran = Ran::of(&mut command, &scratch);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("\nrunning 1 test\n"), "{}", ran.stdout);
+        assert!(!ran.stdout.contains("repeated:"), "{}", ran.stdout);
+    }
+    assert_eq!(sshd.read("log"), "b\nb\n");
 }
 
 fn unreverted() {

@@ -131,11 +131,7 @@ impl CaseMachine {
             );
             if let Some(end) = &check.trouble {
                 let message = format!("the check gave no answer: {}", tell_bad(end, check.limit()));
-                let kind = match end {
-                    StepEnd::Failed(trouble) => trouble.kind,
-                    StepEnd::TimedOut => TroubleKind::Timeout,
-                    _ => TroubleKind::Healthcheck,
-                };
+                let kind = kind_of_trouble(end, Step::During);
                 found.push((name, (Verdict::Botched, kind.to_string(), message)));
             }
         }
@@ -233,20 +229,7 @@ impl CaseMachine {
             };
             return self.find_of(self.culprit(), verdict, kind, message);
         }
-        let kind = match end {
-            StepEnd::TimedOut => TroubleKind::Timeout,
-            StepEnd::Failed(trouble) => trouble.kind,
-            StepEnd::Busy { .. } => TroubleKind::HostBusy,
-            StepEnd::Declined(_) => TroubleKind::Select,
-            _ => match self.step {
-                Step::Induce => TroubleKind::Inducer,
-                Step::Select => TroubleKind::Select,
-                Step::Verify => TroubleKind::Verify,
-                Step::Still => TroubleKind::Still,
-                Step::Prepare => TroubleKind::Upload,
-                _ => TroubleKind::Healthcheck,
-            },
-        };
+        let kind = kind_of_trouble(end, self.step);
         let told = self.tell(end);
         let asker = match self.culprit() {
             Some(_) => "check".to_owned(),
@@ -301,10 +284,26 @@ impl CaseMachine {
             StepEnd::TimedOut => {
                 format!("took longer than its time limit of {}", show_duration(self.limit()))
             }
-            StepEnd::Exited(exit) => exit.to_string(),
-            StepEnd::Failed(Trouble { message, .. }) => message.clone(),
-            _ => end.to_string(),
+            end => tell_end(end),
         }
+    }
+}
+
+/// The kind of the error that a step has ended with.
+fn kind_of_trouble(end: &StepEnd, step: Step) -> TroubleKind {
+    match end {
+        StepEnd::TimedOut => TroubleKind::Timeout,
+        StepEnd::Failed(trouble) => trouble.kind,
+        StepEnd::Busy { .. } => TroubleKind::HostBusy,
+        StepEnd::Declined(_) => TroubleKind::Select,
+        _ => match step {
+            Step::Induce => TroubleKind::Inducer,
+            Step::Select => TroubleKind::Select,
+            Step::Verify => TroubleKind::Verify,
+            Step::Still => TroubleKind::Still,
+            Step::Prepare => TroubleKind::Upload,
+            _ => TroubleKind::Healthcheck,
+        },
     }
 }
 
@@ -401,6 +400,12 @@ fn was_up_before(seen: &Watched, outage: Outage) -> bool {
 fn tell_bad(end: &StepEnd, within: Duration) -> String {
     match end {
         StepEnd::TimedOut => format!("no answer within {}", show_duration(within)),
+        end => tell_end(end),
+    }
+}
+
+fn tell_end(end: &StepEnd) -> String {
+    match end {
         StepEnd::Exited(exit) => exit.to_string(),
         StepEnd::Failed(Trouble { message, .. }) => message.clone(),
         end => end.to_string(),

@@ -44,7 +44,7 @@ _pisaura_who() {
     _pisaura_p=- _pisaura_q=- _pisaura_sid=- _pisaura_unsure=
     { read -r _pisaura_p _pisaura_q _pisaura_sid _ <"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || :
     case ${_pisaura_p:--} in *[!0-9]*)
-        # Where a failure has taken the word away, the watcher has it open; and so does the case's folder, as long as it lasts.
+        # Where a failure has taken the word away, the watcher has it open.
         _pisaura_get watcher
         [ -z "${_pisaura_v-}" ] || _pisaura_r=${_pisaura_v%% *}
         { read -r _pisaura_p _pisaura_q _pisaura_sid _ <"/proc/$_pisaura_r/fd/6"; } 2>/dev/null || :
@@ -58,6 +58,19 @@ _pisaura_who() {
         ;;
     esac
     case ${_pisaura_sid:--} in *[!0-9]*) _pisaura_sid=- ;; esac
+}
+
+# Asks those in $_pisaura_h to end, and kills them from the twentieth look on.
+_pisaura_ask_to_end() {
+    # shellcheck disable=SC2086
+    if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
+}
+
+# Waits for the next look, a tenth of a second; fails once there were enough of them.
+_pisaura_go_on_waiting() {
+    [ $_pisaura_k -lt 30 ] || return 1
+    sleep 0.1 2>/dev/null || sleep 1
+    _pisaura_k=$((_pisaura_k + 1))
 }
 
 # Ends all that scripts of the case have begun and that is at work, but for this shell, the watcher, and what that has begun. $1 is
@@ -76,14 +89,14 @@ _pisaura_end_all() {
         _pisaura_h='' _pisaura_u=''
         # A session's number is given to no other while anybody of it lives: its first process, or one that stays for that.
         _pisaura_look_at "$_pisaura_p"
-        _pisaura_b2=$_pisaura_r
+        _pisaura_leader=$_pisaura_r
         if [ "$_pisaura_r" = - ] && [ "$_pisaura_p" != - ] && [ ! -r /proc/self/stat ]; then
             # Where nobody tells when a process was started, nobody is signalled; but one of that number may be it.
             if kill -0 "$_pisaura_p" 2>/dev/null; then _pisaura_u=1; fi
         fi
         _pisaura_proof=
-        if [ "$_pisaura_b2" = "$_pisaura_q" ] || _pisaura_lives "${_pisaura_holder%:*}" "${_pisaura_holder#*:}"; then _pisaura_proof=1; fi
-        case $_pisaura_b2 in - | "$_pisaura_q") _pisaura_look "$_pisaura_sid" ;; *) _pisaura_look ;; esac
+        if [ "$_pisaura_leader" = "$_pisaura_q" ] || _pisaura_lives "${_pisaura_holder%:*}" "${_pisaura_holder#*:}"; then _pisaura_proof=1; fi
+        case $_pisaura_leader in - | "$_pisaura_q") _pisaura_look "$_pisaura_sid" ;; *) _pisaura_look ;; esac
         _pisaura_h=$_pisaura_marked
         if [ $_pisaura_k = 0 ] && ! _pisaura_lives "$_pisaura_p" "$_pisaura_q"; then
             for _pisaura_c in $_pisaura_marked; do _pisaura_count=$((_pisaura_count + 1)); done
@@ -103,12 +116,9 @@ _pisaura_end_all() {
             # One that nobody may end may be about to, as whoever looks what an inducer has left.
             [ -n "$_pisaura_u" ] && [ $_pisaura_k -lt 15 ] || break
         else
-            # shellcheck disable=SC2086
-            if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
+            _pisaura_ask_to_end
         fi
-        [ $_pisaura_k -lt 30 ] || return 1
-        sleep 0.1 2>/dev/null || sleep 1
-        _pisaura_k=$((_pisaura_k + 1))
+        _pisaura_go_on_waiting || return 1
         _pisaura_get left
         _pisaura_holder=${_pisaura_q%% *}
     done
@@ -123,9 +133,9 @@ _pisaura_descend() {
     done
     _pisaura_e="$_pisaura_e "
     # As often as it grows: a child's number may be smaller than its parent's.
-    _pisaura_h2=
-    while [ "$_pisaura_h2" != "$_pisaura_e" ]; do
-        _pisaura_h2=$_pisaura_e
+    _pisaura_grown=
+    while [ "$_pisaura_grown" != "$_pisaura_e" ]; do
+        _pisaura_grown=$_pisaura_e
         for _pisaura_c in /proc/[0-9]*; do
             _pisaura_c=${_pisaura_c#/proc/}
             case $_pisaura_e in *" $_pisaura_c:"*) continue ;; esac
@@ -141,24 +151,21 @@ _pisaura_descend() {
 # Ends the processes that bear the case's mark; with an argument, only those of that session. Fails if one stays, or if they cannot
 # be looked for.
 _pisaura_end_marked() {
-    _pisaura_n=0 _pisaura_s2=${1-}
+    _pisaura_k=0 _pisaura_session_only=${1-}
     while :; do
         # What stays in a session of ours has no other place to hide in.
-        if [ -n "$_pisaura_s2" ]; then _pisaura_look - 4; else _pisaura_look; fi
+        if [ -n "$_pisaura_session_only" ]; then _pisaura_look - 4; else _pisaura_look; fi
         _pisaura_h=
         for _pisaura_c in $_pisaura_marked; do
-            if [ -n "$_pisaura_s2" ]; then
+            if [ -n "$_pisaura_session_only" ]; then
                 _pisaura_session "$_pisaura_c"
-                [ "$_pisaura_r" = "$_pisaura_s2" ] || continue
+                [ "$_pisaura_r" = "$_pisaura_session_only" ] || continue
             fi
             _pisaura_h="$_pisaura_h $_pisaura_c"
         done
         [ -n "$_pisaura_h" ] || break
-        # shellcheck disable=SC2086
-        if [ $_pisaura_n -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
-        [ $_pisaura_n -lt 30 ] || return 1
-        sleep 0.1 2>/dev/null || sleep 1
-        _pisaura_n=$((_pisaura_n + 1))
+        _pisaura_ask_to_end
+        _pisaura_go_on_waiting || return 1
     done
     [ -z "$_pisaura_blind" ]
 }
@@ -166,5 +173,5 @@ _pisaura_end_marked() {
 # The session of process $1, if it has not ended.
 _pisaura_session() {
     _pisaura_start "$1"
-    if [ "$_pisaura_r" = - ]; then _pisaura_r=-; else _pisaura_r=$_pisaura_session; fi
+    [ "$_pisaura_r" = - ] || _pisaura_r=$_pisaura_session
 }

@@ -43,6 +43,16 @@ _pisaura_get() {
     _pisaura_r=${_pisaura_r:--} _pisaura_q=${_pisaura_q:--}
 }
 
+# Whether somebody says that the host is healed: how long after it was armed in $_pisaura_r, and who in $_pisaura_q. A failure may have
+# written something else there.
+_pisaura_is_said_healed() {
+    _pisaura_get healed
+    case $_pisaura_r in
+    [0-9]* | unknown) ;;
+    *) return 1 ;;
+    esac
+}
+
 # What this machine is: machine id, boot id, PID namespace, start of process 1, its name; "-" for what it does not tell.
 _pisaura_identify() {
     _pisaura_x=-

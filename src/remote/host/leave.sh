@@ -14,16 +14,11 @@ _pisaura_is_dirty() {
         _pisaura_k=0
         for _pisaura_C in "$1"/.case-*; do
             [ -e "$_pisaura_C" ] || continue
-            _pisaura_get healed
-            case $_pisaura_r in
-            [0-9]* | unknown)
-                [ ! -e "$_pisaura_C/watch" ] || _pisaura_k=$((_pisaura_k + 1))
-                # Another executor's word that the host is healed may not be written down anywhere else yet.
-                [ ! -e "$_pisaura_C/recorded" ] || continue
-                case $_pisaura_own in '*' | *" ${_pisaura_C##*/.case-} "*) ;; *) _pisaura_shared=1 ;; esac
-                ;;
-            *) return 0 ;;
-            esac
+            _pisaura_is_said_healed || return 0
+            [ ! -e "$_pisaura_C/watch" ] || _pisaura_k=$((_pisaura_k + 1))
+            # Another executor's word that the host is healed may not be written down anywhere else yet.
+            [ ! -e "$_pisaura_C/recorded" ] || continue
+            case $_pisaura_own in '*' | *" ${_pisaura_C##*/.case-} "*) ;; *) _pisaura_shared=1 ;; esac
         done
         [ $_pisaura_k != 0 ] && [ $_pisaura_n -lt 60 ] || return 1
         _pisaura_n=$((_pisaura_n + 1))

@@ -26,9 +26,9 @@ _pisaura_state=gone _pisaura_left=0 _pisaura_whose=same
 if [ "$_pisaura_x" = "$_pisaura_M" ]; then
     _pisaura_compare "$_pisaura_i" "$_pisaura_I"
     _pisaura_whose=$_pisaura_r
-    _pisaura_get healed
-    case $_pisaura_r in [0-9]* | unknown) _pisaura_state=healed ;; esac
-    if [ $_pisaura_state != healed ]; then
+    if _pisaura_is_said_healed; then
+        _pisaura_state=healed
+    else
         _pisaura_get watcher
         if [ "$_pisaura_r" = - ]; then
             _pisaura_state=off

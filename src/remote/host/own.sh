@@ -16,7 +16,7 @@ _pisaura_look_at() {
     _pisaura_state=- _pisaura_parent=- _pisaura_session=- _pisaura_r=-
     _pisaura_x=
     # A name may have line ends in it.
-    { while IFS= read -r _pisaura_y2 || [ -n "$_pisaura_y2" ]; do _pisaura_x="$_pisaura_x $_pisaura_y2"; done <"/proc/$1/stat"; } 2>/dev/null || return 0
+    { while IFS= read -r _pisaura_line || [ -n "$_pisaura_line" ]; do _pisaura_x="$_pisaura_x $_pisaura_line"; done <"/proc/$1/stat"; } 2>/dev/null || return 0
     # shellcheck disable=SC2086
     set -- ${_pisaura_x##*) }
     [ $# -ge 20 ] || return 0

@@ -111,11 +111,7 @@ _pisaura_watcher() {
 
 # Ends with 0 if the host is healed already; tells by whom.
 _pisaura_is_healed() {
-    _pisaura_get healed
-    case $_pisaura_r in
-    [0-9]* | unknown) ;;
-    *) return 1 ;;
-    esac
+    _pisaura_is_said_healed || return 1
     case ${_pisaura_q%% *} in
     "$_pisaura_T") ;;
     watcher) _pisaura_tell w "$_pisaura_r" ;;
@@ -142,8 +138,7 @@ _pisaura_wait() {
 # us finish, and goes on where we fail.
 _pisaura_is_watching() {
     [ ! -d "$_pisaura_C/armed" ] && _pisaura_watcher || return 1
-    _pisaura_get healed
-    case $_pisaura_r in [0-9]* | unknown) return 1 ;; esac
+    ! _pisaura_is_said_healed || return 1
     _pisaura_get word
     _pisaura_g=${_pisaura_q%% *}
     [ "$_pisaura_r" = running ] || [ "$_pisaura_r" = - ]
@@ -299,8 +294,7 @@ if [ $_pisaura_s = 0 ]; then
         _pisaura_keep=0
     fi
     # What says that the case is over stays until that is written down elsewhere; where it could not be said here, all of it stays.
-    _pisaura_get healed
-    case $_pisaura_r in [0-9]* | unknown) ;; *) _pisaura_keep=1 ;; esac
+    _pisaura_is_said_healed || _pisaura_keep=1
     # What the reverter has left running in our session goes: it might heal in a later case. A service that it has started has a
     # session of its own. Which session that is, is asked while this shell lives.
     _pisaura_session $$

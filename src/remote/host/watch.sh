@@ -67,15 +67,6 @@ _pisaura_ordered() {
     if [ -d /proc/self/fd ]; then _pisaura_briefly _pisaura_read_orders; else _pisaura_read_orders; fi
 }
 
-# Whether somebody has healed the host, as far as a word tells that is one: a failure may have written something else there.
-_pisaura_is_healed() {
-    _pisaura_get healed
-    case $_pisaura_r in
-    [0-9]* | unknown) ;;
-    *) return 1 ;;
-    esac
-}
-
 # Whether a shell's reverter is at work. It is let finish.
 _pisaura_busy() {
     _pisaura_get reverting
@@ -87,15 +78,15 @@ _pisaura_busy() {
 _pisaura_briefly() {
     [ -z "$_pisaura_frozen" ] || return 0
     "$@" &
-    _pisaura_z2=$!
-    _pisaura_n2=0
-    while kill -0 $_pisaura_z2 2>/dev/null; do
-        [ $_pisaura_n2 -lt 500 ] || { _pisaura_frozen=1; kill -KILL $_pisaura_z2 2>/dev/null; return 0; }
+    _pisaura_brief=$!
+    _pisaura_waited=0
+    while kill -0 $_pisaura_brief 2>/dev/null; do
+        [ $_pisaura_waited -lt 500 ] || { _pisaura_frozen=1; kill -KILL $_pisaura_brief 2>/dev/null; return 0; }
         # It mostly is over by then.
-        if [ $_pisaura_n2 -lt 10 ]; then sleep 0.01; else sleep 0.1 && _pisaura_n2=$((_pisaura_n2 + 9)); fi || { sleep 1; _pisaura_n2=$((_pisaura_n2 + 99)); }
-        _pisaura_n2=$((_pisaura_n2 + 1))
+        if [ $_pisaura_waited -lt 10 ]; then sleep 0.01; else sleep 0.1 && _pisaura_waited=$((_pisaura_waited + 9)); fi || { sleep 1; _pisaura_waited=$((_pisaura_waited + 99)); }
+        _pisaura_waited=$((_pisaura_waited + 1))
     done
-    wait $_pisaura_z2
+    wait $_pisaura_brief
 }
 _pisaura_word() { _pisaura_briefly _pisaura_put word "$1"; }
 
@@ -175,7 +166,7 @@ while [ -z "$_pisaura_frozen" ]; do
     done
     _pisaura_ordered || _pisaura_go
     # Whoever has healed it meanwhile has given the order before we wrote over it.
-    if _pisaura_is_healed; then
+    if _pisaura_is_said_healed; then
         _pisaura_put orders over
         _pisaura_go
     fi
@@ -276,7 +267,7 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     # A signal may have stopped us here for a long time.
     if [ -z "$_pisaura_frozen" ]; then
         _pisaura_ordered || _pisaura_go
-        ! _pisaura_is_healed || _pisaura_go
+        ! _pisaura_is_said_healed || _pisaura_go
     fi
     _pisaura_told=$_pisaura_text
     if [ -n "$_pisaura_B" ]; then
@@ -292,7 +283,7 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     (_pisaura_try) &
     _pisaura_z=$!
     _pisaura_start $_pisaura_z
-    _pisaura_t2=$_pisaura_r
+    _pisaura_since=$_pisaura_r
     _pisaura_n=0 _pisaura_late=
     while kill -0 $_pisaura_z 2>/dev/null; do
         # Whoever says so ends what is left of it, once we are gone.
@@ -303,13 +294,13 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
             _pisaura_end_marked
             _pisaura_late=limit
             # Whoever waits for what cannot be ended would never try again.
-            _pisaura_lives $_pisaura_z "$_pisaura_t2" && kill -KILL $_pisaura_z 2>/dev/null
+            _pisaura_lives $_pisaura_z "$_pisaura_since" && kill -KILL $_pisaura_z 2>/dev/null
             sleep 0.1 || sleep 1
             break
         fi
     done
     _pisaura_s=1
-    [ -n "$_pisaura_late" ] && _pisaura_lives $_pisaura_z "$_pisaura_t2" || { wait $_pisaura_z; _pisaura_s=$?; }
+    [ -n "$_pisaura_late" ] && _pisaura_lives $_pisaura_z "$_pisaura_since" || { wait $_pisaura_z; _pisaura_s=$?; }
     if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
         # One that could not be ended, and goes on breaking the host, is no healed host.
         if [ -n "$_pisaura_still" ]; then
