@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use libtest_mimic::Trial;
 
+use crate::case::{BREAK, Case};
 use crate::common::{Sshd, is_root, needing};
-use crate::protocol::{BREAK, Case};
 
 pub fn tests() -> Vec<Trial> {
     let root = |name: &str, run: fn()| needing(name, is_root(), "needs to be root, for another user", run);

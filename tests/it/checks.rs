@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
+use crate::case::{Case, HEAL};
+use crate::cluster::{Cluster, can_run};
 use crate::common::{Ran, begin, needing, on_master, test, wait_for};
 use crate::interrupts::signal;
-use crate::mesos::{Cluster, can_run};
-use crate::protocol::{Case, HEAL};
 
 pub fn tests() -> Vec<Trial> {
     let (can, why_not) = can_run();
@@ -28,25 +28,18 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Runs a case with these keys: it, its code, and what was said, without its times.
-fn run(keys: &str) -> (Case, i32, String) {
+/// A case with these keys; `@HOME` is the home of the host.
+fn case(keys: &str) -> Case {
     let case = Case::new("");
     let home = case.sshd.home().display().to_string();
     case.book(&keys.replace("@HOME", &home), "");
-    let ran = case.pisaura(&["run", "--show-output"]);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!case.is_broken(), "{keys}: {said}");
-    (case, ran.code.unwrap_or(-1), said)
+    case
 }
 
 /// Runs a case that ends with this code, and says these things.
+#[track_caller]
 fn check(keys: &str, code: i32, wants: &[&str]) -> String {
-    let (_, got, said) = run(keys);
-    assert_eq!(got, code, "{keys}: {said}");
-    for want in wants {
-        assert!(said.contains(want), "{keys}: no `{want}` in {said}");
-    }
-    said
+    case(keys).says_all(code, wants)
 }
 
 /// The rows of the table that tell of this check.
@@ -97,7 +90,8 @@ fn no_answer() {
     let held = format!("hold: 60s, {}", bad("kill -9 $$", ", expect: unhealthy"));
     check(&held, 3, &["botched: check `c`: the check gave no answer: ended by SIGKILL"]);
     // A mistake in it is known before anything is broken.
-    let (case, code, said) = run("checks: [{name: c, run: ['case x in']}]");
+    let case = case("checks: [{name: c, run: ['case x in']}]");
+    let (code, said) = case.says();
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("the check `c` cannot be run: "), "{said}");
     assert!(!case.sshd.home().join("log").exists(), "{said}");
@@ -242,7 +236,8 @@ fn dry_run() {
 
 /// Figures for programs.
 fn journal() {
-    let (case, code, said) = run("hold: 300ms, every: 50ms, checks: [{name: c, run: ['true']}]");
+    let case = case("hold: 300ms, every: 50ms, checks: [{name: c, run: ['true']}]");
+    let (code, said) = case.says();
     assert_eq!(code, 0, "{said}");
     let journal = case.scratch.read("target/pisaura/journal.jsonl");
     let figures = journal.split_once("\"check_figures\":{\"c\":{\"watched_seconds\":0.");

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 
+use crate::case::Case;
 use crate::common::{Ran, begin, test, wait_for};
 use crate::interrupts::signal;
-use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
     vec![

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 
+use crate::case::{BREAK, Case, another, known};
 use crate::common::{Ran, Scratch, begin, is_root, needing, test, wait_for};
-use crate::protocol::{BREAK, Case, another, known};
 use crate::relay::Relay;
 
 pub fn tests() -> Vec<Trial> {

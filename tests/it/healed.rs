@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 
+use crate::case::{BREAK, Case};
 use crate::common::{is_root, needing, test, wait_for};
 use crate::deadman::restart_with;
-use crate::protocol::{BREAK, Case};
 
 pub fn tests() -> Vec<Trial> {
     // Left out where there are no loop devices, as ci/README.md says.

@@ -4,8 +4,8 @@ use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Trial;
 
+use crate::case::Case;
 use crate::common::{Ran, Scratch, Sshd, begin, program, test, wait_for};
-use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
     vec![

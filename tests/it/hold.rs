@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
+use crate::case::{BREAK, Case, HEAL};
 use crate::common::{Ran, begin, test, wait_for};
 use crate::interrupts::signal;
-use crate::protocol::{BREAK, Case, HEAL};
 
 pub fn tests() -> Vec<Trial> {
     vec![

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
+use crate::case::Case;
 use crate::common::{Ran, Scratch, Sshd, begin, program, test, wait_for, write_scripts};
-use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
     vec![

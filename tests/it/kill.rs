@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
+use crate::cluster::{Cluster, can_run};
 use crate::common::{PATIENCE, Ran, Scratch, is_root, keygen, program, run_if, wait_for};
 use crate::interrupts::signal;
-use crate::mesos::{Cluster, can_run};
 
 /// What is killed, or cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

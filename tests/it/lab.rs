@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
+use crate::cluster::{Cluster, can_run};
 use crate::common::{Ran, Scratch, on_master, program, run_if, wait_for};
-use crate::mesos::{Cluster, can_run};
 
 /// The test of a system's healthcheck, in a lab that is broken on purpose.
 type Sabotage = fn(&Lab, &Health<'_>);

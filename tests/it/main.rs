@@ -7,7 +7,9 @@
 
 mod bad_books;
 mod r#become;
+mod case;
 mod checks;
+mod cluster;
 mod common;
 mod connect;
 mod deadman;
@@ -27,16 +29,20 @@ mod kill;
 mod known;
 mod lab;
 mod library;
+mod losses;
+mod machines;
 mod mesos;
 mod messages;
 mod nextest;
 mod probes;
 mod protocol;
 mod relay;
+mod remembered;
 mod repeat;
 mod secrets;
 mod shell;
 mod ssh;
+mod texts;
 mod unseen;
 mod verdicts;
 mod wire;
@@ -68,15 +74,19 @@ fn main() -> std::process::ExitCode {
         known::tests(),
         lab::tests(),
         library::tests(),
+        losses::tests(),
+        machines::tests(),
         mesos::tests(),
         messages::tests(),
         nextest::tests(),
         probes::tests(),
         protocol::tests(),
+        remembered::tests(),
         repeat::tests(),
         secrets::tests(),
         shell::tests(),
         ssh::tests(),
+        texts::tests(),
         unseen::tests(),
         verdicts::tests(),
         wire::tests(),

@@ -1,21 +1,19 @@
-//! Cases on a real Apache Mesos, of `ci/mesos`, against a real SSH server: the same books, names and reports as without it,
-//! and what happens when parts of the cluster die.
+//! Cases on a real Apache Mesos, of `ci/mesos`, against a real SSH server: the same books, names and reports as without it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use pisaura::mesos::{Client, Security, messages::scheduler::Event, translate};
 use prost::Message;
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::cluster::{Cluster, Stage, can_run};
 use crate::common::{
-    Ran, Scratch, Sshd, free_port, harness, needing, on_master, test, wait_for, wait_for_line, write_scripts,
+    Ran, Scratch, Sshd, free_port, harness, needing, on_master, test, wait_for_line, write_scripts,
 };
 use crate::verdicts;
 
@@ -23,30 +21,18 @@ pub fn tests() -> Vec<Trial> {
     let own = [
         ("the_demo_book", demo_book as fn()),
         ("two_hundred_cases_of_twenty_books", two_hundred),
-        ("a_thousand_cases_through_drops_and_restarts", thousand),
         ("filters_failfast_and_threads", filters),
         ("secrets_are_not_shown", secrets),
         ("what_sandboxes_show", sandboxes),
         ("what_was_changed_on_its_way_is_not_run", changed),
-        ("an_executor_killed_before_inducing", killed_before),
-        ("an_executor_ended_by_somebody_else_before_inducing", ended_before),
-        ("an_executor_ended_by_somebody_else_after_inducing", ended_after),
-        ("an_executor_killed_while_inducing", killed_while),
-        ("an_executor_killed_after_inducing", killed_after),
         ("a_program_that_cannot_be_fetched", not_fetched),
         ("more_than_there_is", too_much),
         ("offers_that_another_holds", held_offers),
         ("offers_are_left_to_others", left_offers),
-        ("the_cluster_dies_and_comes_back", crashed_cluster),
-        ("the_connection_is_cut", cut_connection),
         ("credentials", credentials),
         ("https_with_a_certificate_of_ones_own", https),
-        ("a_master_that_comes_late", late_master),
-        ("interrupted", interrupted),
-        ("a_killed_run_is_ended_by_the_next_one", killed_run),
         ("a_case_does_not_run_on_its_own_host", own_host),
         ("what_agents_fetch", fetched),
-        ("a_host_that_is_left_clean_is_written_down", left_clean),
     ];
     let (met, reason) = can_run();
     let verdicts = verdicts::ALL.into_iter().map(|(name, run)| {
@@ -67,203 +53,6 @@ pub fn tests() -> Vec<Trial> {
         own_host_elsewhere,
     );
     own.chain([as_root]).chain(verdicts).chain(always).collect()
-}
-
-/// Whether `ci/mesos` works here.
-pub fn can_run() -> (bool, &'static str) {
-    static CAN: OnceLock<bool> = OnceLock::new();
-    let can = *CAN
-        .get_or_init(|| cfg!(target_arch = "x86_64") && std::env::var_os("PISAURA_WITHOUT_MESOS").is_none());
-    (can, "PISAURA_WITHOUT_MESOS is set, or this is no x86-64")
-}
-
-/// A cluster of this test's own.
-pub struct Cluster {
-    folder: TempDir,
-    pub master: String,
-}
-
-impl Cluster {
-    pub fn start(arguments: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("pisaura-cluster-").tempdir().expect("a folder");
-        let mut cluster = Self { folder, master: String::new() };
-        cluster.up(arguments);
-        cluster
-    }
-
-    fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/ci/mesos"));
-        command.arg(verb).arg("--state").arg(self.state());
-        command
-    }
-
-    pub fn up(&mut self, arguments: &[&str]) {
-        let output = self.command("up").args(arguments).output().expect("ci/mesos runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        self.master = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    }
-
-    pub fn crash(&self) {
-        assert!(self.command("down").arg("--crash").status().expect("ci/mesos runs").success());
-    }
-
-    /// What the master says of itself.
-    fn told(&self) -> Value {
-        let mut stream = TcpStream::connect(&self.master).expect("a master");
-        write!(stream, "GET /master/state HTTP/1.0\r\n\r\n").expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let body = answer.split_once("\r\n\r\n").expect("a body").1;
-        serde_json::from_str(body).expect("JSON")
-    }
-
-    /// The states of all tasks of all frameworks that have ended, in order; nothing else may be there.
-    pub fn ended_tasks(&self) -> Vec<String> {
-        wait_for("the framework's end", || {
-            let told = self.told();
-            told["frameworks"].as_array().is_some_and(Vec::is_empty)
-        });
-        let told = self.told();
-        let mut states = Vec::new();
-        for framework in told["completed_frameworks"].as_array().expect("a list") {
-            assert_eq!(framework["tasks"], Value::Array(Vec::new()), "none is running");
-            for task in framework["completed_tasks"].as_array().expect("a list") {
-                states.push(task["state"].as_str().unwrap_or_default().to_owned());
-            }
-        }
-        states
-    }
-
-    /// The processes of executors.
-    fn executors(&self) -> Vec<u32> {
-        let folder = self.folder.path().display().to_string();
-        let is_ours = |entry: &std::fs::DirEntry| {
-            let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
-            let environment = String::from_utf8_lossy(&read("environ")).into_owned();
-            environment.contains("PISAURA_EXECUTOR=1")
-                && environment.contains(&folder)
-                && read("cmdline").ends_with(b"\0executor\0")
-        };
-        let entries = std::fs::read_dir("/proc").expect("processes").flatten().filter(is_ours);
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-    }
-
-    pub fn kill_executors(&self) {
-        self.signal_executors("-KILL");
-    }
-
-    pub fn signal_executors(&self, signal: &str) {
-        assert!(!self.executors().is_empty(), "there is no executor");
-        self.signal_executors_if_any(signal);
-    }
-
-    /// Of one that has been given up there is none any more.
-    pub fn signal_executors_if_any(&self, signal: &str) {
-        for executor in self.executors() {
-            let _ = Command::new("kill").args([signal, &executor.to_string()]).stderr(Stdio::null()).status();
-        }
-    }
-
-    /// Drains the agents on which something runs, as an operator does.
-    pub fn drain_agents(&self) {
-        let told = self.told();
-        let frameworks = told["frameworks"].as_array().expect("a list");
-        let tasks = frameworks.iter().flat_map(|framework| framework["tasks"].as_array().expect("a list"));
-        let mut agents: Vec<&str> = tasks.filter_map(|task| task["slave_id"].as_str()).collect();
-        agents.dedup();
-        assert!(!agents.is_empty(), "nothing runs anywhere");
-        for agent in agents {
-            let call = serde_json::json!({
-                "type": "DRAIN_AGENT",
-                "drain_agent": { "agent_id": { "value": agent }, "max_grace_period": { "nanoseconds": 1_000_000_000_u64 } },
-            });
-            let call = call.to_string();
-            let mut stream = TcpStream::connect(&self.master).expect("a master");
-            write!(
-                stream,
-                "POST /master/api/v1 HTTP/1.0\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: {}\r\n\r\n{call}",
-                call.len()
-            )
-            .expect("a request");
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).expect("an answer");
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        }
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = self.command("down").stderr(Stdio::null()).status();
-    }
-}
-
-/// One case that stops at a step until it may go on.
-pub struct Stage {
-    scratch: Scratch,
-    sshd: Sshd,
-    pub cluster: Cluster,
-}
-
-impl Stage {
-    /// `stop` is `break.sh`, `heal.sh` or the healthcheck's `--step=N`.
-    pub fn new(stop: &str, arguments: &[&str]) -> Self {
-        let stage = Self { scratch: Scratch::new(), sshd: Sshd::start(), cluster: Cluster::start(arguments) };
-        let go = stage.scratch.join("go").display().to_string();
-        let waits = |name: &str| {
-            if name == stop { format!("until [ -e '{go}' ]; do sleep 0.02; done") } else { String::new() }
-        };
-        for name in ["break.sh", "heal.sh"] {
-            let text = format!("#!/bin/sh\necho {name} >>\"$HOME/log\"\n{}\n", waits(name));
-            stage.scratch.write(&format!("fatebooks/b/{name}"), text);
-        }
-        let checks = stage.scratch.join("checks").display().to_string();
-        let wait = if stop.starts_with("--") { waits(stop) } else { ":".into() };
-        stage.scratch.write(
-            "fatebooks/b/check.sh",
-            format!("#!/bin/sh\necho $1 >>'{checks}'\nif [ $1 = '{stop}' ]; then {wait}; fi\nexit 0\n"),
-        );
-        let failure =
-            "  - {name: f, inducer: [break.sh], reverter: [heal.sh], healthcheck: [check.sh], timeout: 30s}";
-        stage.scratch.write("fatebooks/b/fatebook.yaml", stage.sshd.book("", failure));
-        stage
-    }
-
-    fn begin(&self, arguments: &[&str]) -> Child {
-        self.begin_at(&self.cluster.master, arguments)
-    }
-
-    pub fn begin_at(&self, master: &str, arguments: &[&str]) -> Child {
-        let mut command = self.scratch.command(&harness());
-        command.args(arguments).args(["--show-output", "--master", master]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
-    }
-
-    pub fn wait_for(&self, step: &str) {
-        match step.starts_with("--") {
-            true => wait_for(step, || self.scratch.read("checks").contains(step)),
-            false => wait_for(step, || self.sshd.read("log").contains(step)),
-        }
-    }
-
-    pub fn go_on(&self, run: Child) -> Ran {
-        self.scratch.write("go", "");
-        let output = run.wait_with_output().expect("an end");
-        Ran::from_output(&output, &self.scratch)
-    }
-
-    /// The case passed, after these attempts, and nothing was done twice.
-    #[track_caller]
-    pub fn check_survived(&self, ran: &Ran, place: &str) {
-        assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
-        assert_eq!(ran.code, Some(0));
-        assert!(ran.stdout.contains(&format!("\n  on agent localhost{place}\n")), "{}", ran.stdout);
-        assert_eq!(self.sshd.read("log"), "break.sh\nheal.sh\n");
-    }
 }
 
 fn demo_book() {
@@ -337,118 +126,6 @@ fn two_hundred() {
         assert!(left.is_empty(), "nothing of ours is left there: {left}{}", ran.stderr);
     }
     assert!(cluster.executors().is_empty());
-}
-
-/// Passes connections on to a host, but for each tenth; the others it drops when they have carried so many bytes.
-fn dropping_proxy(port: u16) -> u16 {
-    const BYTES: u64 = 750_000;
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let own = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for (number, near) in listener.incoming().flatten().enumerate() {
-            let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { return };
-            if number % 10 == 9 {
-                continue;
-            }
-            for (from, to) in [(&near, &far), (&far, &near)] {
-                let (from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut (&from).take(BYTES), &mut to);
-                    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
-                });
-            }
-        }
-    });
-    own
-}
-
-fn thousand() {
-    let (scratch, hosts) = (Scratch::new(), [Sshd::start(), Sshd::start(), Sshd::start(), Sshd::start()]);
-    let mut cluster =
-        Cluster::start(&["--agents", "3", "--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"]);
-    let proxies: Vec<u16> = hosts.iter().map(|sshd| dropping_proxy(sshd.port)).collect();
-    for book in 0..20 {
-        let (sshd, proxy) = (&hosts[book % hosts.len()], proxies[book % hosts.len()]);
-        let folder = format!("fatebooks/b{book:02}");
-        scratch.write(
-            &format!("{folder}/break.sh"),
-            "#!/bin/sh\n: >\"$HOME/broken-$1\"\necho \"$1\" >>\"$HOME/log\"\n",
-        );
-        scratch.write(&format!("{folder}/heal.sh"), "#!/bin/sh\nrm -f \"$HOME/broken-$1\"\n");
-        scratch.write(&format!("{folder}/check.sh"), "#!/bin/sh\nexit 0\n");
-        let failures: String = (0..50)
-            .map(|number| format!("  - {{name: f{number}, inducer: [break.sh, '{book}-{number}'], reverter: [heal.sh, '{book}-{number}'], healthcheck: [check.sh]}}\n"))
-            .collect();
-        let (host, through) = (format!("127.0.0.1:{}", sshd.port), format!("127.0.0.1:{proxy}"));
-        let known = std::fs::read_to_string(sshd.join("known_hosts")).expect("known hosts");
-        std::fs::write(
-            sshd.join("known_hosts"),
-            known.replace(&format!("[127.0.0.1]:{}", sshd.port), &format!("[127.0.0.1]:{proxy}")),
-        )
-        .expect("known hosts");
-        let text = sshd
-            .book("", &failures)
-            .replace("service: s", &format!("service: s{book}"))
-            .replace(&host, &through);
-        scratch.write(&format!("{folder}/fatebook.yaml"), text);
-    }
-    let mut command = scratch.command(&harness());
-    command.args(["--master", &cluster.master, "--test-threads", "4"]);
-    let run = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
-    let journal = || scratch.read("target/pisaura/journal.jsonl");
-    let settled = |text: &str| text.matches("\"event\":\"settled\"").count();
-    for restart in 1..=3 {
-        wait_for("some cases", || settled(&journal()) >= restart * 200);
-        cluster.crash();
-        cluster.up(&["--keep"]);
-    }
-    let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
-    let journal = journal();
-    assert_eq!(settled(&journal), 1000, "each settles once");
-    let names: std::collections::BTreeSet<&str> = journal
-        .lines()
-        .filter(|line| line.contains("\"event\":\"settled\""))
-        .map(|line| line.split("\"case\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name"))
-        .collect();
-    assert_eq!(names.len(), 1000);
-    let amiss: Vec<&str> = journal
-        .lines()
-        .filter(|line| {
-            line.contains("\"verdict\":\"unreverted\"") || line.contains("\"verdict\":\"skipped\"")
-        })
-        .collect();
-    assert!(
-        amiss.is_empty(),
-        "{}\n{}",
-        amiss.join("\n"),
-        ran.stdout.split("failures:").nth(1).unwrap_or_default()
-    );
-    let (survived, botched) = (
-        journal.matches("\"verdict\":\"survived\"").count(),
-        journal.matches("\"verdict\":\"botched\"").count(),
-    );
-    assert_eq!(survived + botched, 1000, "{}", ran.stdout);
-    assert!(survived > 900, "only {survived} survived");
-    assert!(
-        ran.stdout.contains(&format!("{survived} passed; {botched} failed; 0 ignored")),
-        "{}",
-        ran.stdout.lines().last().unwrap_or_default()
-    );
-    for sshd in &hosts {
-        let log = sshd.read("log");
-        let mut induced: Vec<&str> = log.lines().collect();
-        let all = induced.len();
-        induced.sort_unstable();
-        induced.dedup();
-        assert_eq!(induced.len(), all, "none is induced twice");
-        let left: Vec<String> = std::fs::read_dir(sshd.home())
-            .expect("a home")
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .filter(|name| name.starts_with("broken"))
-            .collect();
-        assert!(left.is_empty(), "left dirty: {left:?}");
-    }
-    assert_eq!(scratch.pisaura(&["revert", "--list"]).stdout, "no host is dirty\n");
 }
 
 fn filters() {
@@ -613,71 +290,6 @@ fn archive_in(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-fn killed_before() {
-    let stage = Stage::new("--step=1", &[]);
-    let run = stage.begin(&[]);
-    stage.wait_for("--step=1");
-    stage.cluster.kill_executors();
-    let ran = stage.go_on(run);
-    stage.check_survived(&ran, ", after attempt 1 on localhost: TASK_FAILED (Executor terminated)");
-    assert_eq!(stage.cluster.ended_tasks().len(), 2);
-}
-
-/// An operator, or an agent that is drained, is no interrupt of this run: the case is run again.
-fn ended_before() {
-    let stage = Stage::new("--step=1", &[]);
-    let run = stage.begin(&[]);
-    stage.wait_for("--step=1");
-    let first = stage.cluster.executors();
-    stage.cluster.signal_executors("-TERM");
-    wait_for("its end", || !stage.cluster.executors().iter().any(|executor| first.contains(executor)));
-    let ran = stage.go_on(run);
-    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
-    assert_eq!(stage.sshd.read("log"), "break.sh\nheal.sh\n");
-    assert_eq!(stage.cluster.ended_tasks().len(), 2);
-}
-
-/// Or it was not tested, if its host was broken already.
-fn ended_after() {
-    let stage = Stage::new("--step=2", &[]);
-    let run = stage.begin(&[]);
-    stage.wait_for("--step=2");
-    stage.cluster.signal_executors("-TERM");
-    let ran = stage.go_on(run);
-    assert_eq!(ran.code, Some(101), "{}{}", ran.stdout, ran.stderr);
-    let told = ran.failure("b::f@127.0.0.1:PORT");
-    let want = "botched: its task was ended by somebody else than this run, after the inducer was handed out; the host was reverted";
-    assert!(told.starts_with(want), "{told}");
-    assert_eq!(stage.sshd.read("log"), "break.sh\nheal.sh\n");
-}
-
-/// Killed when the host may be dirty: another task reverts it, and the inducer is not begun again.
-#[track_caller]
-fn check_killed_dirty(step: &str) {
-    let stage = Stage::new(step, &["--agents", "3"]);
-    let run = stage.begin(&[]);
-    stage.wait_for(step);
-    stage.cluster.kill_executors();
-    wait_for("the revert", || stage.sshd.read("log").contains("heal.sh"));
-    let ran = stage.go_on(run);
-    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "FAILED", "{}{}", ran.stdout, ran.stderr);
-    let told = ran.failure("b::f@127.0.0.1:PORT");
-    let want = "botched: its task was lost after the inducer was handed out, and the host was reverted by another: \
-                attempt 1 on localhost: TASK_FAILED (Executor terminated)\n\n  step                        took  result\n  4 reverter T s  ok";
-    assert!(told.starts_with(want), "{told}");
-    assert_eq!(stage.sshd.read("log"), "break.sh\nheal.sh\n");
-    assert_eq!(stage.cluster.ended_tasks().len(), 2);
-    assert!(!stage.sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
-}
-
-fn killed_while() {
-    check_killed_dirty("break.sh");
-}
-
-fn killed_after() {
-    check_killed_dirty("--step=2");
-}
-
 fn not_fetched() {
     let stage = Stage::new("", &[]);
     let nowhere = format!("http://127.0.0.1:{}/pisaura", free_port());
@@ -762,68 +374,6 @@ fn left_offers() {
     Other::subscribe(&stage.cluster.master).take(3);
     let ran = stage.go_on(run);
     stage.check_survived(&ran, "");
-}
-
-fn crashed_cluster() {
-    let settings = ["--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"];
-    let mut stage = Stage::new("--step=2", &settings);
-    let run = stage.begin(&[]);
-    stage.wait_for("--step=2");
-    stage.cluster.crash();
-    stage.cluster.up(&["--keep"]);
-    let ran = stage.go_on(run);
-    stage.check_survived(&ran, "");
-    assert_eq!(stage.cluster.ended_tasks(), ["TASK_FINISHED"]);
-}
-
-/// Passes connections on to a server, and can cut all of them.
-struct Proxy {
-    address: String,
-    connections: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Proxy {
-    fn start(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let connections: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let kept = Arc::clone(&connections);
-        std::thread::spawn(move || {
-            for near in listener.incoming().flatten() {
-                let Ok(far) = TcpStream::connect(&server) else { continue };
-                for (from, to) in [(&near, &far), (&far, &near)] {
-                    let (mut from, mut to) =
-                        (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-                kept.lock().expect("a list").extend([near, far]);
-            }
-        });
-        Self { address, connections }
-    }
-
-    fn cut(&self) {
-        let cut: Vec<TcpStream> = self.connections.lock().expect("a list").drain(..).collect();
-        assert!(cut.len() >= 2, "there was nothing to be cut");
-        for connection in cut {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn cut_connection() {
-    let stage = Stage::new("--step=2", &[]);
-    let proxy = Proxy::start(stage.cluster.master.clone());
-    let run = stage.begin_at(&proxy.address, &[]);
-    stage.wait_for("--step=2");
-    proxy.cut();
-    wait_for("the next subscription", || proxy.connections.lock().expect("a list").len() >= 2);
-    let ran = stage.go_on(run);
-    stage.check_survived(&ran, "");
-    assert_eq!(stage.cluster.ended_tasks(), ["TASK_FINISHED"]);
 }
 
 fn credentials() {
@@ -925,73 +475,6 @@ fn https() {
         (ran.code, ran.stderr.as_str()),
         (Some(101), "error: cannot use the certificates in empty.pem: there is none in it\n")
     );
-}
-
-fn late_master() {
-    let mut stage = Stage::new("", &[]);
-    let port = free_port().to_string();
-    let mut run = stage.begin_at(&format!("127.0.0.1:{port}"), &[]);
-    let mut stderr = BufReader::new(run.stderr.take().expect("a pipe"));
-    let said = wait_for_line(&mut stderr, "b::f@127.0.0.1:");
-    assert!(
-        said.contains(&format!(
-            "waiting for the Mesos master 127.0.0.1:{port}: cannot reach http://127.0.0.1:{port}: "
-        )),
-        "{said}"
-    );
-    std::thread::spawn(move || stderr.lines().for_each(drop));
-    stage.cluster = Cluster::start(&["--port", &port]);
-    let ran = stage.go_on(run);
-    stage.check_survived(&ran, "");
-}
-
-fn interrupted() {
-    for (step, log) in
-        [("--step=1", ""), ("break.sh", "break.sh\nheal.sh\n"), ("--step=2", "break.sh\nheal.sh\n")]
-    {
-        let stage = Stage::new(step, &[]);
-        let run = stage.begin(&[]);
-        stage.wait_for(step);
-        assert!(
-            Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("kill runs").success()
-        );
-        let output = run.wait_with_output().expect("an end");
-        let ran = Ran::from_output(&output, &stage.scratch);
-        assert_eq!(ran.code, Some(130), "{}{}", ran.stdout, ran.stderr);
-        assert!(ran.failure("b::f@127.0.0.1:PORT").starts_with("interrupted "), "{}", ran.stdout);
-        assert!(!ran.stdout.contains("test result: ok"), "{}", ran.stdout);
-        assert_eq!(stage.sshd.read("log"), log, "{step}");
-        assert_eq!(stage.cluster.ended_tasks(), ["TASK_KILLED"]);
-        assert!(!stage.sshd.home().join(".pisaura").exists(), "nothing of ours is left there");
-    }
-}
-
-fn killed_run() {
-    let stage = Stage::new("--step=2", &[]);
-    let mut run = stage.begin(&[]);
-    stage.wait_for("--step=2");
-    run.kill().expect("a signal");
-    run.wait().expect("an end");
-    assert_eq!(stage.sshd.read("log"), "break.sh\n");
-    // Its executor would wait for two minutes. It reverts, and so does the next run, which cannot know that.
-    let ran = stage.go_on(stage.begin(&[]));
-    assert!(ran.stderr.starts_with("pisaura: ending what an older run has left on 127.0.0.1:PORT\npisaura: reverting b::f@127.0.0.1:PORT, which an older run left dirty\n"), "{}", ran.stderr);
-    assert_eq!(ran.line("b::f@127.0.0.1:PORT"), "ok", "{}{}", ran.stdout, ran.stderr);
-    wait_for("the executors' end", || stage.cluster.executors().is_empty());
-    let log = stage.sshd.read("log");
-    assert!(log.starts_with("break.sh\nheal.sh\n") && log.matches("break.sh").count() == 2, "{log}");
-}
-
-/// Or every later run connects again, to clean what is clean.
-fn left_clean() {
-    let (scratch, sshd) = crate::harness::books();
-    let cluster = Cluster::start(&[]);
-    let ran = scratch.harness(&["--master", &cluster.master, "--exact", "b::it's cut off"]);
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    let journal = scratch.read("target/pisaura/journal.jsonl");
-    let count = |event: &str| journal.matches(&format!("\"event\":\"{event}\"")).count();
-    assert_eq!((count("host used"), count("host left")), (2, 2), "{journal}");
-    assert!(!sshd.home().join(".pisaura").exists());
 }
 
 fn own_host() {

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use libtest_mimic::Trial;
 
+use crate::case::Case;
+use crate::cluster::{Cluster, can_run};
 use crate::common::{Ran, needing, on_master, program, test};
-use crate::mesos::{Cluster, can_run};
-use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
     let (can, why_not) = can_run();

@@ -2,8 +2,8 @@
 
 use libtest_mimic::Trial;
 
+use crate::case::Case;
 use crate::common::{Ran, test};
-use crate::protocol::Case;
 
 pub fn tests() -> Vec<Trial> {
     vec![

@@ -9,10 +9,10 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use crate::r#become::{log_in, user_of, with_user};
+use crate::case::{BREAK, Case, HEAL};
 use crate::common::{is_root, needing, test, wait_for};
 use crate::deadman::restart_with;
 use crate::healed::{lives, number_in};
-use crate::protocol::{BREAK, Case, HEAL};
 
 pub fn tests() -> Vec<Trial> {
     let root = |name: &str, run: fn()| needing(name, is_root(), "needs to be root, for another user", run);

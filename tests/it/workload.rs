@@ -3,10 +3,10 @@
 
 use libtest_mimic::Trial;
 
+use crate::case::{BREAK, Case};
+use crate::cluster::{Cluster, can_run};
 use crate::common::{Ran, begin, needing, on_master, test, wait_for};
 use crate::interrupts::signal;
-use crate::mesos::{Cluster, can_run};
-use crate::protocol::{BREAK, Case};
 
 pub fn tests() -> Vec<Trial> {
     let (can, why_not) = can_run();
@@ -52,22 +52,9 @@ fn case(keys: &str) -> Case {
     case
 }
 
-fn run(keys: &str) -> (Case, i32, String) {
-    let case = case(keys);
-    let ran = case.pisaura(&["run", "--show-output"]);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!case.is_broken(), "{keys}: {said}");
-    (case, ran.code.unwrap_or(-1), said)
-}
-
 #[track_caller]
 fn check(keys: &str, code: i32, wants: &[&str]) -> String {
-    let (_, got, said) = run(keys);
-    assert_eq!(got, code, "{keys}: {said}");
-    for want in wants {
-        assert!(said.contains(want), "{keys}: no `{want}` in {said}");
-    }
-    said
+    case(keys).says_all(code, wants)
 }
 
 fn row(said: &str) -> &str {
@@ -77,7 +64,8 @@ fn row(said: &str) -> &str {
 }
 
 fn counted() {
-    let (case, code, said) = run("hold: 1s");
+    let case = case("hold: 1s");
+    let (code, said) = case.says();
     assert_eq!(code, 0, "{said}");
     assert_eq!(case.sshd.read("phases"), "before\nfailing\nreverted\n");
     let row = row(&said);
@@ -91,7 +79,8 @@ fn counted() {
 
 fn lost() {
     let keys = "hold: 500ms, inducer: ['rm -f @/store/1 @/store/2; touch $HOME/broken'], reverter: ['rm $HOME/broken']";
-    let (_, code, said) = run(keys);
+    let broken = case(keys);
+    let (code, said) = broken.says();
     assert_eq!(code, 1, "{said}");
     assert!(
         said.contains("succumbed: 2 lost of ") && said.contains(" that were accepted (1, 2); allowed: 0\n"),
@@ -155,7 +144,8 @@ fn does_not_work() {
         &["succumbed: nothing was accepted for "],
     );
     // Nothing was broken for it.
-    let (case, code, said) = run("workload: [absent.sh]");
+    let case = case("workload: [absent.sh]");
+    let (code, said) = case.says();
     assert!(code == 2 && said.contains("there is no program `absent.sh` in PATH"), "{said}");
     assert!(!case.sshd.home().join("log").exists(), "{said}");
     let case = self::case("workload: [writer.sh]");
@@ -168,7 +158,8 @@ fn does_not_work() {
 
 fn does_not_end() {
     let keys = "timeout: 2s, workload: ['echo $$ >@/workload; trap \"\" TERM; (sleep 600) & while :; do echo ok 1; sleep 0.05; done']";
-    let (case, code, said) = run(keys);
+    let case = case(keys);
+    let (code, said) = case.says();
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("botched: the workload did not end within 2s of the end of its input\n"), "{said}");
     gone(&case);
@@ -192,10 +183,12 @@ fn gone(case: &Case) {
 }
 
 fn ends_with_case() {
-    let (case, code, said) = run("healthcheck: ['[ $1 != --step=1 ]']");
+    let case = case("healthcheck: ['[ $1 != --step=1 ]']");
+    let (code, said) = case.says();
     assert!(code == 1 && said.contains("unfit: "), "{said}");
     gone(&case);
-    let (case, code, said) = run("inducer: ['false']");
+    let case = self::case("inducer: ['false']");
+    let (code, said) = case.says();
     assert_eq!(code, 3, "{said}");
     // It was asked for its end all the same.
     assert!(row(&said).contains(" 0 lost of "), "{said}");
@@ -231,7 +224,8 @@ fn interrupted() {
 fn flood() {
     let text = r#"exec 3<&0; (read -r a <&3; read -r b <&3; read -r c <&3; cat <&3; kill $$) & trap "exit 0" TERM; while :; do echo ok 1; echo; head -c 9000 /dev/zero; echo err 2; done"#;
     let keys = format!("hold: 1s, workload: ['{text}']");
-    let (_, code, said) = run(&keys);
+    let broken = case(&keys);
+    let (code, said) = broken.says();
     assert_eq!(code, 0, "{said}");
     assert!(row(&said).contains(" refused ("), "{said}");
 }

@@ -10,8 +10,8 @@ use pisaura::mesos::{Leader, MasterAddress, Next};
 use tempfile::TempDir;
 use tokio_zookeeper::{Acl, CreateMode, ZooKeeper};
 
+use crate::cluster::{Stage, can_run};
 use crate::common::{self, PATIENCE, Ran, free_port, needing, wait_for_line};
-use crate::mesos::{Stage, can_run};
 
 pub fn tests() -> Vec<Trial> {
     let (met, reason) = can_run();

@@ -475,4 +475,6 @@ fn round(time: Duration) -> Duration {
 }
 
 #[cfg(test)]
+mod enumeration;
+#[cfg(test)]
 mod tests;

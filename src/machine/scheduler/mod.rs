@@ -350,4 +350,6 @@ impl Case {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
