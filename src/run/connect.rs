@@ -1,7 +1,7 @@
 //! What `pisaura check --connect` does: logs in to the hosts of the books and proves, up to the moment before the inducer, that each
 //! failure could be tried there. Nothing is broken, and nothing of ours stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use super::{Case, Shelf};
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Connected {
-    /// A line for each host on which each failure could be tried, and for what a person should know.
+    /// A line for each host on which each failure could be tried, or that was not to be tried, and for what a person should know.
     pub ready: Vec<String>,
     /// A line for each host where one could not, with the reason.
     pub not_ready: Vec<String>,
@@ -28,11 +28,14 @@ pub struct Connected {
 /// Tries the hosts of all books, those of several books at once. Fails, saying why, if it cannot begin.
 pub fn connect(shelf: &Shelf, ship_bytes_max: u64, interrupt: &Interrupt) -> Result<Connected, String> {
     let mut books: BTreeMap<String, (Arc<Fatebook>, Vec<&Case>)> = BTreeMap::new();
+    let mut demo_hosts: BTreeSet<String> = BTreeSet::new();
     for case in &shelf.cases {
-        // A demo host is not there before a run makes it.
-        if let (Some(book), Some((_, host)), None) = (case.book(), case.fate_and_host(), &case.ignored)
-            && !host.sandbox
-        {
+        let (Some(book), Some((_, host)), None) = (case.book(), case.fate_and_host(), &case.ignored) else {
+            continue;
+        };
+        if host.sandbox {
+            demo_hosts.insert(format!("{}, {host}: not tried: a run makes its demo hosts itself", book.name));
+        } else {
             books.entry(book.name.clone()).or_insert_with(|| (book, Vec::new())).1.push(case);
         }
     }
@@ -47,7 +50,7 @@ pub fn connect(shelf: &Shelf, ship_bytes_max: u64, interrupt: &Interrupt) -> Res
                 (&book.name, scope.spawn(of_book))
             })
             .collect();
-        let mut all = Connected::default();
+        let mut all = Connected { ready: demo_hosts.into_iter().collect(), ..Connected::default() };
         for (name, thread) in threads {
             let one = thread.join().unwrap_or_else(|_| Connected {
                 not_ready: vec![format!("{name}: its hosts could not be tried: this is a defect of Pisaura")],

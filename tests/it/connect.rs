@@ -118,6 +118,15 @@ fn not_run() {
     case.book("skip: not today", "");
     let ran = check(&case);
     assert_eq!((ran.code, ran.stdout.contains("ready")), (Some(0), false), "{}", ran.stdout);
+    // A demo host is not there before a run makes it, and it is said.
+    case.scratch.write(
+        "fatebooks/b/fatebook.yaml",
+        "service: s\nhosts: ['sandbox:one']\nfailures:\n  - {name: f, inducer: ['true'], reverter: ['true'], healthcheck: ['true']}\n",
+    );
+    let ran = check(&case);
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    let want = "b, sandbox:one: not tried: a run makes its demo hosts itself\nnothing was broken\n";
+    assert!(ran.stdout.ends_with(want), "{}", ran.stdout);
 }
 
 fn interrupt() {
