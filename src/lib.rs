@@ -25,6 +25,7 @@
 //! |---|---|
 //! | a key of a fatebook, a message about one | `fatebook::keys`; of the book `fatebook::read`, of a failure `failures`, of hosts and logins `hosts`, of commands `commands`; single values `values` |
 //! | one failure with several values | `fatebook::with` |
+//! | several hosts in one case | which `fatebook::on`; armed before the first is broken `machine::case::arming`; done on each `executor::on_hosts` |
 //! | how `${NAME}` is filled in | `fatebook::text` |
 //! | healthchecks without a script, `expect_output` | `fatebook::probe`; how they ask `executor::probe` |
 //! | what runs of shell text, and where its arguments go | `fatebook::shell` |
@@ -79,6 +80,7 @@
 //!   where the case's mark is. Ids refuse; they allow only where nothing was armed, together with this run's own folder.
 //! - **What heals is what was armed**, and lies on the host, whole, before anything is broken there.
 //! - **A green case is true**: the failure was there until the healthcheck had answered, within its time.
+//! - **Of several hosts each is armed before any is broken**, and each is healed, remembered and told of for itself.
 //! - **One case and one reverter at a time on a machine**, by a lease on the machine itself.
 //! - **A number proves nothing**: no process is signalled, here or there, without proof that it is ours.
 //! - **What is said of a healed host is written down** before the host forgets it.

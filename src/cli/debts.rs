@@ -50,6 +50,12 @@ pub(crate) fn heal_first(
         ));
     }
     let healed = settle_debts(&debts)?;
+    if healed.shouts.is_empty() && healed.unrecorded {
+        say(
+            "nothing was run, for hosts were healed, and that could not be written down: the next run would heal what this one breaks",
+        );
+        return Err(face.trouble(ExitKind::Trouble));
+    }
     if healed.shouts.is_empty() {
         return Ok(());
     }

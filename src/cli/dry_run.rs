@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use crate::fatebook::{
-    CaseValues, Command, CommandStyle, Expectation, ExpectedOutput, Fate, Fatebook, HostEntry, Redactor,
-    show_duration, tell_allowed,
+    CaseValues, Command, CommandStyle, Expectation, ExpectedOutput, Fate, Fatebook, HostEntry, HostSet,
+    Redactor, show_duration, tell_allowed,
 };
 use crate::machine::Verdict;
 use crate::report::headline;
@@ -31,8 +31,8 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             text.push_str(&format!("  {}\n", headline(&outcome)));
             continue;
         }
-        if let (CaseKind::Failure { book, host: Some(host), .. }, Some(fate)) = (&case.kind, case.fate()) {
-            let told = Telling { fate, host, book, secrets: Redactor::new(&book.secret_values) };
+        if let (CaseKind::Failure { book, hosts: Some(hosts), .. }, Some(fate)) = (&case.kind, case.fate()) {
+            let told = Telling { fate, hosts, book, secrets: Redactor::new(&book.secret_values) };
             text.push_str(&(told.before() + &told.failing() + &told.healing()));
         }
     }
@@ -44,14 +44,35 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
 /// One case, as it is told.
 struct Telling<'a> {
     fate: &'a Fate,
-    host: &'a HostEntry,
+    hosts: &'a HostSet,
     book: &'a Fatebook,
     secrets: Redactor,
 }
 
 impl Telling<'_> {
+    /// A command that runs here.
     fn show(&self, command: &Command, more: &[String]) -> String {
-        let (host, service, failure) = (&self.host.host, &self.book.service, &self.fate.name);
+        self.show_for(self.hosts.first(), command, more)
+    }
+
+    /// A line for a command that runs on the hosts of the case, or one for each where it differs.
+    fn on_hosts(&self, what: &str, when: &str, command: &Command) -> String {
+        let mut shown: Vec<(Vec<String>, String)> = Vec::new();
+        for host in self.hosts.iter() {
+            let text = self.show_for(host, command, &[]);
+            match shown.iter_mut().find(|(_, other)| *other == text) {
+                Some((hosts, _)) => hosts.push(host.to_string()),
+                None => shown.push((vec![host.to_string()], text)),
+            }
+        }
+        let line = |(hosts, text): &(Vec<String>, String)| {
+            format!("  {what:<14} on {}, {when}: {text}\n", hosts.join(" and "))
+        };
+        shown.iter().map(line).collect()
+    }
+
+    fn show_for(&self, host: &HostEntry, command: &Command, more: &[String]) -> String {
+        let (host, service, failure) = (&host.host, &self.book.service, &self.fate.name);
         let words = crate::executor::shown_words(command, &CaseValues { host, service, failure }, more);
         let words: Vec<String> = words.iter().map(|word| crate::remote::quote(word)).collect();
         self.secrets.clean(&words.join(" "))
@@ -67,18 +88,16 @@ impl Telling<'_> {
 
     /// What is done before anything is broken.
     fn before(&self) -> String {
-        let (fate, host) = (self.fate, self.host);
+        let fate = self.fate;
         let limit = show_duration(fate.timeout);
+        let within = format!("within {limit}");
         let mut text = String::new();
         // Whether shell text takes it changes what is run; behind a program it goes without saying.
         let is_shell = fate.healthcheck.style == CommandStyle::Shell;
         let step: Option<String> = (fate.pass_step && is_shell).then(|| "--step=N".to_owned());
         let mut number = '1';
         if let Some(only_if) = &fate.only_if {
-            text.push_str(&format!(
-                "  1 only if      on {host}, within {limit}: {}\n",
-                self.show(only_if, &[])
-            ));
+            text.push_str(&self.on_hosts("1 only if", &within, only_if));
             number = ' ';
         }
         text.push_str(&format!(
@@ -109,18 +128,16 @@ impl Telling<'_> {
 
     /// From the inducer to just before the reverter.
     fn failing(&self) -> String {
-        let (fate, host) = (self.fate, self.host);
-        let (limit, grace) = (show_duration(fate.timeout), self.grace());
+        let (fate, grace) = (self.fate, self.grace());
+        let within = format!("within {}", show_duration(fate.timeout));
         let mut text = String::new();
-        text.push_str(&format!(
-            "  2 inducer      on {host}, within {limit}: {}\n",
-            self.show(&fate.inducer, &[])
-        ));
+        if self.hosts.is_several() {
+            text.push_str(&format!("  2 arming       {} hosts, {within}\n", self.hosts.iter().count()));
+        }
+        let number = if self.hosts.is_several() { ' ' } else { '2' };
+        text.push_str(&self.on_hosts(&format!("{number} inducer"), &within, &fate.inducer));
         if let Some(verify) = &fate.verify {
-            text.push_str(&format!(
-                "    verify       on {host}, within {limit}: {}\n",
-                self.show(verify, &[])
-            ));
+            text.push_str(&self.on_hosts("  verify", &within, verify));
         }
         text.push_str(&match &fate.hold {
             None => format!("  3 healthcheck  here{grace}\n"),
@@ -156,25 +173,20 @@ impl Telling<'_> {
             ));
         }
         if let Some(still) = &fate.still {
-            text.push_str(&format!(
-                "    still        on {host}, within {limit}: {}\n",
-                self.show(still, &[])
-            ));
+            text.push_str(&self.on_hosts("  still", &within, still));
         }
         text
     }
 
     /// The reverter, and what is asked then.
     fn healing(&self) -> String {
-        let (fate, host) = (self.fate, self.host);
+        let fate = self.fate;
         let mut text = String::new();
+        let began = if self.hosts.is_several() { "the arming" } else { "the inducer" };
+        let tried = format!("tried for up to {} after {began} began", show_duration(fate.revert_within()));
         text.push_str(&match &fate.because {
             Some(reason) => format!("  4 reverter     none: {reason}\n"),
-            None => format!(
-                "  4 reverter     on {host}, tried for up to {} after the inducer began: {}\n",
-                show_duration(fate.revert_within()),
-                self.show(&fate.reverter, &[])
-            ),
+            None => self.on_hosts("4 reverter", &tried, &fate.reverter),
         });
         let recovery = fate
             .max_recovery
@@ -183,6 +195,9 @@ impl Telling<'_> {
             format!(", then every {} for {}", show_duration(steady.every), show_duration(steady.time))
         });
         text.push_str(&format!("  5 healthcheck  here{recovery}{steady}\n"));
+        if fate.cycles > 1 {
+            text.push_str(&format!("    cycles       2 to 5 are done {} times\n", fate.cycles));
+        }
         text
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::executor::{BookExecutor, Notary, Observer, Workplace};
 use crate::fatebook::Redactor;
-use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent};
+use crate::machine::{CaseId, CaseOutcome, DirtyHost, RunEvent};
 use crate::remote::Interrupt;
 
 use super::{Cluster, Order};
@@ -106,10 +106,10 @@ impl Notary for Ledger {
         !self.unrecorded.load(Ordering::SeqCst)
     }
 
-    fn note(&self, case: CaseId, heal: String, mark: HostMark, _interrupt: &Interrupt) -> Result<(), String> {
+    fn note(&self, case: CaseId, hosts: Vec<DirtyHost>, _interrupt: &Interrupt) -> Result<(), String> {
         let (answer, arrives) = channel();
         self.waiting().insert(case, answer);
-        (self.observer)(RunEvent::MayBeDirty { case, heal, mark: Box::new(mark) });
+        (self.observer)(RunEvent::MayBeDirty { case, hosts });
         arrives.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 }
@@ -148,8 +148,7 @@ fn serve(
             }
         }
         if let Some((executor, workplace)) = &mut executor {
-            let mut assignment = order.assignment();
-            assignment.access.login = assignment.access.login.completed(&order.book.folder);
+            let assignment = order.assignment().completed(&order.book.folder);
             executor.carry_out(&assignment, workplace.path(), interrupt);
         }
         std::mem::forget(guard);

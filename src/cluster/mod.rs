@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::executor::{Access, Assignment};
-use crate::fatebook::{Fate, Fatebook, HostEntry};
+use crate::fatebook::{Fate, Fatebook, HostEntry, OneOrMore};
 use crate::machine::CaseId;
 
 mod files;
@@ -24,10 +24,8 @@ pub struct Order {
     pub book: Arc<Fatebook>,
     /// Which of the book's failures.
     pub fate: usize,
-    /// The host to break.
-    pub host: HostEntry,
-    /// How to get there.
-    pub access: Access,
+    /// The hosts to break, and how to get there.
+    pub hosts: OneOrMore<(HostEntry, Access)>,
     /// How much may travel with the book.
     pub ship_bytes_max: u64,
 }
@@ -40,7 +38,7 @@ impl Order {
 
     /// All that is needed to carry it out.
     pub fn assignment(&self) -> Assignment {
-        Assignment::new(self.id, &self.name, &self.book, self.fate(), &self.host, self.access.clone())
+        Assignment::new(self.id, &self.name, &self.book, self.fate(), &self.hosts)
     }
 }
 

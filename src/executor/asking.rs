@@ -111,7 +111,17 @@ impl Performer<'_> {
             .map(|Asked { check, began, took, ran }| {
                 let end = self.in_time(step, self.clean_end(ran.end), until, ran.seen_at);
                 let check = Some(check);
-                StepRecord { step, check, attempt, began, took, end, stdout: ran.stdout, stderr: ran.stderr }
+                StepRecord {
+                    step,
+                    check,
+                    host: None,
+                    attempt,
+                    began,
+                    took,
+                    end,
+                    stdout: ran.stdout,
+                    stderr: ran.stderr,
+                }
             })
             .collect();
         self.checks_said = Some(records.iter().map(|record| record.end.clone()).collect());
@@ -161,7 +171,7 @@ impl Performer<'_> {
             return;
         }
         for record in &records {
-            let (case, record) = (self.assignment.id, record.clone());
+            let (case, record) = (self.assignment.id, Box::new(record.clone()));
             (self.observer)(RunEvent::StepEnded { case, record });
         }
         let last = self.steps.iter().rposition(|record| record.step == Step::During);
@@ -224,6 +234,7 @@ impl Question {
             let record = StepRecord {
                 step: Step::During,
                 check,
+                host: None,
                 attempt,
                 began,
                 took,

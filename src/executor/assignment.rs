@@ -6,7 +6,8 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{
-    CaseValues, CommandStyle, Deadman, ExpectedOutput, Fate, Fatebook, HostEntry, ShellText,
+    CaseValues, CommandStyle, Deadman, ExpectedOutput, Fate, Fatebook, HostEntry, HostSet, OneOrMore,
+    ShellText,
 };
 use crate::machine::{CaseId, CasePlan, CheckPlan, HostMark, WorkloadPlan, digits_of};
 use crate::remote::{
@@ -42,27 +43,13 @@ pub struct Assignment {
     pub id: CaseId,
     /// Marks what is this case's on a host: the same in every run, of letters and digits.
     pub key: String,
-    /// Whether it is only to be reverted, since an earlier attempt may have left the host broken.
+    /// Whether it is only to be reverted, since an earlier attempt may have left the hosts broken.
     pub only_reverts: bool,
-    /// The machine that an earlier attempt may have left broken.
-    pub mark: Option<HostMark>,
     /// For its machine.
     pub plan: CasePlan,
-    /// The host.
-    pub access: Access,
-    /// The files that have to be there; here they lie in the working folder.
-    pub parcels: Vec<Parcel>,
-    /// Breaks the host; leaves the reverter there as well.
-    pub inducer: HostScript,
-    /// Asks the host whether the failure is one for it.
-    pub only_if: Option<HostScript>,
-    /// Asks the host whether the failure took hold.
-    pub verify: Option<HostScript>,
-    /// Asks the host whether the failure is still in force.
-    #[serde(default)]
-    pub still: Option<HostScript>,
-    /// Heals the host.
-    pub reverter: HostScript,
+    /// What is done on its host, or on each of several.
+    #[serde(flatten)]
+    pub hosts: OneOrMore<HostWork>,
     /// Asks whether the service works.
     pub healthcheck: LocalCommand,
     /// What that has to print, besides.
@@ -81,6 +68,54 @@ pub struct Assignment {
     pub pass_step: bool,
     /// The variables of all its scripts, but for `PISAURA_STEP`.
     pub env: Vec<(String, String)>,
+}
+
+/// What is done on one host of a case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostWork {
+    /// The machine that an earlier attempt may have left broken.
+    pub mark: Option<HostMark>,
+    /// The host.
+    pub access: Access,
+    /// The files that have to be there; here they lie in the working folder.
+    pub parcels: Vec<Parcel>,
+    /// Breaks the host; leaves the reverter there as well.
+    pub inducer: HostScript,
+    /// Asks the host whether the failure is one for it.
+    pub only_if: Option<HostScript>,
+    /// Asks the host whether the failure took hold.
+    pub verify: Option<HostScript>,
+    /// Asks the host whether the failure is still in force.
+    #[serde(default)]
+    pub still: Option<HostScript>,
+    /// Heals the host.
+    pub reverter: HostScript,
+}
+
+impl HostWork {
+    /// The files that have to be on the host, as they lie in this working folder.
+    pub(super) fn parcels_in(&self, workplace: &Path) -> Vec<Parcel> {
+        let here = |parcel: &Parcel| Parcel { source: workplace.join(&parcel.source), ..parcel.clone() };
+        self.parcels.iter().map(here).collect()
+    }
+
+    /// The scripts that have to be able to begin there, the reverter first.
+    pub(super) fn scripts(&self) -> Vec<&HostScript> {
+        let optional = [&self.only_if, &self.verify, &self.still].into_iter().flatten();
+        [&self.reverter, &self.inducer].into_iter().chain(optional).collect()
+    }
+
+    /// What was recorded of the reverter is not all that it needs: a secret is not kept. Only what was left on the host heals.
+    pub fn recorded_is_gone(&mut self) {
+        if let Role::Heals(healing) = &mut self.reverter.role {
+            healing.is_known = false;
+        }
+    }
+
+    fn scripts_mut(&mut self) -> impl Iterator<Item = &mut HostScript> {
+        let optional = [&mut self.only_if, &mut self.verify, &mut self.still].into_iter().flatten();
+        [&mut self.inducer, &mut self.reverter].into_iter().chain(optional)
+    }
 }
 
 /// A command that runs where the executor runs.
@@ -136,13 +171,31 @@ impl LocalCommand {
 }
 
 impl Assignment {
-    /// The same, only to be reverted: an earlier attempt at it may have left this machine broken. What was left there comes before
-    /// what is known here.
-    pub fn only_reverting(mut self, mark: Option<HostMark>) -> Self {
+    /// The same on each of its hosts alone, as each is healed.
+    pub fn on_each_host(&self) -> OneOrMore<Self> {
+        self.hosts.map(|work| Self { hosts: OneOrMore::one(work.clone()), ..self.clone() })
+    }
+
+    /// With how to log in completed by what this machine has, for a book in this folder.
+    #[must_use]
+    pub fn completed(mut self, folder: &Path) -> Self {
+        for work in self.hosts.iter_mut() {
+            work.access.login = work.access.login.clone().completed(folder);
+        }
+        self
+    }
+
+    /// The same, only to be reverted: an earlier attempt at it may have left these machines broken, in the order of its hosts; one that
+    /// it has healed is none. What was
+    /// left there comes before what is known here.
+    pub fn only_reverting(mut self, marks: Vec<Option<HostMark>>) -> Self {
         self.only_reverts = true;
-        self.mark = mark;
-        if let Role::Heals(healing) = &mut self.reverter.role {
-            healing.as_armed = true;
+        let mut marks = marks.into_iter();
+        for work in self.hosts.iter_mut() {
+            work.mark = marks.next().flatten();
+            if let Role::Heals(healing) = &mut work.reverter.role {
+                healing.as_armed = true;
+            }
         }
         self
     }
@@ -154,9 +207,6 @@ impl Assignment {
             env.iter().map(|(name, value)| (name.clone(), clean(value))).collect()
         };
         let mut kept = self.clone();
-        kept.access.login.password = None;
-        kept.access.login.passphrase = None;
-        kept.access.env = env(&self.access.env);
         kept.env = env(&self.env);
         let checks = kept.checks.iter_mut().map(|check| &mut check.command);
         for command in std::iter::once(&mut kept.healthcheck)
@@ -166,97 +216,41 @@ impl Assignment {
         {
             command.words = command.words.iter().map(|word| clean(word)).collect();
         }
-        let optional = [&mut kept.only_if, &mut kept.verify, &mut kept.still].into_iter().flatten();
-        for script in [&mut kept.inducer, &mut kept.reverter].into_iter().chain(optional) {
-            script.change_texts(clean);
+        for work in kept.hosts.iter_mut() {
+            work.access.login.password = None;
+            work.access.login.passphrase = None;
+            work.access.env = env(&work.access.env);
+            work.scripts_mut().for_each(|script| script.change_texts(clean));
         }
         kept
     }
 
-    /// The files that have to be on the host, as they lie in this working folder.
-    pub(super) fn parcels_in(&self, workplace: &Path) -> Vec<Parcel> {
-        let here = |parcel: &Parcel| Parcel { source: workplace.join(&parcel.source), ..parcel.clone() };
-        self.parcels.iter().map(here).collect()
-    }
-
-    /// The scripts that have to be able to begin there, the reverter first.
-    pub(super) fn scripts(&self) -> Vec<&HostScript> {
-        let optional = [&self.only_if, &self.verify, &self.still].into_iter().flatten();
-        [&self.reverter, &self.inducer].into_iter().chain(optional).collect()
-    }
-
-    /// What was recorded of the reverter is not all that it needs: a secret is not kept. Only what was left on the host heals.
-    pub fn recorded_is_gone(&mut self) {
-        if let Role::Heals(healing) = &mut self.reverter.role {
-            healing.is_known = false;
-        }
-    }
-
-    /// The case of this failure on this host; `name` is the case's full name.
+    /// The case of this failure on these hosts, of which the first is what those scripts are told that run here; `name` is the case's
+    /// full name.
     pub fn new(
         id: CaseId,
         name: &str,
         book: &Fatebook,
         fate: &Fate,
-        host: &HostEntry,
-        access: Access,
+        hosts: &OneOrMore<(HostEntry, Access)>,
     ) -> Self {
-        let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
         let key = digits_of(name);
-        let hosts: Vec<&str> = book.hosts.iter().map(|host| host.host.as_str()).collect();
-        let mut env: Vec<(String, String)> =
-            fate.env.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
-        env.extend(access.env.iter().cloned());
-        let own = [
-            ("PISAURA_HOST", host.host.as_str()),
-            ("PISAURA_HOSTS", &hosts.join(",")),
-            ("PISAURA_SERVICE", &book.service),
-            ("PISAURA_FAILURE", &fate.name),
-            ("PISAURA_CASE", &key),
-        ];
-        env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut parcels: Vec<Parcel> = Vec::new();
-        let mut script = |command: &crate::fatebook::Command, step: &str| {
-            let (mut command, parcel) = host_command(command, &values);
-            if let (Some(parcel), "reverter") = (&parcel, step) {
-                // What is put elsewhere may be taken away, or changed.
-                command.run_from_folder(&parcel.name());
-            }
-            parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
-            let mut env = env.clone();
-            env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
-            HostScript { command, env, role: Role::Bystander }
-        };
-        let reverter = script(&fate.reverter, "reverter");
-        let inducer = script(&fate.inducer, "inducer");
-        let only_if = fate.only_if.as_ref().map(|only_if| script(only_if, "only_if"));
-        let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
-        let still = fate.still.as_ref().map(|still| script(still, "still"));
+        let targets = hosts.map(|(host, _)| host.clone());
+        let (host, access) = hosts.first();
+        let env = variables(&key, book, fate, host, &targets, access);
+        let works = hosts.map(|(host, access)| {
+            let env = variables(&key, book, fate, host, &targets, access);
+            work_on(book, fate, host, access.clone(), &env, name)
+        });
+        let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
         let local = |command: &crate::fatebook::Command| LocalCommand {
             words: command.fill(&values),
             style: command.style,
             program: command.file.as_ref().map(|file| place_in_workplace(&file.source)),
         };
-        let has_switch = fate.deadman != Deadman::Off;
-        let who = name.split_whitespace().collect::<Vec<_>>().join("_");
-        let arming = Arming {
-            only_if: only_if.clone(),
-            reverter: reverter.clone(),
-            deadline: has_switch.then(|| fate.revert_within()),
-            patience: fate.timeout,
-            // What heals a demo host is gone with its run.
-            tries: if access.lasting { TRIES } else { 1 },
-            // A demo host's is as long-lived as its run.
-            may_die: fate.switch_may_die || !access.lasting,
-            cuts_off: fate.cuts_off,
-            who: format!("{}:{who}", access.controller),
-        };
-        let healing =
-            Healing { watched: has_switch, patience: fate.timeout, as_armed: false, is_known: true };
         Self {
             id,
             only_reverts: false,
-            mark: None,
             plan: CasePlan {
                 only_if: fate.only_if.is_some(),
                 verify: fate.verify.is_some(),
@@ -264,8 +258,10 @@ impl Assignment {
                 timeout: fate.timeout,
                 grace: fate.grace,
                 revert_within: fate.revert_within(),
-                has_switch,
+                has_switch: fate.deadman != Deadman::Off,
                 cuts_off: fate.cuts_off,
+                cycles: fate.cycles,
+                arms_first: targets.is_several(),
                 hold: fate.hold.clone(),
                 still: fate.still.is_some(),
                 stop_if: !fate.stop_if.is_empty(),
@@ -285,13 +281,7 @@ impl Assignment {
                     })
                     .collect(),
             },
-            access,
-            parcels,
-            inducer: HostScript { role: Role::Breaks(Box::new(arming)), ..inducer },
-            only_if,
-            verify,
-            still,
-            reverter: HostScript { role: Role::Heals(healing), ..reverter },
+            hosts: works,
             healthcheck: local(&fate.healthcheck),
             expect_output: fate.expect_output.clone(),
             checks: fate
@@ -309,6 +299,86 @@ impl Assignment {
             env,
             key,
         }
+    }
+}
+
+/// The variables of a case's scripts on one of its hosts, but for `PISAURA_STEP`.
+fn variables(
+    key: &str,
+    book: &Fatebook,
+    fate: &Fate,
+    host: &HostEntry,
+    hosts: &HostSet,
+    access: &Access,
+) -> Vec<(String, String)> {
+    let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
+    let all: Vec<&str> = book.hosts.iter().map(|host| host.host.as_str()).collect();
+    let mut env: Vec<(String, String)> =
+        fate.env.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
+    env.extend(access.env.iter().cloned());
+    let own = [
+        ("PISAURA_HOST", host.host.as_str()),
+        ("PISAURA_TARGETS", &hosts.names()),
+        ("PISAURA_HOSTS", &all.join(",")),
+        ("PISAURA_SERVICE", &book.service),
+        ("PISAURA_FAILURE", &fate.name),
+        ("PISAURA_CASE", key),
+    ];
+    env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env
+}
+
+/// What is done on one of a case's hosts, with these variables.
+fn work_on(
+    book: &Fatebook,
+    fate: &Fate,
+    host: &HostEntry,
+    access: Access,
+    env: &[(String, String)],
+    name: &str,
+) -> HostWork {
+    let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
+    let mut parcels: Vec<Parcel> = Vec::new();
+    let mut script = |command: &crate::fatebook::Command, step: &str| {
+        let (mut command, parcel) = host_command(command, &values);
+        if let (Some(parcel), "reverter") = (&parcel, step) {
+            // What is put elsewhere may be taken away, or changed.
+            command.run_from_folder(&parcel.name());
+        }
+        parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
+        let mut env = env.to_vec();
+        env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
+        HostScript { command, env, role: Role::Bystander }
+    };
+    let reverter = script(&fate.reverter, "reverter");
+    let inducer = script(&fate.inducer, "inducer");
+    let only_if = fate.only_if.as_ref().map(|only_if| script(only_if, "only_if"));
+    let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
+    let still = fate.still.as_ref().map(|still| script(still, "still"));
+    let has_switch = fate.deadman != Deadman::Off;
+    let who = name.split_whitespace().collect::<Vec<_>>().join("_");
+    let arming = Arming {
+        only_if: only_if.clone(),
+        reverter: reverter.clone(),
+        deadline: has_switch.then(|| fate.revert_within()),
+        patience: fate.timeout,
+        // What heals a demo host is gone with its run.
+        tries: if access.lasting { TRIES } else { 1 },
+        // A demo host's is as long-lived as its run.
+        may_die: fate.switch_may_die || !access.lasting,
+        cuts_off: fate.cuts_off,
+        who: format!("{}:{who}", access.controller),
+    };
+    let healing = Healing { watched: has_switch, patience: fate.timeout, as_armed: false, is_known: true };
+    HostWork {
+        mark: None,
+        access,
+        parcels,
+        inducer: HostScript { role: Role::Breaks(Box::new(arming)), ..inducer },
+        only_if,
+        verify,
+        still,
+        reverter: HostScript { role: Role::Heals(healing), ..reverter },
     }
 }
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::fatebook::{ExpectedOutput, LogLevel, Redactor};
 use crate::machine::{
-    CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, Exit, Finding, HostMark,
-    NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble, TroubleKind,
-    Verdict, WorkloadSeen,
+    CaseEvent, CaseId, CaseMachine, CaseNext, CaseOutcome, CaseReport, CaseTurn, DirtyHost, Exit, Finding,
+    HostEnds, HostMark, NOT_FOR_THIS_HOST, RunEvent, SEEN_WITHIN, Step, StepEnd, StepRecord, Stream, Trouble,
+    TroubleKind, Verdict, WorkloadSeen,
 };
 use crate::remote::ssh::SshHost;
 use crate::remote::{HostScript, Interrupt, Job, Left, Limit, Ran, Remote, child, is_alive, time_since_boot};
@@ -23,6 +23,7 @@ mod archive;
 mod asking;
 mod assignment;
 mod log;
+mod on_hosts;
 mod performer;
 mod printer;
 mod probe;
@@ -30,26 +31,27 @@ mod workload;
 mod workplace;
 
 use asking::{Asked, Asker};
+use on_hosts::Member;
 use performer::Performer;
 use printer::LinePrinter;
 use workload::Workload;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use archive::{Given, pack, sha256_of};
-pub use assignment::{Access, Assignment, LocalCommand, shown_words};
+pub use assignment::{Access, Assignment, HostWork, LocalCommand, shown_words};
 pub use probe::{Probe, probe};
 pub use workplace::{OwnedFolder, Shipped, Workplace, shipped};
 
 /// Where an executor's news go.
 pub type Observer = Arc<dyn Fn(RunEvent) + Send + Sync>;
 
-/// Writes down that a host may be dirty from now on.
+/// Writes down that the hosts of a case may be dirty from now on.
 pub trait Notary: Send + Sync {
     /// Whether all that was said of reverted hosts is safely written down by now: till then their tombstones stay.
     fn is_recorded(&self) -> bool;
 
     /// Answers once that is safe, or with why it is not; an interrupt may end the waiting.
-    fn note(&self, case: CaseId, heal: String, mark: HostMark, interrupt: &Interrupt) -> Result<(), String>;
+    fn note(&self, case: CaseId, hosts: Vec<DirtyHost>, interrupt: &Interrupt) -> Result<(), String>;
 }
 
 /// How long the cleaning up of a host may take.
@@ -115,7 +117,7 @@ impl BookExecutor {
         (self.observer)(RunEvent::Settled { case: assignment.id, outcome });
     }
 
-    /// Prepares the host of a case as if it were to be broken, and breaks nothing: whether its scripts can be brought there and begin.
+    /// Prepares the first host of a case as if it were to be broken, and breaks nothing: whether its scripts can be brought there and begin.
     /// Answers with what a dead man's switch could be ended by there, in the host's word. Fails with why the case could not be tried.
     pub fn try_out(
         &mut self,
@@ -124,10 +126,11 @@ impl BookExecutor {
         interrupt: &Interrupt,
     ) -> Result<String, String> {
         let limit = Limit::within(assignment.plan.timeout, Some(interrupt));
-        let parcels = assignment.parcels_in(workplace);
-        let host = self.host(&assignment.access);
+        let work = assignment.hosts.first();
+        let parcels = work.parcels_in(workplace);
+        let host = self.host(&work.access);
         host.begin_case(None)?;
-        let result = host.prepare(&Job { parcels: &parcels, scripts: assignment.scripts() }, limit);
+        let result = host.prepare(&Job { parcels: &parcels, scripts: work.scripts() }, limit);
         let (reach, notes) = (host.reach().to_owned(), host.take_notes());
         for message in notes {
             (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
@@ -150,7 +153,12 @@ impl BookExecutor {
     /// Takes over a host on which something of ours lies from an earlier run: it is taken away at the end.
     /// Answers with what a person should know. Fails if the host cannot be reached.
     pub fn take_over(&mut self, access: &Access) -> Result<Vec<String>, String> {
-        let taken = self.host(access).take_over(Limit::within(CLEAN_UP_LIMIT, None));
+        let host = self.host(access);
+        let taken = host.take_over(Limit::within(CLEAN_UP_LIMIT / 2, None)).or_else(|_| {
+            // A connection that was lost, or that says nothing, says nothing of the host.
+            host.disconnect();
+            host.take_over(Limit::within(CLEAN_UP_LIMIT, None))
+        });
         let clean = |text: &str| self.redactor.clean(text);
         match taken {
             Ok(notes) => Ok(notes.iter().map(|note| clean(note)).collect()),
@@ -168,11 +176,10 @@ impl BookExecutor {
                 if self.kept.contains(&shown) || host.has_armed() && !self.notary.is_recorded() {
                     continue;
                 }
-                let limit = Limit::within(CLEAN_UP_LIMIT, None);
-                let left = host.clean_up(limit).or_else(|_| {
-                    // A connection that was lost says nothing of the host.
+                let left = host.clean_up(Limit::within(CLEAN_UP_LIMIT / 2, None)).or_else(|_| {
+                    // A connection that was lost, or that says nothing, says nothing of the host.
                     host.disconnect();
-                    host.clean_up(limit)
+                    host.clean_up(Limit::within(CLEAN_UP_LIMIT, None))
                 });
                 match left {
                     Ok(Left::Shared) => {}
@@ -180,12 +187,16 @@ impl BookExecutor {
                         (self.observer)(RunEvent::HostLeft { folder: host.folder_name().to_owned() });
                     }
                     Ok(Left::Dirty) => {
-                        (self.observer)(RunEvent::Warning {
-                            message: format!(
+                        let mut told = host.take_notes();
+                        if told.is_empty() {
+                            told.push(format!(
                                 "{shown}: what heals a case is left there, so it may still be broken: `sh ~/.pisaura/{}/.case-*/heal` there heals it",
                                 host.folder_name()
-                            ),
-                        });
+                            ));
+                        }
+                        for message in told {
+                            (self.observer)(RunEvent::NotLeft { message: self.redactor.clean(&message) });
+                        }
                         dirty.push(shown);
                     }
                     Err(trouble) => (self.observer)(RunEvent::Warning {
@@ -228,11 +239,15 @@ impl BookExecutor {
     }
 
     fn settle(&mut self, assignment: &Assignment, workplace: &Path, interrupt: &Interrupt) -> CaseOutcome {
-        let shown = assignment.access.target.shown.clone();
-        self.host(&assignment.access);
-        let Some(host) = self.hosts.get_mut(&shown) else {
-            return CaseOutcome::botched("StartFailed", "no host to work on");
-        };
+        let shown: Vec<String> =
+            assignment.hosts.iter().map(|work| work.access.target.shown.clone()).collect();
+        for work in assignment.hosts.iter() {
+            self.host(&work.access);
+        }
+        let hosts: Vec<SshHost> = shown.iter().filter_map(|shown| self.hosts.remove(shown)).collect();
+        if hosts.len() < shown.len() {
+            return CaseOutcome::botched("StartFailed", "a host stands twice in one case");
+        }
         let mut performer = Performer {
             assignment,
             workplace,
@@ -241,11 +256,12 @@ impl BookExecutor {
             notary: &self.notary,
             interrupt,
             live_output: self.live_output,
-            host,
+            members: hosts.into_iter().map(Member::new).collect(),
             checked: &mut self.checked,
             began: time_since_boot(),
             steps: Vec::new(),
-            heal: None,
+            silent_since: None,
+            hosts_ended: None,
             checks_said: None,
             asked: Vec::new(),
             workload: None,
@@ -254,8 +270,13 @@ impl BookExecutor {
             are_dismissed: false,
         };
         let outcome = performer.settle();
-        if outcome.verdict == Verdict::Unreverted {
-            self.kept.push(shown);
+        let members = std::mem::take(&mut performer.members);
+        let is_unreverted = outcome.verdict == Verdict::Unreverted;
+        for (shown, member) in shown.into_iter().zip(members) {
+            if is_unreverted && member.is_dirty {
+                self.kept.push(shown.clone());
+            }
+            self.hosts.insert(shown, member.host);
         }
         outcome
     }

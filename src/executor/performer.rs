@@ -10,13 +10,16 @@ pub(super) struct Performer<'a> {
     pub(super) notary: &'a Arc<dyn Notary>,
     pub(super) interrupt: &'a Interrupt,
     pub(super) live_output: bool,
-    pub(super) host: &'a mut SshHost,
+    /// The case's hosts, in its order.
+    pub(super) members: Vec<Member>,
     pub(super) checked: &'a mut HashSet<String>,
     /// By the clock that goes on while this machine sleeps, as all times of the case.
     pub(super) began: Duration,
     pub(super) steps: Vec<StepRecord>,
-    /// The command that heals the host by hand, while it may be broken.
-    pub(super) heal: Option<String>,
+    /// Since when all hosts were broken, if some are cut off: the last of these has said nothing since, by [`time_since_boot`].
+    pub(super) silent_since: Option<Duration>,
+    /// How the last step ended on each host, if there are several.
+    pub(super) hosts_ended: Option<HostEnds>,
     /// How the checks ended that were asked together with the last healthcheck.
     pub(super) checks_said: Option<Vec<StepEnd>>,
     /// The same, before they are told.
@@ -30,12 +33,22 @@ pub(super) struct Performer<'a> {
     pub(super) are_dismissed: bool,
 }
 
+/// When a try at a step began, and until when it has to end.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// Counted from the beginning of the case.
+    pub(super) began: Duration,
+    /// The same moment, by [`time_since_boot`].
+    pub(super) began_at: Duration,
+    pub(super) until: Duration,
+}
+
 /// How much of a line that a healthcheck printed stands in what is found of it.
 const REASON_CHARS_MAX: usize = 200;
 
 impl Performer<'_> {
     pub(super) fn settle(&mut self) -> CaseOutcome {
-        if let Err(why) = self.host.begin_case(self.assignment.mark.as_ref()) {
+        if let Err(why) = self.begin_on_hosts() {
             return CaseOutcome::botched("StartFailed", why);
         }
         let mut machine = CaseMachine::new(self.assignment.plan.clone());
@@ -47,11 +60,14 @@ impl Performer<'_> {
         let mut turn = machine.step(Duration::ZERO, first);
         while let Some(event) = turn.and_then(|turn| self.take(&machine, turn)) {
             let now = self.elapsed();
-            if let Some(record) = self.host.take_induced() {
+            if let Some(record) = self.take_induced() {
                 machine.step(now, CaseEvent::HostSays(record));
             }
-            if let Some(silence) = self.host.take_silence() {
+            if let Some(silence) = self.take_silence() {
                 machine.step(now, CaseEvent::SilentFor(silence));
+            }
+            if let Some(ends) = self.hosts_ended.take() {
+                machine.step(now, CaseEvent::HostsEnded(ends));
             }
             if let Some(seen) = self.workload_seen.take() {
                 machine.step(now, CaseEvent::WorkloadSaid(seen));
@@ -73,8 +89,9 @@ impl Performer<'_> {
         self.workload = None;
         let (verdict, findings, recovered) = machine.result();
         let dirty = machine.is_dirty();
-        if dirty {
-            tracing::error!(target: CRITICAL, host = self.assignment.access.target.shown, "the host may still be broken");
+        let heal = if dirty { self.dirty_hosts() } else { Vec::new() };
+        for (host, _) in &heal {
+            tracing::error!(target: CRITICAL, host, "the host may still be broken");
         }
         let findings = findings
             .iter()
@@ -82,6 +99,7 @@ impl Performer<'_> {
             .map(|mut finding| {
                 // What the script said is the better reason.
                 if finding.kind == NOT_FOR_THIS_HOST
+                    && !self.assignment.hosts.is_several()
                     && let Some(said) = self.steps.last().and_then(last_line)
                 {
                     finding.message = format!("not for this host as it is now: {said}");
@@ -106,8 +124,9 @@ impl Performer<'_> {
                     .checks_watched()
                     .map(|(name, watched)| (name.to_owned(), watched.clone()))
                     .collect(),
+                former: machine.former().to_vec(),
                 workload: machine.workload().cloned().map(Box::new),
-                heal: self.heal.take().filter(|_| dirty),
+                heal,
                 placement: None,
             }),
         }
@@ -138,23 +157,16 @@ impl Performer<'_> {
     /// Does what the machine wants, and answers with what came of it; `None` once the case is settled.
     fn take(&mut self, machine: &CaseMachine, turn: CaseTurn) -> Option<CaseEvent> {
         if turn.is_reverted {
-            self.heal = None;
-            (self.observer)(RunEvent::Reverted { case: self.assignment.id });
+            self.all_reverted();
         }
         match turn.next {
             CaseNext::Perform { step, attempt, limit } => {
                 Some(CaseEvent::Ended(self.perform(step, attempt, limit)))
             }
-            CaseNext::NoteDirty => {
-                let mark = self.host.settle_mark();
-                let lasting = self.assignment.access.lasting;
-                let heal = lasting.then(|| self.host.heal_command()).flatten().unwrap_or_default();
-                self.heal = Some(heal.clone());
-                Some(match self.notary.note(self.assignment.id, heal, mark, self.interrupt) {
-                    Ok(()) => CaseEvent::Noted,
-                    Err(why) => CaseEvent::NotNoted(why),
-                })
-            }
+            CaseNext::NoteDirty => Some(match self.note_dirty() {
+                Ok(()) => CaseEvent::Noted,
+                Err(why) => CaseEvent::NotNoted(why),
+            }),
             CaseNext::Wait => {
                 self.wait(machine);
                 Some(CaseEvent::Woke)
@@ -187,19 +199,23 @@ impl Performer<'_> {
         }
         tracing::debug!(%step, attempt, "begins");
         let began = self.elapsed();
-        let (began_at, within) = (time_since_boot(), limit);
+        let began_at = time_since_boot();
+        let times = Times { began, began_at, until: began_at + limit };
         let interrupt = (step != Step::Revert).then_some(self.interrupt);
         let limit = Limit::within(limit, interrupt);
+        // A workload is started only before the first healthcheck.
+        let started = self.tell_workload(step).err();
+        if step.is_on_hosts() {
+            return self.perform_on_hosts(step, attempt, limit, times);
+        }
         let mut printer =
             LinePrinter::new(self.live_output, self.assignment.id, step, self.redactor, self.observer);
         let mut watcher = |stream: Stream, bytes: &[u8]| printer.push(stream, bytes);
-        let assignment = self.assignment;
-        let started = self.tell_workload(step).err();
         let ran = match step {
-            // It is started only before the first healthcheck.
             _ if let Some(trouble) = started => Ran::silent(StepEnd::Failed(trouble)),
             Step::Workload => self.finish_workload(limit),
-            Step::Before | Step::During | Step::After => {
+            Step::StopIf => self.ask_to_stop(limit, &mut watcher),
+            _ => {
                 let why_not = if step == Step::Before && attempt == 1 { self.why_not(limit) } else { None };
                 match why_not {
                     Some(message) => {
@@ -208,61 +224,24 @@ impl Performer<'_> {
                     None => self.ask(step, limit, &mut watcher),
                 }
             }
-            Step::StopIf => self.ask_to_stop(limit, &mut watcher),
-            Step::Prepare => {
-                if attempt > 1 {
-                    self.host.disconnect();
-                }
-                let parcels = assignment.parcels_in(self.workplace);
-                let scripts = assignment.scripts();
-                let end = match self.host.prepare(&Job { parcels: &parcels, scripts }, limit) {
-                    Ok(()) => StepEnd::Exited(Exit::Status(0)),
-                    Err(_) if limit.is_interrupted() => StepEnd::Interrupted,
-                    Err(end) => end,
-                };
-                if let StepEnd::Busy { message, .. } = &end {
-                    let what = self.redactor.clean(message);
-                    (self.observer)(RunEvent::Waiting { case: assignment.id, what });
-                }
-                Ran::silent(end)
-            }
-            Step::Select => self.run_optional(assignment.only_if.as_ref(), limit, &mut watcher),
-            Step::Induce => self.host.run(&assignment.inducer, limit, &mut watcher),
-            Step::Verify => self.run_optional(assignment.verify.as_ref(), limit, &mut watcher),
-            Step::Still => self.run_optional(assignment.still.as_ref(), limit, &mut watcher),
-            Step::Revert if attempt > 1 || assignment.only_reverts => {
-                let parcels = assignment.parcels_in(self.workplace);
-                self.host.heal_again(&assignment.reverter, &parcels, limit, &mut watcher)
-            }
-            Step::Revert => self.host.run(&assignment.reverter, limit, &mut watcher),
         };
         printer.finish();
-        for message in self.host.take_notes() {
-            (self.observer)(RunEvent::Warning { message: self.redactor.clean(&message) });
-        }
         // What is asked beside a healthcheck may take longer than it.
         let seen_at = ran.seen_at.filter(|_| step.is_healthcheck());
         let took = seen_at.unwrap_or_else(time_since_boot).saturating_sub(began_at);
-        let mut end = self.clean_end(ran.end);
-        if let StepEnd::Healed(by) = &mut end {
-            // Counted from when the host was asked, and wanted from when this try began.
-            let before = self.host.sent_at().saturating_sub(began_at);
-            by.ago = by.ago.map(|ago| ago.saturating_sub(before));
-        }
-        let end = self.in_time(step, end, began_at + within, ran.seen_at);
-        let record = StepRecord {
+        let end = self.in_time(step, self.clean_end(ran.end), times.until, ran.seen_at);
+        self.keep(StepRecord {
             step,
             check: None,
+            host: None,
             attempt,
             began,
             took,
-            end,
+            end: end.clone(),
             stdout: ran.stdout,
             stderr: ran.stderr,
-        };
-        let end = record.end.clone();
-        self.keep(record);
-        for record in self.take_asked(step, attempt, began_at + within) {
+        });
+        for record in self.take_asked(step, attempt, times.until) {
             self.keep(record);
         }
         end
@@ -276,27 +255,31 @@ impl Performer<'_> {
         until: Duration,
         seen_at: Option<Duration>,
     ) -> StepEnd {
-        let is_late = |at: Duration| is_late(at, until);
         if self.is_watched(step) {
             return seen_in_time(end, until, seen_at);
         }
-        let now = time_since_boot();
-        match (step, end) {
-            (step, end) if !is_late(seen_at.filter(|_| step.is_healthcheck()).unwrap_or(now)) => end,
-            // For the reverter the host's word counts: one that succeeded has healed it.
-            (Step::Revert, end) if end.is_success() => {
-                let message = format!(
-                    "{}: the reverter succeeded, and that was seen {} s after its time limit",
-                    self.assignment.access.target.shown,
-                    now.saturating_sub(until).as_secs()
-                );
-                (self.observer)(RunEvent::Warning { message });
-                end
-            }
-            // What ended too late is out of time, whatever it says: this process, or the machine, may have stood still.
-            (_, StepEnd::Exited(_)) => StepEnd::TimedOut,
-            (_, end) => end,
+        let at = seen_at.filter(|_| step.is_healthcheck()).unwrap_or_else(time_since_boot);
+        ended_in_time(end, until, at)
+    }
+
+    /// The same of a step on a host that was over then. For the reverter the host's word counts: one that succeeded has healed it.
+    pub(super) fn in_time_on(
+        &self,
+        host: &str,
+        step: Step,
+        end: StepEnd,
+        until: Duration,
+        at: Duration,
+    ) -> StepEnd {
+        if step != Step::Revert || !end.is_success() || !is_late(at, until) {
+            return ended_in_time(end, until, at);
         }
+        let message = format!(
+            "{host}: the reverter succeeded, and that was seen {} s after its time limit",
+            at.saturating_sub(until).as_secs()
+        );
+        (self.observer)(RunEvent::Warning { message });
+        end
     }
 
     /// Whether the service is asked again and again in this step, whatever it answers.
@@ -307,7 +290,7 @@ impl Performer<'_> {
 
     /// Records a try at a step, and tells of it. Of answers in a row that say the same, while a service is watched, the first and the last
     /// are kept; their number stands elsewhere.
-    fn keep(&mut self, record: StepRecord) {
+    pub(super) fn keep(&mut self, record: StepRecord) {
         if record.step == Step::StopIf && matches!(record.end, StepEnd::Exited(Exit::Status(1..=125))) {
             // That nothing is to be stopped is asked all the time, and worth no word.
             return;
@@ -315,7 +298,7 @@ impl Performer<'_> {
         let is_watched = self.is_watched(record.step);
         if remember(&mut self.steps, record.clone(), is_watched) {
             log_record(&record);
-            (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record });
+            (self.observer)(RunEvent::StepEnded { case: self.assignment.id, record: Box::new(record) });
         }
     }
 
@@ -345,11 +328,14 @@ impl Performer<'_> {
             let Some(check) = command.check(&name, self.workplace) else {
                 continue;
             };
-            let check = at_work(check, self.assignment, self.workplace);
-            let key = format!("{check:?}");
+            // What Pisaura tells of the case differs from one to the next, and finds no program.
+            let own = |(name, _): &&(String, String)| !name.starts_with("PISAURA_");
+            let env: Vec<_> = self.assignment.env.iter().filter(own).collect();
+            let key = format!("{check:?} {env:?}");
             if self.checked.contains(&key) {
                 continue;
             }
+            let check = at_work(check, self.assignment, self.workplace);
             let ran = child::run(check, limit, self.redactor, &mut |_, _| {});
             if matches!(ran.end, StepEnd::Exited(Exit::Status(status)) if status != 0) {
                 let said = ran.stderr.last_lines(20).0.pop();
@@ -358,19 +344,6 @@ impl Performer<'_> {
             self.checked.insert(key);
         }
         None
-    }
-
-    /// Runs a script that not every failure has; the machine asks only for those that are there.
-    fn run_optional(
-        &mut self,
-        script: Option<&HostScript>,
-        limit: Limit<'_>,
-        watcher: &mut dyn FnMut(Stream, &[u8]),
-    ) -> Ran {
-        match script {
-            Some(script) => self.host.run(script, limit, watcher),
-            None => no_such_script(),
-        }
     }
 
     pub(super) fn clean_end(&self, end: StepEnd) -> StepEnd {
@@ -407,6 +380,14 @@ pub(super) fn remember(steps: &mut Vec<StepRecord>, record: StepRecord, is_watch
     }
     steps.push(record);
     !is_repeated && !is_full
+}
+
+/// What ended too late is out of time, whatever it says: this process, or the machine, may have stood still.
+fn ended_in_time(end: StepEnd, until: Duration, at: Duration) -> StepEnd {
+    match end {
+        StepEnd::Exited(_) if is_late(at, until) => StepEnd::TimedOut,
+        end => end,
+    }
 }
 
 fn is_late(at: Duration, until: Duration) -> bool {

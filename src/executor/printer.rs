@@ -10,6 +10,8 @@ pub(super) struct LinePrinter<'a> {
     on: bool,
     case: usize,
     step: Step,
+    /// The host that prints, if there are several.
+    host: Option<&'a str>,
     redactor: &'a Redactor,
     observer: &'a Observer,
     held: [Vec<u8>; 2],
@@ -26,7 +28,12 @@ impl<'a> LinePrinter<'a> {
         redactor: &'a Redactor,
         observer: &'a Observer,
     ) -> Self {
-        Self { on, case, step, redactor, observer, held: [Vec::new(), Vec::new()] }
+        Self { on, case, step, host: None, redactor, observer, held: [Vec::new(), Vec::new()] }
+    }
+
+    /// What one of several hosts prints: each line begins with its name.
+    pub(super) fn of_host(self, host: Option<&'a str>) -> Self {
+        Self { host, ..self }
     }
 
     pub(super) fn push(&mut self, stream: Stream, bytes: &[u8]) {
@@ -55,7 +62,10 @@ impl<'a> LinePrinter<'a> {
     }
 
     fn tell(&self, stream: Stream, bytes: &[u8]) {
-        let text = self.redactor.clean(&String::from_utf8_lossy(bytes));
+        let mut text = self.redactor.clean(&String::from_utf8_lossy(bytes));
+        if let Some(host) = self.host {
+            text = text.split_inclusive('\n').map(|line| format!("{host}: {line}")).collect();
+        }
         (self.observer)(RunEvent::Printed { case: self.case, step: self.step, stream, text });
     }
 }

@@ -8,7 +8,7 @@ use crate::remote::Companion;
 use super::performer::at_work;
 use super::*;
 
-/// A line longer than this is no count, whatever it begins with.
+/// Of a line that is longer only so much is looked at.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// The workload of a case, while it runs.
@@ -50,7 +50,8 @@ impl Workload {
     }
 
     /// The case is in this phase from now on.
-    pub(super) fn enter(&mut self, phase: Phase) {
+    pub(super) fn enter(&mut self, phase: Phase, is_in_force: bool) {
+        lock(&self.heard).counter.set_in_force(is_in_force);
         if lock(&self.heard).counter.phase() == phase {
             return;
         }
@@ -88,8 +89,7 @@ impl Heard {
 
     fn end(&mut self, now: Duration) {
         let line = std::mem::take(&mut self.line);
-        let is_count =
-            line.len() <= LINE_BYTES_MAX && self.counter.line(&String::from_utf8_lossy(&line), now);
+        let is_count = self.counter.line(&String::from_utf8_lossy(&line), now);
         if !is_count {
             self.output.push(&line);
         }
@@ -106,13 +106,18 @@ impl Performer<'_> {
         let Some(command) = &self.assignment.workload else { return Ok(()) };
         let phase = match step {
             Step::Before | Step::Prepare | Step::Select => Phase::Before,
-            Step::Induce | Step::Verify | Step::StopIf | Step::During | Step::Still | Step::Revert => {
-                Phase::Failing
-            }
+            Step::Arm
+            | Step::Induce
+            | Step::Verify
+            | Step::StopIf
+            | Step::During
+            | Step::Still
+            | Step::Revert => Phase::Failing,
             Step::After | Step::Workload => Phase::Reverted,
         };
+        let is_in_force = matches!(step, Step::Verify | Step::StopIf | Step::During | Step::Still);
         match &mut self.workload {
-            Some(workload) => workload.enter(phase),
+            Some(workload) => workload.enter(phase, is_in_force),
             None if step == Step::Before => {
                 let command = command.command(self.workplace, &[]);
                 let mut command = at_work(command, self.assignment, self.workplace);

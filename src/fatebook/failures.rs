@@ -13,6 +13,7 @@ use super::time::show_duration;
 use super::values::Fields;
 
 pub(super) const NAME_CHARS_MAX: usize = 200;
+const CYCLES_MAX: u64 = 1000;
 
 impl Reader<'_> {
     pub(super) fn fates(
@@ -189,6 +190,7 @@ impl Reader<'_> {
             None => defaults.tags.clone(),
         };
         let deadman = self.deadman(fields.get("deadman"));
+        let targets = self.targets(fields, &name, own_hosts.as_deref().unwrap_or(hosts));
         let mut fate = Fate {
             name,
             inducer: inducer?,
@@ -212,6 +214,7 @@ impl Reader<'_> {
                 None => None,
             },
             cuts_off: self.truth(fields.get("cuts_off"), "cuts_off").unwrap_or(false),
+            cycles: self.cycles(fields),
             still,
             stop_if: match stop_if {
                 Some(stop_if) => vec![stop_if?],
@@ -226,7 +229,7 @@ impl Reader<'_> {
             deadman: deadman.map_or(defaults.deadman, |(deadman, _)| deadman),
             switch_may_die: deadman.map_or(defaults.switch_may_die, |(_, may_die)| may_die),
             pass_step,
-            hosts: own_hosts.unwrap_or_else(|| hosts.to_vec()),
+            targets,
             env,
             tags,
             skip,
@@ -312,6 +315,24 @@ impl Reader<'_> {
                 Some(String::new())
             }
         }
+    }
+
+    /// How often the host is broken and healed in a case.
+    fn cycles(&mut self, fields: &Fields<'_>) -> u32 {
+        let Some(node) = fields.get("cycles") else { return 1 };
+        let Some(count) = self.count(Some(node), "cycles") else { return 1 };
+        let wrong = match count {
+            0 => Some("a failure of no `cycles` would break nothing: leave it out, or make it 2 or more"),
+            1..=CYCLES_MAX if count > 1 && fields.get("only_if").is_some() => Some(
+                "what `only_if` says may change from one of the `cycles` to the next: leave one of them out",
+            ),
+            1..=CYCLES_MAX => None,
+            _ => Some("more `cycles` than 1000 are more than one case can tell of: use `--repeat`"),
+        };
+        if let Some(wrong) = wrong {
+            self.problem(node.place, wrong);
+        }
+        u32::try_from(count).unwrap_or(1)
     }
 
     /// What cannot be of a workload and its limits.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::one_or_more::OneOrMore;
+
 /// `[user@]host[:port]`, or `sandbox:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostEntry {
@@ -74,6 +76,24 @@ impl HostEntry {
             return Err(format!("`{entry}` has a user that is no name: {SHAPE}"));
         }
         Ok(Self { user, host: host.to_owned(), port, sandbox: false })
+    }
+}
+
+/// The hosts that one case breaks at once, in the book's order.
+pub type HostSet = OneOrMore<HostEntry>;
+
+impl HostSet {
+    /// Their names, without users and ports, with commas between, as scripts get them.
+    pub fn names(&self) -> String {
+        self.iter().map(|host| host.host.as_str()).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// As the case's name has them: `a+b`.
+impl fmt::Display for HostSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.iter().map(ToString::to_string).collect();
+        formatter.write_str(&names.join("+"))
     }
 }
 

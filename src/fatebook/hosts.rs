@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::host_entry::HostEntry;
 use super::keys;
@@ -133,6 +134,15 @@ impl Reader<'_> {
                 );
             }
             options.connect_timeout = time;
+        }
+        if let Some(time) = self.duration(fields.get("keepalive"), "keepalive") {
+            if time < Duration::from_secs(1) {
+                self.problem(
+                    fields.key_place("keepalive"),
+                    "a `keepalive` of less than a second asks more than a server can answer: give it 1s or more",
+                );
+            }
+            options.keepalive = time;
         }
         options
     }

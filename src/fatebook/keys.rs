@@ -20,6 +20,8 @@ pub(super) enum Shape {
     Reverter,
     /// Names, and lists of values.
     With,
+    /// A number, a word, lists of hosts, or a map.
+    On,
     Deadman,
     Texts,
     Hosts,
@@ -342,6 +344,12 @@ pub(super) const SSH: &[KeyRule] = &[
         "what to do about a host key that is not known",
     ),
     key("connect_timeout", Shape::Duration, "10s", "time limit of connecting and logging in"),
+    key(
+        "keepalive",
+        Shape::Duration,
+        "15s",
+        "how often a server that says nothing is asked whether it is there, while a command runs; after four times without an answer the connection counts as lost",
+    ),
 ];
 
 /// The keys of a failure.
@@ -373,6 +381,12 @@ pub(super) const FAILURE: &[KeyRule] = &[
         "the inducer may cut the host off from us: a lost connection is no error then, if the host has written down that it was begun",
     ),
     key("expect", Shape::OneOf(EXPECTATIONS), "healthy", "what the healthcheck must say during the failure"),
+    key(
+        "cycles",
+        Shape::Count,
+        "1",
+        "how often the host is broken and healed within one case; the first time that is not survived is the last",
+    ),
     TIMEOUT,
     GRACE,
     HOLD,
@@ -386,6 +400,12 @@ pub(super) const FAILURE: &[KeyRule] = &[
     DEADMAN,
     PASS_STEP,
     key("hosts", Shape::Hosts, "", "those of the book's hosts that this failure is tried on"),
+    key(
+        "on",
+        Shape::On,
+        "each",
+        "how many of them a case breaks at once: a number, each, minority, majority, all, {random: 2}, or lists of hosts; `failure@a+b` is the case then",
+    ),
     ENV,
     TAGS,
     key("skip", Shape::Text, "", "a reason not to run it"),

@@ -15,6 +15,8 @@ mod known;
 mod lines;
 mod model;
 mod node;
+mod on;
+mod one_or_more;
 mod probe;
 mod problem;
 mod read;
@@ -32,11 +34,13 @@ pub use discover::{
     read_at_most,
 };
 pub use hold::tell_allowed;
-pub use host_entry::HostEntry;
+pub use host_entry::{HostEntry, HostSet};
+pub(crate) use model::default_keepalive;
 pub use model::{
     Command, CommandStyle, Deadman, Expectation, Fate, Fatebook, Hold, HostKeyCheck, Known, LogLevel,
     Resource, ScriptFile, SshOptions, Steady,
 };
+pub use one_or_more::OneOrMore;
 pub use probe::{ExpectedOutput, OutputTest, parse_within, status_test, why_no_target};
 pub use problem::{Place, Problem, nearest};
 pub use read::is_hidden;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::host_entry::HostEntry;
+use super::host_entry::{HostEntry, HostSet};
 use super::probe::ExpectedOutput;
 use super::text::{CaseValues, Text};
 
@@ -129,6 +129,8 @@ pub struct Fate {
     pub verify: Option<Command>,
     /// Whether the inducer may cut the host off from us.
     pub cuts_off: bool,
+    /// How often the host is broken and healed in a case, from 1.
+    pub cycles: u32,
     /// Asks the host whether the failure is still in force, just before it is reverted.
     pub still: Option<Command>,
     /// Asks, while the failure is held, whether the case is to be stopped at once.
@@ -151,8 +153,8 @@ pub struct Fate {
     pub switch_may_die: bool,
     /// Whether the healthcheck gets `--step=N`.
     pub pass_step: bool,
-    /// The hosts to try it on. Empty only if a variable in `hosts` is unset.
-    pub hosts: Vec<HostEntry>,
+    /// The hosts of each of its cases. Empty only if a variable in `hosts` is unset.
+    pub targets: Vec<HostSet>,
     /// Variables that all its scripts get.
     pub env: Vec<(String, Text)>,
     /// Labels.
@@ -177,7 +179,14 @@ impl Fate {
             self.hold.as_ref().map_or(Duration::ZERO, |hold| hold.answer_within * self.stop_if.len() as u32);
         // Where nothing answers any more, that has to be found out.
         let silence = if self.cuts_off { Duration::from_secs(6) } else { Duration::ZERO };
-        self.timeout * steps + watched + stop_if + silence
+        // All hosts of a case are armed before the first of them is broken.
+        let arming = if self.breaks_several() { self.timeout } else { Duration::ZERO };
+        arming + self.timeout * steps + watched + stop_if + silence
+    }
+
+    /// Whether a case of it breaks more than one host.
+    pub fn breaks_several(&self) -> bool {
+        self.targets.iter().any(HostSet::is_several)
     }
 
     /// The longest time that the failure is held, if it is: whatever is asked then may be under way, or in an outage, at its end.
@@ -190,6 +199,12 @@ impl Fate {
     pub fn longest_recovery(&self) -> Duration {
         let steady = self.steady.map_or(Duration::ZERO, |steady| steady.time);
         self.max_recovery.unwrap_or(self.grace) + steady + self.timeout
+    }
+
+    /// The longest that a case can take: each step, with its tries and pauses.
+    pub fn longest_case(&self) -> Duration {
+        let cycle = self.timeout * 12 + self.grace * 2 + self.longest_recovery() + self.revert_within() * 2;
+        cycle * self.cycles
     }
 
     /// How long after the inducer was handed out the reverter is still tried.
@@ -301,6 +316,13 @@ pub struct SshOptions {
     pub host_key_check: HostKeyCheck,
     /// Time limit of connecting and logging in.
     pub connect_timeout: Duration,
+    /// How often a server that says nothing is asked whether it is there; at least a second.
+    pub keepalive: Duration,
+}
+
+/// The default of `ssh.keepalive`.
+pub(crate) fn default_keepalive() -> Duration {
+    Duration::from_secs(15)
 }
 
 impl Default for SshOptions {
@@ -315,6 +337,7 @@ impl Default for SshOptions {
             known_hosts: None,
             host_key_check: HostKeyCheck::Strict,
             connect_timeout: Duration::from_secs(10),
+            keepalive: default_keepalive(),
         }
     }
 }
@@ -330,6 +353,7 @@ impl fmt::Debug for SshOptions {
             .field("known_hosts", &self.known_hosts)
             .field("host_key_check", &self.host_key_check)
             .field("connect_timeout", &self.connect_timeout)
+            .field("keepalive", &self.keepalive)
             .finish_non_exhaustive()
     }
 }

@@ -54,6 +54,10 @@ pub(super) struct Reader<'a> {
     /// Variables of the environment that were used, and which of them name hosts.
     pub(super) used: Vec<String>,
     pub(super) used_for_hosts: HashSet<String>,
+    /// What chooses among hosts where that is left to chance, if it is, and its value.
+    pub(super) seed: Option<(String, String)>,
+    /// The port of hosts that name none.
+    pub(super) port: u16,
     pub(super) secrets: Vec<String>,
     /// The values that are shown nowhere, the longest first.
     pub(super) secret_values: Vec<String>,
@@ -87,6 +91,8 @@ impl<'a> Reader<'a> {
             unset: Vec::new(),
             used: Vec::new(),
             used_for_hosts: HashSet::new(),
+            seed: None,
+            port: 22,
             secrets: Vec::new(),
             secret_values: Vec::new(),
         }
@@ -126,6 +132,7 @@ impl<'a> Reader<'a> {
         let mem = self.number(fields.get("mem"), "mem").unwrap_or(64.0);
         let hosts = self.hosts(fields.get("hosts"));
         let ssh = self.ssh(fields.get("ssh"));
+        self.port = ssh.port;
         let loglevel = self.one_of(fields.get("loglevel"), "loglevel", keys::LEVELS);
         let failfast = self.truth(fields.get("failfast"), "failfast").unwrap_or(false);
         let resources = self.resources(fields.get("resources"));
@@ -180,7 +187,8 @@ impl<'a> Reader<'a> {
             let is_shown = self.used_for_hosts.contains(name) && !self.secrets.contains(name);
             Some((name.clone(), Some(value).filter(|_| is_shown)))
         };
-        self.used.iter().filter_map(value_of).collect()
+        let seed = self.seed.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
+        self.used.iter().filter_map(value_of).chain(seed).collect()
     }
 
     pub(super) fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {

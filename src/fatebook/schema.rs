@@ -81,6 +81,24 @@ fn shape_of(shape: Shape) -> Value {
         Shape::With => {
             json!({ "type": "object", "additionalProperties": { "type": "array", "items": scalar, "minItems": 1 } })
         }
+        Shape::On => {
+            let count = json!({ "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "enum": ["each", "minority", "majority", "all"] },
+            ]});
+            let hosts = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+            json!({ "anyOf": [
+                count,
+                hosts,
+                { "type": "array", "items": hosts, "minItems": 1 },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": { "random": count },
+                    "required": ["random"],
+                },
+            ]})
+        }
         Shape::Share => or_variable(json!({ "type": "string", "pattern": "^[0-9.]+ ?%$" })),
         Shape::Still => json!({ "anyOf": [{ "type": "boolean" }, shape_of(Shape::Command)] }),
         Shape::Reverter => json!({ "anyOf": [{ "const": "none" }, shape_of(Shape::Command)] }),

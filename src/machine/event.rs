@@ -1,5 +1,6 @@
 //! The one stream of events that every reporter reads, and what is known of a case at its end. Pure data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,21 +55,21 @@ pub enum RunEvent {
         /// The case.
         case: CaseId,
         /// How.
-        record: StepRecord,
+        record: Box<StepRecord>,
     },
-    /// The host of the case may be broken from now on.
+    /// The hosts of the case may be broken from now on.
     MayBeDirty {
         /// The case.
         case: CaseId,
-        /// The command that heals it by hand.
-        heal: String,
-        /// What proves, later, that a machine is the one that was broken.
-        mark: Box<HostMark>,
+        /// They, in the order in which the case has them.
+        hosts: Vec<DirtyHost>,
     },
-    /// The host of the case is healed.
+    /// A host of the case is healed, or all of them are.
     Reverted {
         /// The case.
         case: CaseId,
+        /// Which of its hosts, from 0; all of them if it does not say.
+        host: Option<usize>,
     },
     /// A line of the executor's own log.
     Logged {
@@ -95,6 +96,11 @@ pub enum RunEvent {
     HostLeft {
         /// The name of the folder that was ours there.
         folder: String,
+    },
+    /// A host is not as it was: something of ours could not be taken away, or what it had could not be put back.
+    NotLeft {
+        /// What, and where.
+        message: String,
     },
     /// A book's executor has ended, and has left its hosts clean.
     BookClosed,
@@ -128,6 +134,70 @@ pub struct HostMark {
     pub host_key: String,
 }
 
+impl HostMark {
+    /// Whether both are certainly the same root folder of the same machine.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let root = |mark: &Self| mark.folder.rsplit_once('/').map(|(root, _)| root.to_owned());
+        let is_known =
+            self.identity.split(' ').next().is_some_and(|machine| !machine.is_empty() && machine != "-");
+        root(self) == root(other)
+            && self.identity == other.identity
+            && (is_known || self.address == other.address)
+    }
+}
+
+/// A host that may be broken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyHost {
+    /// The command that heals it by hand; empty if there is none.
+    pub heal: String,
+    /// What proves, later, that a machine is the one that was broken.
+    pub mark: HostMark,
+}
+
+/// Which hosts may be broken now, as the events of a run tell it.
+#[derive(Clone, Debug, Default)]
+pub struct DirtyHosts {
+    /// By case and place among its hosts: the command that heals it by hand.
+    heals: BTreeMap<(CaseId, usize), String>,
+}
+
+impl DirtyHosts {
+    /// Takes in what happened.
+    pub fn hear(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::MayBeDirty { case, hosts } => {
+                let heals = hosts.iter().map(|host| host.heal.clone()).enumerate();
+                self.heals.extend(heals.map(|(host, heal)| ((*case, host), heal)));
+            }
+            RunEvent::Reverted { case, host } => {
+                self.heals
+                    .retain(|(other, place), _| other != case || host.is_some_and(|host| host != *place));
+            }
+            RunEvent::Settled { case, outcome } if outcome.verdict != Verdict::Unreverted => {
+                self.heals.retain(|(other, _), _| other != case);
+            }
+            _ => {}
+        }
+    }
+
+    /// The cases whose hosts may be broken.
+    pub fn cases(&self) -> impl Iterator<Item = CaseId> {
+        self.heals.keys().map(|(case, _)| *case)
+    }
+
+    /// Takes out those of a case: the place of each among its hosts, and what heals it.
+    pub fn take(&mut self, case: CaseId) -> Vec<(usize, String)> {
+        let of_case = self.heals.extract_if(.., |(other, _), _| *other == case);
+        of_case.map(|((_, host), heal)| (host, heal)).collect()
+    }
+
+    /// Takes all of them out: case, place among its hosts, and what heals it.
+    pub fn take_all(&mut self) -> Vec<(CaseId, usize, String)> {
+        std::mem::take(&mut self.heals).into_iter().map(|((case, host), heal)| (case, host, heal)).collect()
+    }
+}
+
 /// One try at a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRecord {
@@ -136,6 +206,9 @@ pub struct StepRecord {
     /// The check that was asked in it, if it was not the healthcheck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
+    /// The host that it was done on, if the case has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Which try at it, from 1.
     pub attempt: u32,
     /// When it began, counted from the beginning of the case.
@@ -153,9 +226,10 @@ pub struct StepRecord {
 impl StepRecord {
     /// Who was asked, or did it: the step, and the check in it.
     pub fn asker(&self) -> String {
-        match &self.check {
-            Some(check) => format!("{}, check {check}", self.step),
-            None => self.step.to_string(),
+        match (&self.check, &self.host) {
+            (Some(check), _) => format!("{}, check {check}", self.step),
+            (None, Some(host)) => format!("{} on {host}", self.step),
+            (None, None) => self.step.to_string(),
         }
     }
 }
@@ -189,13 +263,53 @@ pub struct CaseReport {
     /// The same of each check, while the failure was held.
     #[serde(default)]
     pub checks_watched: Vec<(String, Watched)>,
+    /// The cycles before the last, if the host was to be broken more than once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<CycleReport>,
     /// What the workload has said.
     #[serde(default)]
     pub workload: Option<Box<WorkloadSeen>>,
-    /// The command that heals the host by hand, if it may still be broken.
-    pub heal: Option<String>,
+    /// The hosts that may still be broken, with the command that heals each by hand.
+    pub heal: Vec<(String, String)>,
     /// Where it ran, if not in this process.
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
+}
+
+/// What was seen in a cycle that was survived, as in a [`CaseReport`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CycleReport {
+    /// Of the service while the failure was in force.
+    pub watched: Option<Box<Watched>>,
+    /// Of each check, while the failure was held.
+    pub checks_watched: Vec<(String, Watched)>,
+    /// When the service was healthy again, counted from the revert.
+    pub recovered_after: Option<Duration>,
+}
+
+impl CaseReport {
+    /// The steps of each cycle, in order: one after another begins with what follows the last question of the one before.
+    pub fn cycles(&self) -> impl Iterator<Item = &[StepRecord]> {
+        self.steps.chunk_by(|one, next| one.step != Step::After || next.step != Step::Prepare)
+    }
+
+    /// What was seen in one of its cycles, from 0.
+    pub fn seen_in(&self, cycle: usize) -> CycleReport {
+        self.former.get(cycle).cloned().unwrap_or_else(|| CycleReport {
+            watched: self.watched.clone(),
+            checks_watched: self.checks_watched.clone(),
+            recovered_after: self.recovered_after,
+        })
+    }
+
+    /// What was seen in the cycle with the longest outage; of equal ones the last.
+    pub fn seen_at_worst(&self) -> CycleReport {
+        let how_bad = |seen: &CycleReport| {
+            let watched = seen.watched.as_deref();
+            watched.map(|watched| (watched.longest().map(|outage| outage.lasted), watched.checks_down()))
+        };
+        let all = (0..=self.former.len()).map(|cycle| self.seen_in(cycle));
+        all.max_by_key(how_bad).unwrap_or_default()
+    }
 }
 
 /// Where a case ran on a cluster.

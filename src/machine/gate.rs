@@ -15,10 +15,16 @@ pub struct GateCase {
     pub book: String,
     /// Its service: cases of one service never overlap.
     pub service: String,
-    /// Its host: nor do two cases on one host.
-    pub host: String,
+    /// Its hosts: nor do two cases that share one.
+    pub hosts: Vec<String>,
     /// Whether the book is closed by the first of its cases that does not pass.
     pub failfast: bool,
+}
+
+impl GateCase {
+    fn shares_host(&self, other: &Self) -> bool {
+        self.hosts.iter().any(|host| other.hosts.contains(host))
+    }
 }
 
 /// A case that will not be begun, and why.
@@ -58,7 +64,7 @@ impl Scope {
             Self::All => true,
             Self::Book(book) => case.book == *book,
             Self::Around(broken) => {
-                case.book == broken.book || case.service == broken.service || case.host == broken.host
+                case.book == broken.book || case.service == broken.service || case.shares_host(broken)
             }
         }
     }
@@ -87,7 +93,7 @@ impl Gate {
         let mut found = None;
         for (index, case) in self.waiting.iter().enumerate() {
             let busy =
-                self.running.iter().any(|other| other.service == case.service || other.host == case.host);
+                self.running.iter().any(|other| other.service == case.service || other.shares_host(case));
             if busy || held_back.contains(&case.book.as_str()) {
                 if !held_back.contains(&case.book.as_str()) {
                     held_back.push(&case.book);
@@ -175,7 +181,7 @@ mod tests {
             id,
             book: book.into(),
             service: service.into(),
-            host: host.into(),
+            hosts: host.split('+').map(str::to_owned).collect(),
             failfast: book == "fast",
         }
     }

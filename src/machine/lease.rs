@@ -68,6 +68,15 @@ const ALIVE: Duration = Duration::from_secs(3600);
 /// How long after its deadline a watcher has healed the host, at the latest.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// Who is behind a lease, for people: the case, and the machine that its run is on.
+pub fn described(who: &str) -> String {
+    let mut words = who.splitn(5, ':').skip(3);
+    match (words.next(), words.next()) {
+        (Some(machine), Some(case)) => format!("`{case}` of a run on {machine}"),
+        _ => format!("`{who}`"),
+    }
+}
+
 impl Lease {
     /// Reads a line of `look.sh`: what stands behind `host `. `None` if it is none.
     pub fn parse(line: &str) -> Option<Self> {
@@ -101,11 +110,7 @@ impl Lease {
 
     /// The case, and the machine that its run is on, for people.
     pub fn described(&self) -> String {
-        let mut words = self.who.splitn(5, ':').skip(3);
-        match (words.next(), words.next()) {
-            (Some(machine), Some(case)) => format!("`{case}` of a run on {machine}"),
-            _ => format!("`{}`", self.who),
-        }
+        described(&self.who)
     }
 
     /// What is to be done. `alive` is whether the run behind it lives, as far as that is known here; `seen` for how long it has

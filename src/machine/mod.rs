@@ -16,11 +16,17 @@ mod verdict;
 mod watch;
 mod workload;
 
-pub use case::{CaseEvent, CaseMachine, CaseNext, CasePlan, CaseTurn, KNOWN, NOT_FOR_THIS_HOST, SEEN_WITHIN};
-pub use event::{CaseId, CaseOutcome, CaseReport, HostMark, Placement, RunEvent, StepRecord};
+pub use case::{
+    CaseEvent, CaseMachine, CaseNext, CasePlan, CaseTurn, HostEnds, KNOWN, NOT_FOR_THIS_HOST, SEEN_WITHIN,
+    worst_end, worst_record,
+};
+pub use event::{
+    CaseId, CaseOutcome, CaseReport, CycleReport, DirtyHost, DirtyHosts, HostMark, Placement, RunEvent,
+    StepRecord,
+};
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};
-pub use lease::{Lease, LeaseAdvice, LeaseState, Whose};
+pub use lease::{Lease, LeaseAdvice, LeaseState, Whose, described};
 pub use names::{digits_of, file_name, is_plain};
 pub use offers::{
     Launch, Offer, REFUSE_FOR, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews,
@@ -29,7 +35,8 @@ pub use offers::{
 pub use output::{Captured, Recorder, SHOWN_BYTES, Stream};
 pub use scheduler::{Scheduler, question_number};
 pub use verdict::{
-    Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name, worst,
+    Exit, Finding, HealedBy, HostRecord, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, signal_name,
+    worst,
 };
 pub use watch::{Answers, CheckPlan, CheckWatch, Outage, Watched};
 pub use workload::{Phase, WorkloadCounter, WorkloadPlan, WorkloadSeen, Writes};

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::event::{CaseId, CaseOutcome, HostMark, RunEvent};
+use super::event::{CaseId, CaseOutcome, DirtyHost, RunEvent};
 
 /// An amount of cpu and memory, in exact integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,10 +192,8 @@ pub enum SchedulerEvent {
         task: String,
         /// The number of its question: the answer names it.
         question: u64,
-        /// The command that heals the host by hand.
-        heal: String,
-        /// What proves that a machine is the one that will be broken.
-        mark: Box<HostMark>,
+        /// The hosts that will be broken.
+        hosts: Vec<DirtyHost>,
     },
     /// Anything else that the master sends: it is there.
     Heartbeat,

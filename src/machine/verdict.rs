@@ -14,6 +14,8 @@ pub enum Step {
     Prepare,
     /// Is this failure one for this host, as things are now?
     Select,
+    /// What heals is left on all hosts of a case that has several, before the first of them is broken.
+    Arm,
     /// Break the host.
     Induce,
     /// Did the failure take hold?
@@ -34,10 +36,11 @@ pub enum Step {
 
 impl Step {
     /// All of them. This is the order in which they are done, but for a failure with `only_if`: that is asked first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Before,
         Self::Prepare,
         Self::Select,
+        Self::Arm,
         Self::Induce,
         Self::Verify,
         Self::StopIf,
@@ -52,7 +55,7 @@ impl Step {
     pub fn number(self) -> u8 {
         match self {
             Self::Before | Self::Select => 1,
-            Self::Prepare | Self::Induce | Self::Verify => 2,
+            Self::Prepare | Self::Arm | Self::Induce | Self::Verify => 2,
             Self::StopIf | Self::During | Self::Still => 3,
             Self::Revert => 4,
             Self::After | Self::Workload => 5,
@@ -69,6 +72,20 @@ impl Step {
         }
     }
 
+    /// Whether it is done on the case's hosts.
+    pub fn is_on_hosts(self) -> bool {
+        matches!(
+            self,
+            Self::Prepare
+                | Self::Select
+                | Self::Arm
+                | Self::Induce
+                | Self::Verify
+                | Self::Still
+                | Self::Revert
+        )
+    }
+
     /// Whether it is one of the healthchecks.
     pub fn is_healthcheck(self) -> bool {
         self.healthcheck_number().is_some()
@@ -81,6 +98,7 @@ impl fmt::Display for Step {
             Self::Before => "healthcheck before",
             Self::Prepare => "prepare",
             Self::Select => "only if",
+            Self::Arm => "arming",
             Self::Induce => "inducer",
             Self::Verify => "verify",
             Self::StopIf => "stop_if",
@@ -215,10 +233,26 @@ impl fmt::Display for TroubleKind {
     }
 }
 
+/// What a host that is being healed tells of what came before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostRecord {
+    /// What it has written down of its inducer.
+    pub induced: Induced,
+    /// When that ended, by the clock that the case goes by, if the host tells.
+    pub ended_at: Option<Duration>,
+    /// That has ended well, and nobody knows when.
+    pub ended_sometime: bool,
+    /// It was started anew since it was armed.
+    pub rebooted: bool,
+    /// What the inducer had left running may have stood still, or have ended, because nobody took what it printed.
+    pub held_up: bool,
+}
+
 /// What a host has written down of an inducer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Induced {
     /// Not that it was begun; or what it has written down is gone.
+    #[default]
     Unknown,
     /// That it was begun, and not that it ended.
     Begun,

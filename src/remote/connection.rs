@@ -3,18 +3,19 @@
 //! libssh2 is used without blocking, and every wait is a poll on the socket together with the interrupt and the time limit;
 //! so nothing can hang, and an interrupt is heard at once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
+use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 
 use crate::fatebook::HostKeyCheck;
 use crate::machine::{Trouble, TroubleKind};
 
+use super::exchange::close;
 use super::known_hosts::{KnownHost, preferred_key_types, shown_key};
 use super::login::{Login, Target, log_in};
 use super::spare::Spare;
@@ -23,8 +24,7 @@ use super::{Interrupt, Limit};
 
 /// What an OpenSSH of today offers, of what libssh2 has: no cipher in CBC mode, nothing older than AES.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
-/// After this silence, and then this often, a connection is asked whether it lives; so often without an answer, it does not.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// So often without an answer, a connection that is asked whether it lives does not.
 const KEEPALIVES_MAX: u32 = 4;
 /// The message of errors that our own limits make.
 pub(super) const TIME_LIMIT: &str = "time limit";
@@ -47,12 +47,23 @@ pub(super) struct Connection {
     pub(super) shell: &'static str,
     /// A shell that waits for the next text.
     pub(super) spare: Spare,
+    /// The inducer's, where what it has left running holds its output: that would end at its next word if nobody took it any more.
+    held: RefCell<Option<Channel>>,
+    /// How a server is felt for that says nothing.
+    pub(super) pulse: Pulse,
     /// For when libssh2 does not come back.
     pub(super) watchdog: Watchdog,
     /// The address that answers.
     pub(super) address: SocketAddr,
     /// Its host key: the type and the fingerprint, as OpenSSH shows them.
     pub(super) host_key: String,
+}
+
+/// How often a server that says nothing is asked whether it is there, and how long it may say nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pulse {
+    pub(super) every: Duration,
+    pub(super) silence: Duration,
 }
 
 /// Which machine is meant, where a name alone would not do.
@@ -87,8 +98,8 @@ impl Connection {
         stream.set_nodelay(true).map_err(|error| lost(&error))?;
         // A long silent step survives what forgets silent connections on the way, and a peer that is dead is noticed meanwhile.
         let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true)
-            .and_then(|()| rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE))
-            .and_then(|()| rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE))
+            .and_then(|()| rustix::net::sockopt::set_tcp_keepidle(&stream, login.keepalive))
+            .and_then(|()| rustix::net::sockopt::set_tcp_keepintvl(&stream, login.keepalive))
             .and_then(|()| rustix::net::sockopt::set_tcp_keepcnt(&stream, KEEPALIVES_MAX));
         // A cut connection is noticed by what is not acknowledged.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, login.connect_timeout.as_millis() as u32);
@@ -149,10 +160,28 @@ impl Connection {
             refuses_channels: Cell::new(false),
             shell,
             spare: Spare::new(shell),
+            held: RefCell::default(),
+            pulse: Pulse { every: login.keepalive, silence: login.keepalive * KEEPALIVES_MAX },
             watchdog,
             address,
             host_key,
         })
+    }
+}
+
+impl Connection {
+    /// Keeps the channel of an inducer open, until the host is healed.
+    pub(super) fn hold(&self, channel: Channel, waiter: &Waiter<'_>) {
+        self.let_go(waiter);
+        *self.held.borrow_mut() = Some(channel);
+    }
+
+    /// Closes it, if there is one; answers with whether all that was printed there found room.
+    pub(super) fn let_go(&self, waiter: &Waiter<'_>) -> Option<bool> {
+        let mut channel = self.held.borrow_mut().take()?;
+        let has_room = channel.read_window().remaining > 0;
+        close(&mut channel, waiter, true);
+        Some(has_room)
     }
 }
 

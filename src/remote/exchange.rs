@@ -9,7 +9,7 @@ use ssh2::Channel;
 
 use crate::machine::{Exit, Recorder, Stream, Trouble, TroubleKind};
 
-use super::connection::{EAGAIN, Waiter, Woken};
+use super::connection::{EAGAIN, Pulse, Waiter, Woken};
 use super::script::Marks;
 use super::spare::Spare;
 use super::{Limit, Watcher};
@@ -64,16 +64,15 @@ pub(super) struct Exchange<'a> {
     gate: Option<(Vec<u8>, Vec<u8>)>,
     /// Begun meanwhile: the shell for the next command.
     spare: Option<&'a Spare>,
-    /// Whether the server is asked all the time if it is there, once the command has begun.
-    feels_pulse: bool,
+    /// How the server is asked if it is there, once the command was sent.
+    pulse: Option<Pulse>,
     /// When anything last came from the server, and when it was asked.
     heard_anything_at: Instant,
     pulse_at: Instant,
 }
 
-/// How often a server is asked whether it is there, where a command may cut it off, and how long it may say nothing.
-const PULSE: Duration = Duration::from_secs(1);
-const SILENCE: Duration = Duration::from_secs(4);
+/// How a server is felt for that a command may cut off.
+pub(super) const CUT_OFF: Pulse = Pulse { every: Duration::from_secs(1), silence: Duration::from_secs(4) };
 
 /// How much of an answer to a command of our own is kept.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -100,16 +99,21 @@ impl<'a> Exchange<'a> {
             ended_at: None,
             gate: None,
             spare: None,
-            feels_pulse: false,
+            pulse: None,
             heard_anything_at: Instant::now(),
             pulse_at: Instant::now(),
         }
     }
 
-    /// The command may cut the server off: that is noticed within some seconds, by its silence.
-    pub(super) fn feeling_pulse(mut self, feels_pulse: bool) -> Self {
-        self.feels_pulse = feels_pulse;
+    /// That the server is gone is noticed by its silence.
+    pub(super) fn feeling(mut self, pulse: Pulse) -> Self {
+        self.pulse = Some(pulse);
         self
+    }
+
+    /// Whether the server has said nothing for so long that it counts as gone.
+    pub(super) fn is_silent(&self) -> bool {
+        self.pulse.is_some_and(|pulse| self.heard_anything_at.elapsed() > pulse.silence)
     }
 
     /// How long ago anything came from the server.
@@ -119,15 +123,17 @@ impl<'a> Exchange<'a> {
 
     /// Asks whether the server is there, if it is time for that. Fails if it has not answered for too long.
     fn feel_pulse(&mut self, waiter: &Waiter<'_>) -> Result<(), Trouble> {
-        let is_at_work = self.marks.as_ref().is_some_and(|marks| marks.get('b').is_some());
-        if !self.feels_pulse || !is_at_work || self.pulse_at.elapsed() < PULSE {
+        // Not only from its first word on: what cuts the server off may take that with it.
+        let Some(pulse) =
+            self.pulse.filter(|pulse| self.input_closed && self.pulse_at.elapsed() >= pulse.every)
+        else {
             return Ok(());
-        }
-        if self.pulse_at.elapsed() > SILENCE {
+        };
+        if self.pulse_at.elapsed() > pulse.silence {
             // It was not asked for so long: this process stood still.
             self.heard_anything_at = Instant::now();
         }
-        if self.heard_anything_at.elapsed() > SILENCE {
+        if self.is_silent() {
             return Err(Trouble {
                 kind: TroubleKind::Connection,
                 message: format!("{}: nothing answers any more on the connection", waiter.shown),
@@ -136,7 +142,7 @@ impl<'a> Exchange<'a> {
         self.pulse_at = Instant::now();
         // What is on its way in part is sent first.
         if !waiter.must_send() {
-            waiter.session.set_keepalive(true, 1);
+            waiter.session.set_keepalive(true, pulse.every.as_secs().max(1) as u32);
             let _ = waiter.session.keepalive_send();
         }
         Ok(())
@@ -216,8 +222,8 @@ impl<'a> Exchange<'a> {
             }
             self.feel_pulse(waiter)?;
             let mut until = self.heard_at.map_or(waiter.limit.until, |heard_at| heard_at + OUTPUT_GRACE);
-            if self.feels_pulse {
-                until = until.min(self.pulse_at.max(Instant::now()) + PULSE);
+            if let Some(pulse) = self.pulse {
+                until = until.min(self.pulse_at.max(Instant::now()) + pulse.every);
             }
             match waiter.wait(until) {
                 Woken::Socket => self.heard_anything_at = Instant::now(),

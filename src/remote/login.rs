@@ -54,6 +54,9 @@ pub struct Login {
     pub host_key_check: HostKeyCheck,
     /// Time limit of connecting and logging in.
     pub connect_timeout: Duration,
+    /// How often a server that says nothing is asked whether it is there.
+    #[serde(default = "crate::fatebook::default_keepalive")]
+    pub keepalive: Duration,
 }
 
 impl Login {
@@ -68,6 +71,7 @@ impl Login {
             known_hosts: options.known_hosts.clone().unwrap_or_else(|| PathBuf::from("~/.ssh/known_hosts")),
             host_key_check: options.host_key_check,
             connect_timeout: options.connect_timeout,
+            keepalive: options.keepalive,
         }
     }
 

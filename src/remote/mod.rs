@@ -141,6 +141,9 @@ pub trait Remote {
     /// already are not sent again), and proves that the commands can begin.
     fn prepare(&mut self, job: &Job<'_>, limit: Limit<'_>) -> Result<(), StepEnd>;
 
+    /// Leaves there what heals the host, and arms its dead man's switch, for this command that breaks it; runs nothing of it yet.
+    fn arm(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran;
+
     /// Runs a command there, on a connection that is opened anew if the last one was lost.
     fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran;
 

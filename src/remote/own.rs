@@ -90,6 +90,9 @@ impl<'a> Desk<'a> {
             match waiter.until_done(|| self.connection.session.channel_session()) {
                 Ok(channel) => return Ok(channel),
                 Err(error) if error.code() == CHANNEL_REFUSED && self.connection.spare.give_up(&waiter) => {}
+                // What runs on holds its output then; there is no other way.
+                Err(error)
+                    if error.code() == CHANNEL_REFUSED && self.connection.let_go(&waiter).is_some() => {}
                 Err(error) if error.code() == CHANNEL_REFUSED && std::time::Instant::now() < until => {
                     // Nothing tells when it has: an answer to something else would be one.
                     let soon = std::time::Instant::now() + std::time::Duration::from_millis(20);

@@ -76,7 +76,7 @@ impl JunitReport {
                 self.entry(*case, infos, |_, dirty| *dirty = true);
                 self.late = true;
             }
-            RunEvent::Reverted { case } => self.entry(*case, infos, |_, dirty| *dirty = false),
+            RunEvent::Reverted { case, host: None } => self.entry(*case, infos, |_, dirty| *dirty = false),
             RunEvent::Settled { case, outcome } => {
                 self.entry(*case, infos, |known, _| *known = Some(outcome.clone()));
                 self.late = true;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::machine::{CaseId, RunEvent, Verdict};
+use crate::machine::{CaseId, DirtyHosts, RunEvent, Verdict};
 
 mod files;
 mod journal;
@@ -36,8 +36,10 @@ pub struct CaseInfo {
     pub book: String,
     /// Its name without the book's.
     pub short_name: String,
-    /// Its host; empty if that is not known.
+    /// Its host, or all of them, `a+b`; empty if that is not known.
     pub host: String,
+    /// Each of its hosts.
+    pub hosts: Vec<String>,
     /// The variables of the environment that its book uses, with the value of those that name hosts.
     pub variables: Vec<(String, Option<String>)>,
     /// Its book's file.
@@ -46,6 +48,14 @@ pub struct CaseInfo {
     pub line: usize,
     /// The time limit of each of its steps.
     pub limit: Duration,
+}
+
+impl CaseInfo {
+    /// What is shouted of the host at this place among the case's, or of all of them.
+    pub fn shout(&self, place: Option<usize>, heal: String) -> Shout {
+        let host = place.and_then(|place| self.hosts.get(place)).unwrap_or(&self.host).clone();
+        Shout { case: self.name.clone(), host, heal }
+    }
 }
 
 /// A host that may still be broken when the run ends.
@@ -67,8 +77,8 @@ pub struct Reporters {
     junit: Option<JunitReport>,
     logs: Option<Logs>,
     journal: Option<Journal>,
-    /// Hosts that may be broken now, and the command that heals each.
-    dirty: HashMap<CaseId, String>,
+    /// Hosts that may be broken now.
+    dirty: DirtyHosts,
     shouts: Vec<Shout>,
 }
 
@@ -87,7 +97,7 @@ impl Reporters {
             junit,
             logs,
             journal,
-            dirty: HashMap::new(),
+            dirty: DirtyHosts::default(),
             shouts: Vec::new(),
         }
     }
@@ -112,8 +122,8 @@ impl Reporters {
 
     /// Tells what is needed to revert a case, before it begins; see [`Journal`]. Fails, saying why, if it could not be written
     /// down; people are told of that here.
-    pub fn will_begin(&mut self, case: CaseId, plan: Plan) -> Result<(), String> {
-        let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.will_begin(case, plan));
+    pub fn will_begin(&mut self, case: CaseId, plans: Vec<Plan>) -> Result<(), String> {
+        let noted = self.journal.as_mut().map_or(Ok(()), |journal| journal.will_begin(case, plans));
         if let Err(trouble) = &noted {
             self.terminal().warn(trouble);
         }
@@ -124,26 +134,31 @@ impl Reporters {
     pub fn hear(&mut self, event: &RunEvent) -> Result<(), String> {
         if let RunEvent::Settled { case, outcome } = event
             && outcome.verdict != Verdict::Unreverted
-            && self.dirty.contains_key(case)
+            && self.dirty.cases().any(|dirty| dirty == *case)
         {
             // That it was reverted is told by its end at the latest.
-            let _ = self.hear(&RunEvent::Reverted { case: *case });
+            let _ = self.hear(&RunEvent::Reverted { case: *case, host: None });
         }
-        match event {
-            RunEvent::MayBeDirty { case, heal, .. } => {
-                self.dirty.insert(*case, heal.clone());
-            }
-            RunEvent::Reverted { case } => {
-                self.dirty.remove(case);
-            }
-            RunEvent::Settled { case, outcome } if outcome.verdict == Verdict::Unreverted => {
-                let known = self.dirty.remove(case).unwrap_or_default();
-                let heal = outcome.report.as_ref().and_then(|report| report.heal.clone()).unwrap_or(known);
-                if let Some(info) = self.infos.get(case) {
-                    self.shouts.push(Shout { case: info.name.clone(), host: info.host.clone(), heal });
+        self.dirty.hear(event);
+        if let RunEvent::Settled { case, outcome } = event
+            && outcome.verdict == Verdict::Unreverted
+            && let Some(info) = self.infos.get(case)
+        {
+            let known = self.dirty.take(*case);
+            let told = outcome.report.iter().flat_map(|report| &report.heal);
+            if known.is_empty() {
+                let shout = |(host, heal): &(String, String)| Shout {
+                    case: info.name.clone(),
+                    host: host.clone(),
+                    heal: heal.clone(),
+                };
+                self.shouts.extend(told.map(shout));
+                if !self.shouts.iter().any(|shout| shout.case == info.name) {
+                    // Nothing is known but that.
+                    self.shouts.push(info.shout(None, String::new()));
                 }
             }
-            _ => {}
+            self.shouts.extend(known.into_iter().map(|(place, heal)| info.shout(Some(place), heal)));
         }
         self.terminal().hear(event, &self.infos);
         let mut troubles = Vec::new();
@@ -177,9 +192,9 @@ impl Reporters {
     /// The run is left at once: says which hosts are dirty, and answers with whether there are any.
     pub fn leave_now(&mut self, by: &str) -> bool {
         let mut shouts = std::mem::take(&mut self.shouts);
-        for (case, heal) in self.dirty.drain() {
+        for (case, place, heal) in self.dirty.take_all() {
             if let Some(info) = self.infos.get(&case) {
-                shouts.push(Shout { case: info.name.clone(), host: info.host.clone(), heal });
+                shouts.push(info.shout(Some(place), heal));
             }
         }
         self.terminal().warn(&format!("{by} again: leaving at once"));

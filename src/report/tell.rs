@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::fatebook::{Expectation, strip_escapes, tell_count, tell_share, tell_time};
 use crate::machine::{
-    CaseOutcome, CaseReport, Step, StepEnd, StepRecord, Verdict, Watched, WorkloadSeen, Writes, is_plain,
+    CaseOutcome, CaseReport, CycleReport, Step, StepEnd, StepRecord, Verdict, Watched, WorkloadSeen, Writes,
+    is_plain,
 };
 use crate::remote::quote;
 
@@ -75,8 +76,9 @@ pub fn failure_text(info: &CaseInfo, outcome: &CaseOutcome, repeat: &Repeat) -> 
     }
     if let Some(report) = &outcome.report {
         text.push_str(&body(report));
-        if let Some(heal) = report.heal.as_ref().filter(|heal| !heal.is_empty()) {
-            text.push_str(&format!("\nheal the host: {heal}\n"));
+        for (host, heal) in report.heal.iter().filter(|(_, heal)| !heal.is_empty()) {
+            let which = if info.hosts.len() > 1 { host } else { "the host" };
+            text.push_str(&format!("\nheal {which}: {heal}\n"));
         }
     }
     text.push_str(&format!("\n{}:{}\nrepeat it: {}", info.file.display(), info.line, repeat.command(info)));
@@ -114,16 +116,12 @@ fn body(report: &CaseReport) -> String {
 /// The steps as a table: number, name, time, result. Tries at a step before its last are counted, not listed.
 fn table(report: &CaseReport) -> String {
     let mut text = format!("  {:<22}{:>10}  result\n", "step", "took");
-    for tries in report.steps.chunk_by(|one, next| one.step == next.step) {
-        for (index, record) in last_of_each(tries).enumerate() {
-            let number = if index == 0 { number(report, record).to_string() } else { String::new() };
-            let mut name = name_of(report, record);
-            if name.chars().count() > NAME_CHARS_MAX {
-                name = name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect();
-            }
-            let (took, result) = result_of(report, tries, record);
-            text.push_str(&format!("  {number:<1} {name:<20}{:>10}  {result}\n", seconds(took)));
+    for (cycle, steps) in report.cycles().enumerate() {
+        let seen = report.seen_in(cycle);
+        if !report.former.is_empty() {
+            text.push_str(&format!("  cycle {}\n", cycle + 1));
         }
+        add_steps(&mut text, report, steps, &seen);
     }
     if let Some(placement) = &report.placement {
         let after = placement.past.iter().map(|past| format!(", after {past}")).collect::<String>();
@@ -132,25 +130,61 @@ fn table(report: &CaseReport) -> String {
     text
 }
 
-/// The last try of each question among these tries at a step: the healthcheck first, then the checks.
+/// Adds the lines of these steps, of one cycle of the case.
+fn add_steps(text: &mut String, report: &CaseReport, steps: &[StepRecord], seen: &CycleReport) {
+    for tries in steps.chunk_by(|one, next| one.step == next.step) {
+        if let Some(first) = tries.first().filter(|first| first.host.is_some()) {
+            text.push_str(&format!("  {:<1} {}\n", number(report, first), first.step));
+        }
+        for (index, record) in last_of_each(tries).enumerate() {
+            let index = index + usize::from(record.host.is_some());
+            let number = if index == 0 { number(report, record).to_string() } else { String::new() };
+            let mut name = name_of(report, record);
+            if name.chars().count() > NAME_CHARS_MAX {
+                name = name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect();
+            }
+            let (took, result) = result_of(report, seen, tries, record);
+            text.push_str(&format!("  {number:<1} {name:<20}{:>10}  {result}\n", seconds(took)));
+        }
+    }
+}
+
+/// The last try of each question among these tries at a step: the healthcheck first, then the checks; or on each host.
 fn last_of_each(tries: &[StepRecord]) -> impl Iterator<Item = &StepRecord> {
-    let is_first = |index: usize| tries[..index].iter().all(|other| other.check != tries[index].check);
+    let is_first = |index: usize| tries[..index].iter().all(|other| !is_of_same(other, &tries[index]));
     let firsts = (0..tries.len()).filter(move |index| is_first(*index));
-    firsts.filter_map(|first| tries.iter().rfind(|other| other.check == tries[first].check))
+    firsts.filter_map(|first| tries.iter().rfind(|other| is_of_same(other, &tries[first])))
+}
+
+/// Whether both are tries at the same, once they are tries at the same step.
+fn is_of_same(one: &StepRecord, other: &StepRecord) -> bool {
+    one.check == other.check && one.host == other.host
+}
+
+/// Whether the failure was held, in any of its cycles.
+fn is_held(report: &CaseReport) -> bool {
+    let former = report.former.iter().map(|cycle| &cycle.watched);
+    former.chain([&report.watched]).flatten().any(|watched| watched.hold.is_some())
 }
 
 fn name_of(report: &CaseReport, record: &StepRecord) -> String {
-    let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
-    match (&record.check, record.step) {
-        (Some(check), _) => format!("  {}", clean_line(check)),
-        (None, Step::During) if is_held => "hold".to_owned(),
-        (None, step) => step.to_string(),
+    let is_held = is_held(report);
+    match (&record.check, &record.host, record.step) {
+        (Some(check), ..) => format!("  {}", clean_line(check)),
+        (None, Some(host), _) => format!("  {}", clean_line(host)),
+        (None, None, Step::During) if is_held => "hold".to_owned(),
+        (None, None, step) => step.to_string(),
     }
 }
 
 /// How long all tries at a question took together, and what came of it.
-fn result_of(report: &CaseReport, tries: &[StepRecord], record: &StepRecord) -> (Duration, String) {
-    let first = tries.iter().find(|other| other.check == record.check).unwrap_or(record);
+fn result_of(
+    report: &CaseReport,
+    seen: &CycleReport,
+    tries: &[StepRecord],
+    record: &StepRecord,
+) -> (Duration, String) {
+    let first = tries.iter().find(|other| is_of_same(other, record)).unwrap_or(record);
     let whole = (record.began + record.took).saturating_sub(first.began);
     // The whole of it stands among the findings.
     let mut result = match &record.end {
@@ -166,8 +200,8 @@ fn result_of(report: &CaseReport, tries: &[StepRecord], record: &StepRecord) -> 
     }
     let watched = match &record.check {
         _ if record.step != Step::During => None,
-        None => report.watched.as_deref(),
-        Some(check) => report.checks_watched.iter().find(|(name, _)| name == check).map(|(_, seen)| seen),
+        None => seen.watched.as_deref(),
+        Some(check) => seen.checks_watched.iter().find(|(name, _)| name == check).map(|(_, seen)| seen),
     };
     let is_up = |watched: &Watched| watched.answers.last().is_some_and(|answers| answers.up);
     match watched {
@@ -184,7 +218,7 @@ fn result_of(report: &CaseReport, tries: &[StepRecord], record: &StepRecord) -> 
         }
         _ => {}
     }
-    let recovered = report.recovered_after.filter(|_| record.step == Step::After && record.check.is_none());
+    let recovered = seen.recovered_after.filter(|_| record.step == Step::After && record.check.is_none());
     if let Some(time) = recovered.filter(|time| !time.is_zero()) {
         result.push_str(&format!(", healthy after {}", tell_time(time)));
     }
@@ -204,10 +238,10 @@ fn seconds(time: Duration) -> String {
 
 /// Of several tries at a step the last says it all; while a failure was held, the first bad answer says more.
 fn worth_showing(report: &CaseReport) -> impl Iterator<Item = &StepRecord> {
-    let is_held = report.watched.as_deref().is_some_and(|watched| watched.hold.is_some());
+    let is_held = is_held(report);
     report.steps.chunk_by(|one, next| one.step == next.step).flat_map(move |tries| {
         last_of_each(tries).map(move |last| {
-            let is_bad = |record: &&StepRecord| record.check == last.check && !record.end.is_success();
+            let is_bad = |record: &&StepRecord| is_of_same(record, last) && !record.end.is_success();
             let first_bad = tries.iter().find(is_bad).filter(|_| is_held && last.step == Step::During);
             first_bad.unwrap_or(last)
         })
@@ -248,6 +282,9 @@ fn tell_watched(watched: &Watched) -> String {
     format!("{unwanted} {down} of {checks} times, {longest}{availability}, watched for {time}")
 }
 
+/// Of how many parts of a service a line tells.
+const PARTS_TOLD: usize = 12;
+
 /// What a workload has said: of its writes before, during and after the failure.
 fn tell_workload(seen: &WorkloadSeen) -> String {
     let each = |count: fn(&Writes) -> u64| {
@@ -264,6 +301,14 @@ fn tell_workload(seen: &WorkloadSeen) -> String {
         ));
     }
     told.push_str(&format!(", none accepted for {} at most", tell_time(seen.stall)));
+    if seen.stall_of_parts.len() > 1 {
+        let mut parts: Vec<String> =
+            seen.stall_of_parts.iter().map(|(part, stall)| format!("{part} {}", tell_time(*stall))).collect();
+        let more = parts.len().saturating_sub(PARTS_TOLD);
+        parts.truncate(PARTS_TOLD);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        told.push_str(&format!(" ({}{more})", parts.join(", ")));
+    }
     told
 }
 

@@ -112,11 +112,11 @@ impl Terminal {
                     self.line(&format!("{} | {}", name(case), clean_line(line)));
                 }
             }
-            RunEvent::Warning { message } => self.warn(message),
+            RunEvent::Warning { message } | RunEvent::NotLeft { message } => self.warn(message),
             RunEvent::MayBeDirty { case, .. } => {
                 self.dirty.insert(*case);
             }
-            RunEvent::Reverted { case } => {
+            RunEvent::Reverted { case, host: None } => {
                 self.dirty.remove(case);
             }
             RunEvent::Settled { case, .. } => {
@@ -137,7 +137,8 @@ impl Terminal {
                 };
                 self.line(&format!("pisaura: interrupted by {by}: {waits}"));
             }
-            RunEvent::Began { .. }
+            RunEvent::Reverted { host: Some(_), .. }
+            | RunEvent::Began { .. }
             | RunEvent::StepEnded { .. }
             | RunEvent::HostLeft { .. }
             | RunEvent::Framework { .. }

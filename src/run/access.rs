@@ -94,6 +94,7 @@ impl AccessMaker {
                         known_hosts: login.known_hosts,
                         host_key_check: HostKeyCheck::Strict,
                         connect_timeout: book.ssh.connect_timeout,
+                        keepalive: book.ssh.keepalive,
                     },
                     folder,
                     env: vec![("PISAURA_SANDBOX".to_owned(), login.homes.display().to_string())],

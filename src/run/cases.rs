@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::fatebook::{
-    BookFile, BrokenBook, Environment, Fate, Fatebook, HostEntry, Reading, find_books, nearest,
+    BookFile, BrokenBook, Environment, Fate, Fatebook, HostSet, Reading, find_books, nearest,
 };
 use crate::machine::{CaseId, CaseOutcome};
 use crate::report::CaseInfo;
 
-/// One failure on one host, or a book that is broken.
+/// One failure on one host, or on several at once, or a book that is broken.
 #[derive(Debug)]
 pub struct Case {
     /// Its place in the list of all cases.
     pub id: CaseId,
-    /// `book::failure@host`; from its second repetition on with the number of that: `book::failure@host #2`
+    /// `book::failure@host`, `book::failure@a+b` of several hosts; from its second repetition on with the number of that: `book::failure@host #2`
     pub name: String,
     /// Which repetition it is, from 1.
     pub repetition: u32,
@@ -36,8 +36,8 @@ pub enum CaseKind {
         book: Arc<Fatebook>,
         /// Which of its failures.
         fate: usize,
-        /// The host; none if the book's hosts are not known, for want of a variable.
-        host: Option<HostEntry>,
+        /// Its hosts; none if the book's are not known, for want of a variable.
+        hosts: Option<HostSet>,
     },
     /// The one case of a book that is broken.
     Broken(Box<BrokenBook>),
@@ -60,10 +60,10 @@ impl Case {
         }
     }
 
-    /// The failure's number in the book, and the host.
-    pub fn fate_and_host(&self) -> Option<(usize, &HostEntry)> {
+    /// The failure's number in the book, and the hosts.
+    pub fn fate_and_hosts(&self) -> Option<(usize, &HostSet)> {
         match &self.kind {
-            CaseKind::Failure { fate, host: Some(host), .. } => Some((*fate, host)),
+            CaseKind::Failure { fate, hosts: Some(hosts), .. } => Some((*fate, hosts)),
             _ => None,
         }
     }
@@ -79,8 +79,8 @@ impl Case {
     /// The case's name without its host, too.
     pub fn name_without_host(&self) -> &str {
         match &self.kind {
-            CaseKind::Failure { host: Some(host), .. } => {
-                self.plain_name().strip_suffix(&format!("@{host}")).unwrap_or(self.plain_name())
+            CaseKind::Failure { hosts: Some(hosts), .. } => {
+                self.plain_name().strip_suffix(&format!("@{hosts}")).unwrap_or(self.plain_name())
             }
             _ => self.plain_name(),
         }
@@ -110,13 +110,14 @@ impl Case {
     /// What reports say of it.
     pub fn info(&self) -> CaseInfo {
         match &self.kind {
-            CaseKind::Failure { book, fate, host } => CaseInfo {
+            CaseKind::Failure { book, fate, hosts } => CaseInfo {
                 id: self.id,
                 name: self.name.clone(),
                 plain_name: self.plain_name().to_owned(),
                 book: book.name.clone(),
                 short_name: self.name[book.name.len() + 2..].to_owned(),
-                host: host.as_ref().map(ToString::to_string).unwrap_or_default(),
+                host: hosts.as_ref().map(ToString::to_string).unwrap_or_default(),
+                hosts: hosts.iter().flat_map(HostSet::iter).map(ToString::to_string).collect(),
                 variables: book.used.clone(),
                 file: book.path.clone(),
                 line: book.fates[*fate].line,
@@ -129,6 +130,7 @@ impl Case {
                 book: broken.name.clone(),
                 short_name: self.name.get(broken.name.len() + 2..).unwrap_or(&self.name).to_owned(),
                 host: String::new(),
+                hosts: Vec::new(),
                 variables: Vec::new(),
                 file: broken.path.clone(),
                 line: broken.problems.first().map_or(1, |problem| problem.place.line),
@@ -216,13 +218,13 @@ impl Shelf {
             several => Some(format!("the variables {} are not set", several.join(", "))),
         };
         for (fate_index, fate) in book.fates.iter().enumerate() {
-            let hosts: Vec<Option<&HostEntry>> = match fate.hosts.as_slice() {
+            let targets: Vec<Option<&HostSet>> = match fate.targets.as_slice() {
                 [] => vec![None],
-                hosts => hosts.iter().map(Some).collect(),
+                targets => targets.iter().map(Some).collect(),
             };
-            for host in hosts {
-                let name = match host {
-                    Some(host) => format!("{}::{}@{host}", book.name, fate.name),
+            for hosts in targets {
+                let name = match hosts {
+                    Some(hosts) => format!("{}::{}@{hosts}", book.name, fate.name),
                     None => format!("{}::{}", book.name, fate.name),
                 };
                 for repetition in 1..=repeat.max(1) {
@@ -236,7 +238,7 @@ impl Shelf {
                         kind: CaseKind::Failure {
                             book: Arc::clone(&book),
                             fate: fate_index,
-                            host: host.cloned(),
+                            hosts: hosts.cloned(),
                         },
                         ignored: fate.skip.clone().or_else(|| unset.clone()),
                         forced,

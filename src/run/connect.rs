@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cluster::Order;
 use crate::executor::{BookExecutor, Notary, Observer, Workplace};
-use crate::fatebook::{Deadman, Fatebook, LogLevel, Redactor, plural};
-use crate::machine::{CaseId, HostMark, RunEvent};
+use crate::fatebook::{Deadman, Fatebook, HostEntry, LogLevel, OneOrMore, Redactor, plural};
+use crate::machine::{CaseId, DirtyHost, RunEvent};
 use crate::remote::Interrupt;
 
 use super::access::AccessMaker;
@@ -30,12 +30,13 @@ pub fn connect(shelf: &Shelf, ship_bytes_max: u64, interrupt: &Interrupt) -> Res
     let mut books: BTreeMap<String, (Arc<Fatebook>, Vec<&Case>)> = BTreeMap::new();
     let mut demo_hosts: BTreeSet<String> = BTreeSet::new();
     for case in &shelf.cases {
-        let (Some(book), Some((_, host)), None) = (case.book(), case.fate_and_host(), &case.ignored) else {
+        let (Some(book), Some((_, hosts)), None) = (case.book(), case.fate_and_hosts(), &case.ignored) else {
             continue;
         };
-        if host.sandbox {
+        for host in hosts.iter().filter(|host| host.sandbox) {
             demo_hosts.insert(format!("{}, {host}: not tried: a run makes its demo hosts itself", book.name));
-        } else {
+        }
+        if hosts.iter().any(|host| !host.sandbox) {
             books.entry(book.name.clone()).or_insert_with(|| (book, Vec::new())).1.push(case);
         }
     }
@@ -94,19 +95,20 @@ fn connect_book(
     };
     let mut executor =
         BookExecutor::new(redactor, LogLevel::Critical, false, observer, Arc::new(NothingIsBroken));
-    let mut hosts: BTreeMap<String, Vec<&Case>> = BTreeMap::new();
+    let mut hosts: BTreeMap<String, (&HostEntry, Vec<&Case>)> = BTreeMap::new();
     for case in cases {
-        if let Some((_, host)) = case.fate_and_host() {
-            hosts.entry(host.to_string()).or_default().push(case);
+        let of_case = case.fate_and_hosts().map(|(_, hosts)| hosts.iter());
+        for host in of_case.into_iter().flatten().filter(|host| !host.sandbox) {
+            hosts.entry(host.to_string()).or_insert_with(|| (host, Vec::new())).1.push(case);
         }
     }
-    for (host, cases) in hosts {
+    for (name, (host, cases)) in hosts {
         if interrupt.is_raised() {
             break;
         }
-        match connect_host(book, &cases, maker, &mut executor, workplace.path(), interrupt) {
-            Ok(how) => connected.ready.push(format!("{}, {host}: ready for {how}", book.name)),
-            Err(why) => connected.not_ready.push(format!("{}, {host}: not ready: {why}", book.name)),
+        match connect_host(book, host, &cases, maker, &mut executor, workplace.path(), interrupt) {
+            Ok(how) => connected.ready.push(format!("{}, {name}: ready for {how}", book.name)),
+            Err(why) => connected.not_ready.push(format!("{}, {name}: not ready: {why}", book.name)),
         }
     }
     executor.close();
@@ -118,6 +120,7 @@ fn connect_book(
 /// How a host is ready for these cases, in words; or why it is not ready for one of them.
 fn connect_host(
     book: &Arc<Fatebook>,
+    host: &HostEntry,
     cases: &[&Case],
     maker: &AccessMaker,
     executor: &mut BookExecutor,
@@ -127,19 +130,17 @@ fn connect_host(
     let mut user = String::new();
     let mut switches = Vec::new();
     for case in cases {
-        let Some((number, host)) = case.fate_and_host() else { continue };
+        let Some((number, _)) = case.fate_and_hosts() else { continue };
         let order = Order {
             id: case.id,
             name: case.name.clone(),
             book: Arc::clone(book),
             fate: number,
-            host: host.clone(),
-            access: maker.access(book, host)?,
+            hosts: OneOrMore::one((host.clone(), maker.access(book, host)?)),
             ship_bytes_max: 0,
         };
         let fate = order.fate();
-        let mut assignment = order.assignment();
-        assignment.access.login = assignment.access.login.completed(&book.folder);
+        let assignment = order.assignment().completed(&book.folder);
         let of_failure = |why: String| format!("{}: {why}", fate.name);
         let reach = executor.try_out(&assignment, workplace, interrupt).map_err(of_failure)?;
         let switch = match fate.deadman {
@@ -149,7 +150,7 @@ fn connect_host(
         if !switches.contains(&switch) {
             switches.push(switch);
         }
-        user = assignment.access.login.user.clone();
+        user.clone_from(&assignment.hosts.first().access.login.user);
     }
     let failures = plural(cases.len(), "failure");
     Ok(format!("{failures}, as {user}; its dead man's switch: {}", switches.join("; or ")))
@@ -178,7 +179,7 @@ impl Notary for NothingIsBroken {
         true
     }
 
-    fn note(&self, _: CaseId, _: String, _: HostMark, _: &Interrupt) -> Result<(), String> {
+    fn note(&self, _: CaseId, _: Vec<DirtyHost>, _: &Interrupt) -> Result<(), String> {
         Err("nothing is to be broken".to_owned())
     }
 }

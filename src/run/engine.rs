@@ -25,8 +25,8 @@ pub(super) struct Engine {
     pub(super) ship_bytes_max: u64,
     /// Failures, by their names without hosts, that were none for a host, and whether they were tried on another one.
     pub(super) selective: BTreeMap<String, bool>,
-    /// Hosts that may be broken now, and the command that heals each.
-    pub(super) dirty: HashMap<CaseId, String>,
+    /// Hosts that may be broken now.
+    pub(super) dirty: DirtyHosts,
     /// How many executors have ended and left their hosts clean.
     pub(super) books_closed: usize,
     pub(super) end: RunEnd,
@@ -99,8 +99,8 @@ impl Engine {
         self.interrupt.raise();
         self.cluster.interrupt();
         // Whoever waits to be told that it was written down is told that it was not; where it was, that changes nothing.
-        for case in self.dirty.keys() {
-            self.cluster.noted(*case, Err("the run has broken down".to_owned()));
+        for case in self.dirty.cases() {
+            self.cluster.noted(case, Err("the run has broken down".to_owned()));
         }
         let opened = self.cluster.close();
         while self.books_closed < opened {
@@ -109,14 +109,13 @@ impl Engine {
                 Ok(Message::Event(RunEvent::MayBeDirty { case, .. })) => {
                     self.cluster.noted(case, Err("the run has broken down".to_owned()));
                 }
-                Ok(Message::Event(RunEvent::Reverted { case })) => drop(self.dirty.remove(&case)),
-                Ok(Message::Event(RunEvent::Settled { case, outcome })) => {
-                    if outcome.verdict != Verdict::Unreverted {
-                        self.dirty.remove(&case);
-                    }
-                    self.cluster.recorded(case, false);
-                }
                 Ok(Message::Event(RunEvent::BookClosed)) => self.books_closed += 1,
+                Ok(Message::Event(event)) => {
+                    self.dirty.hear(&event);
+                    if let RunEvent::Settled { case, .. } = event {
+                        self.cluster.recorded(case, false);
+                    }
+                }
                 Ok(Message::Signal(_)) if began.elapsed() >= SECOND_SIGNAL_AFTER => {
                     let end = self.broken_down();
                     // The terminal that breaks down is not asked once more.
@@ -134,29 +133,18 @@ impl Engine {
     fn broken_down(&mut self) -> RunEnd {
         let mut end = std::mem::take(&mut self.end);
         end.broke_down = true;
-        for (case, heal) in self.dirty.drain() {
+        for (case, place, heal) in self.dirty.take_all() {
             end.verdicts.push(Verdict::Unreverted);
-            let case = &self.cases[&case];
-            let host = case.info().host;
-            end.shouts.push(Shout { case: case.name.clone(), host, heal });
+            end.shouts.push(self.cases[&case].info().shout(Some(place), heal));
         }
         end
     }
 
     fn hear(&mut self, message: Message) {
         // Kept apart from the reporters, for one of these may be what breaks down.
-        match &message {
-            Message::Event(RunEvent::MayBeDirty { case, heal, .. }) => {
-                self.dirty.insert(*case, heal.clone());
-            }
-            Message::Event(RunEvent::Reverted { case }) => {
-                self.dirty.remove(case);
-            }
-            Message::Event(RunEvent::Settled { case, outcome }) if outcome.verdict != Verdict::Unreverted => {
-                self.dirty.remove(case);
-            }
-            Message::Event(RunEvent::BookClosed) => self.books_closed += 1,
-            _ => {}
+        if let Message::Event(event) = &message {
+            self.dirty.hear(event);
+            self.books_closed += usize::from(*event == RunEvent::BookClosed);
         }
         #[cfg(test)]
         break_down_tests::heard();
@@ -168,6 +156,7 @@ impl Engine {
                     RunEvent::MayBeDirty { case, .. } => self.cluster.noted(case, heard),
                     // Its cluster hears of it when the case is settled.
                     RunEvent::Reverted { .. } if heard.is_err() => self.end.unrecorded = true,
+                    RunEvent::NotLeft { .. } => self.end.not_left = true,
                     _ => {}
                 }
             }
@@ -286,24 +275,18 @@ impl Engine {
         if let Some(reason) = self.marks.closed(&case) {
             return self.settle(id, CaseOutcome::skipped(reason));
         }
-        let (Some(book), Some((fate, host))) = (case.book(), case.fate_and_host()) else {
+        let (Some(book), Some((fate, hosts))) = (case.book(), case.fate_and_hosts()) else {
             return self.settle(id, CaseOutcome::botched("StartFailed", "this case has no host"));
         };
-        let access = match self.access.access(&book, host) {
-            Ok(access) => access,
+        let access = |host: &HostEntry| Ok((host.clone(), self.access.access(&book, host)?));
+        let hosts: Result<_, String> = hosts.try_map(access);
+        let hosts = match hosts {
+            Ok(hosts) => hosts,
             Err(message) => return self.settle(id, CaseOutcome::botched("StartFailed", message)),
         };
-        let order = Order {
-            id,
-            name: case.name.clone(),
-            book,
-            fate,
-            host: host.clone(),
-            access,
-            ship_bytes_max: self.ship_bytes_max,
-        };
-        let plan = healing::plan_of(&case, &order);
-        match self.reporters.will_begin(id, plan) {
+        let order =
+            Order { id, name: case.name.clone(), book, fate, hosts, ship_bytes_max: self.ship_bytes_max };
+        match self.reporters.will_begin(id, healing::plans_of(&order)) {
             Ok(()) => self.cluster.begin(order),
             Err(why) => {
                 let message =

@@ -7,28 +7,31 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cluster::Order;
 use crate::executor::{Access, Assignment, BookExecutor, Notary, Workplace};
-use crate::fatebook::{Environment, Fatebook, LogLevel, Reading, Redactor, find_books};
-use crate::machine::{CaseId, CaseOutcome, HostMark, RunEvent, Verdict, is_plain};
+use crate::fatebook::{Environment, Fatebook, HostEntry, LogLevel, Reading, Redactor, find_books};
+use crate::machine::{CaseId, CaseOutcome, DirtyHost, RunEvent, Verdict, is_plain};
 use crate::remote::{Interrupt, is_alive};
 use crate::report::{Debt, Debts, Kept, Leftover, Plan, Shout, UsedHost, clean_line};
 
-use super::cases::Case;
+use super::lock_keys;
 use super::locks::{Locked, Locks};
 
-/// What the journal keeps of a case so that it can be reverted.
-pub(super) fn plan_of(case: &Case, order: &Order) -> Plan {
-    let assignment = order.assignment();
+/// What the journal keeps of a case so that each of its hosts can be reverted.
+pub(super) fn plans_of(order: &Order) -> Vec<Plan> {
     let redactor = Redactor::new(&order.book.secret_values);
-    let kept = assignment.without_secrets(&|text| redactor.mask(text));
-    Plan {
-        book: std::path::absolute(&order.book.path).unwrap_or_else(|_| order.book.path.clone()),
-        failure: order.fate().name.clone(),
-        host: order.host.to_string(),
-        locks: case.lock_keys(),
-        lasting: assignment.access.lasting,
-        needs_secret: Some(kept.reverter != assignment.reverter),
-        assignment: Kept::Known(Box::new(kept)),
-    }
+    let on_each = order.assignment().on_each_host();
+    let plan = |((host, access), assignment): (&(HostEntry, Access), &Assignment)| {
+        let kept = assignment.without_secrets(&|text| redactor.mask(text));
+        Plan {
+            book: std::path::absolute(&order.book.path).unwrap_or_else(|_| order.book.path.clone()),
+            failure: order.fate().name.clone(),
+            host: host.to_string(),
+            locks: lock_keys(&order.book, std::iter::once(host)),
+            lasting: access.lasting,
+            needs_secret: Some(kept.hosts.first().reverter != assignment.hosts.first().reverter),
+            assignment: Kept::Known(Box::new(kept)),
+        }
+    };
+    order.hosts.iter().zip(on_each.iter()).map(plan).collect()
 }
 
 /// What came of it.
@@ -52,7 +55,15 @@ pub fn describe(debt: &Debt) -> String {
     let heal = Some(&debt.heal).filter(|heal| !heal.is_empty() && heal.chars().all(is_plain));
     let by_hand = heal.map(|heal| format!("\n    by hand: {heal}")).unwrap_or_default();
     let since = debt.at.map(since).unwrap_or_default();
-    format!("{}{by_hand}{since}", clean_line(&debt.case))
+    format!("{}{by_hand}{since}", clean_line(&case_and_host(debt)))
+}
+
+/// The case, and the host if it broke several.
+fn case_and_host(debt: &Debt) -> String {
+    let host = debt.plan.as_ref().map_or("", |plan| plan.host.as_str());
+    let hosts = debt.case.rsplit_once('@').map_or("", |(_, hosts)| hosts);
+    let is_all = hosts.split(" #").next() == Some(host);
+    if host.is_empty() || is_all { debt.case.clone() } else { format!("{}, on {host}", debt.case) }
 }
 
 /// How long ago a moment was, in seconds since 1970.
@@ -148,7 +159,7 @@ fn heal_host(
     let mut executor = BookExecutor::new(redactor, LogLevel::Error, false, observer, Arc::new(Nobody));
     let mut all_clean = true;
     for debt in dirty() {
-        let case = &debt.case;
+        let case = &case_and_host(debt);
         if !debts.is_open(debt) {
             continue;
         }
@@ -212,7 +223,9 @@ fn heal_host(
     for event in heard.iter() {
         match event {
             RunEvent::HostLeft { folder } => healed.warnings.extend(debts.host_left(run, folder).err()),
-            RunEvent::Warning { message } => healed.warnings.push(message.clone()),
+            RunEvent::Warning { message } | RunEvent::NotLeft { message } => {
+                healed.warnings.push(message.clone());
+            }
             _ => {}
         }
     }
@@ -247,9 +260,10 @@ fn wait_for_owner(
 ) {
     // Nobody here can tell whether that run is alive.
     let is_unknown = debt.controller.as_deref().is_some_and(|who| is_alive(who).is_none());
-    let Some(mark) = assignment.mark.as_ref().filter(|_| is_unknown) else { return };
+    let work = assignment.hosts.first();
+    let Some(mark) = work.mark.as_ref().filter(|_| is_unknown) else { return };
     let mut told = false;
-    while let Some((left, message)) = executor.in_use_for(&assignment.access, mark) {
+    while let Some((left, message)) = executor.in_use_for(&work.access, mark) {
         if interrupt.is_raised() {
             return;
         }
@@ -305,14 +319,16 @@ fn assignment_of(debt: &Debt, book: Option<&Fatebook>, has_files: bool) -> Resul
     let plan = debt.plan.as_ref().ok_or_else(|| cannot("it has no plan".to_owned()))?;
     let kept = plan.assignment.read().map_err(cannot)?;
     let mark = debt.mark.clone().ok_or_else(|| cannot("it does not name the machine".to_owned()))?;
-    let assignment = Assignment { access: access_of(&kept.access, book), ..kept.clone() };
-    let mut assignment = assignment.only_reverting(Some(mark));
-    if !has_files {
-        // What reverts it was left on the host.
-        assignment.parcels.clear();
-    }
-    if plan.needs_secret() {
-        assignment.recorded_is_gone();
+    let mut assignment = kept.clone().only_reverting(vec![Some(mark)]);
+    for work in assignment.hosts.iter_mut() {
+        work.access = access_of(&work.access, book);
+        if !has_files {
+            // What reverts it was left on the host.
+            work.parcels.clear();
+        }
+        if plan.needs_secret() {
+            work.recorded_is_gone();
+        }
     }
     Ok(assignment)
 }
@@ -326,13 +342,7 @@ impl Notary for Nobody {
         true
     }
 
-    fn note(
-        &self,
-        _case: CaseId,
-        _heal: String,
-        _mark: HostMark,
-        _interrupt: &Interrupt,
-    ) -> Result<(), String> {
+    fn note(&self, _case: CaseId, _hosts: Vec<DirtyHost>, _interrupt: &Interrupt) -> Result<(), String> {
         Err("only reverts are done here".to_owned())
     }
 }

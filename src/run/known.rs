@@ -6,7 +6,7 @@ use crate::fatebook::Known;
 use crate::machine::{CaseOutcome, Finding, KNOWN, Verdict};
 
 /// How a case that is known to fail is judged today, and what a person should be told besides. That a host was left broken, that a
-/// step could not be carried out, and that the service was not well before are never accepted.
+/// step could not be carried out, that the service was not well before, and that something is lost are never accepted.
 pub(super) fn judge(outcome: CaseOutcome, known: &Known, name: &str) -> (CaseOutcome, Option<String>) {
     judge_on(&today(), outcome, known, name)
 }
@@ -15,6 +15,9 @@ fn judge_on(today: &str, outcome: CaseOutcome, known: &Known, name: &str) -> (Ca
     let Known { reason, until } = known;
     // Days written so are in the order of their letters.
     let is_over = today > until.as_str();
+    if outcome.findings.iter().any(|finding| finding.kind == "Lost") {
+        return (outcome, None);
+    }
     match outcome.verdict {
         Verdict::Succumbed | Verdict::NotRecovered if !is_over => {
             let found = outcome.main_finding().map(|finding| finding.message.as_str()).unwrap_or_default();
@@ -96,6 +99,13 @@ mod tests {
         let over = "why; it was known until 2027-01-31, which is over (OPS-7)";
         check("2027-02-01", Verdict::Succumbed, (Verdict::Succumbed, over), false);
         check("2027-02-01", Verdict::NotRecovered, (Verdict::NotRecovered, over), false);
+        // That something is lost is another matter than that the service is not well.
+        let findings = vec![
+            Finding::new(Verdict::Succumbed, "UnhealthyDuring", "why"),
+            Finding::new(Verdict::Succumbed, "Lost", "3 lost of 3"),
+        ];
+        let lost = CaseOutcome { verdict: Verdict::Succumbed, findings, report: None };
+        assert_eq!(judge_on("2026-12-31", lost.clone(), &known, "b::f@h"), (lost, None));
         for today in ["2027-01-31", "2027-02-01"] {
             check(today, Verdict::Survived, (Verdict::Survived, ""), true);
             for verdict in [Verdict::Skipped, Verdict::Unfit, Verdict::Botched, Verdict::Unreverted] {

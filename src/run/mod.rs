@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
-use crate::machine::{CaseId, CaseOutcome, Gate, GateCase, KNOWN, NOT_FOR_THIS_HOST, RunEvent, Verdict};
+use crate::fatebook::{Fatebook, HostEntry};
+use crate::machine::{
+    CaseId, CaseOutcome, DirtyHosts, Gate, GateCase, KNOWN, NOT_FOR_THIS_HOST, RunEvent, Verdict,
+};
 use crate::remote::Interrupt;
 use crate::report::{CaseInfo, Debts, JOURNAL, Look, Reporters, Shout, Terminal};
 
@@ -72,6 +75,8 @@ pub struct RunEnd {
     /// Whether something could not be written down that those who come later need to know: that a host is healed, or that a
     /// gate is closed.
     pub unrecorded: bool,
+    /// Whether a host is not as it was, though its cases are reverted.
+    pub not_left: bool,
     /// Whether the run broke down: a defect of Pisaura.
     pub broke_down: bool,
     /// Whether a case failed as it is known to.
@@ -87,7 +92,7 @@ impl RunEnd {
             _ if self.interrupted => ExitKind::Interrupted,
             _ if self.broken_books => ExitKind::Usage,
             Verdict::Botched => ExitKind::Trouble,
-            _ if self.report_lost || self.unrecorded || self.broke_down => ExitKind::Trouble,
+            _ if self.report_lost || self.unrecorded || self.not_left || self.broke_down => ExitKind::Trouble,
             Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => ExitKind::Unhealthy,
             Verdict::Survived | Verdict::Skipped => ExitKind::Fine,
         }
@@ -158,7 +163,7 @@ pub fn begin(
         journal: options.output.join(JOURNAL),
         ship_bytes_max: options.ship_max,
         selective: BTreeMap::new(),
-        dirty: HashMap::new(),
+        dirty: DirtyHosts::default(),
         books_closed: 0,
         end: RunEnd::default(),
     };
@@ -205,25 +210,28 @@ impl Case {
             return None;
         }
         let book = self.book()?;
-        let (_, host) = self.fate_and_host()?;
+        let (_, hosts) = self.fate_and_hosts()?;
         Some(GateCase {
             id: self.id,
             book: book.name.clone(),
             service: book.service.clone(),
-            host: access::host_key(&book, host),
+            hosts: hosts.iter().map(|host| access::host_key(&book, host)).collect(),
             failfast: book.failfast,
         })
     }
 
-    /// What no other case may have while this one runs: its service, and its host.
+    /// What no other case may have while this one runs: its service, and its hosts.
     fn lock_keys(&self) -> Vec<String> {
-        let (Some(book), Some((_, host))) = (self.book(), self.fate_and_host()) else {
-            return Vec::new();
-        };
-        let mut keys = vec![format!("service {}", book.service)];
-        if !host.sandbox {
-            keys.push(format!("host {}", access::host_key(&book, host)));
+        match (self.book(), self.fate_and_hosts()) {
+            (Some(book), Some((_, hosts))) => lock_keys(&book, hosts.iter()),
+            _ => Vec::new(),
         }
-        keys
     }
+}
+
+/// What no other run may have while one is at these hosts of this book's.
+fn lock_keys<'a>(book: &Fatebook, hosts: impl Iterator<Item = &'a HostEntry>) -> Vec<String> {
+    let hosts = hosts.filter(|host| !host.sandbox);
+    let hosts = hosts.map(|host| format!("host {}", access::host_key(book, host)));
+    std::iter::once(format!("service {}", book.service)).chain(hosts).collect()
 }

@@ -111,7 +111,7 @@ impl Case {
     }
 
     /// A run in which something has made this file.
-    fn begin_until(&self, what: &str, file: &Path) -> Child {
+    pub fn begin_until(&self, what: &str, file: &Path) -> Child {
         let mut command = self.command(&["run"]);
         let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
         wait_for(what, || file.exists() || run.try_wait().expect("a process").is_some());
@@ -210,11 +210,11 @@ pub fn stop(process: u32, signal: &str) {
 
 /// Ends a watcher with its sleep: it leads a group of its own.
 pub fn end_group(leader: &str) {
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", "--", &format!("-{leader}")])
-            .status()
-            .expect("kill runs")
-            .success()
-    );
+    signal_group(leader, "KILL");
+}
+
+/// Sends a signal to all of the group that this process leads.
+pub fn signal_group(leader: &str, signal: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), "--", &format!("-{leader}")]).status();
+    assert!(status.expect("kill runs").success());
 }

@@ -174,9 +174,10 @@ fn without_setsid() {
     // A host that has what its shell needs, and no more.
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
-    for name in
-        ["cat", "chmod", "grep", "id", "ls", "mkdir", "mv", "readlink", "rm", "rmdir", "sleep", "touch", "wc"]
-    {
+    for name in [
+        "cat", "chmod", "grep", "id", "ls", "mkdir", "mv", "readlink", "rm", "rmdir", "sed", "sleep",
+        "touch", "tr", "wc",
+    ] {
         let path = ["/bin", "/usr/bin"].map(|folder| std::path::Path::new(folder).join(name));
         let path = path.into_iter().find(|path| path.exists()).expect("a program");
         std::os::unix::fs::symlink(path, folder.path().join(name)).expect("a link");

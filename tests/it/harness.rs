@@ -433,7 +433,7 @@ fn exit_codes() {
     assert_eq!(scratch.pisaura(&[]).code, Some(2));
     assert_eq!(scratch.pisaura(&["--version"]).stdout, "pisaura 0.1.0\n");
     let book = scratch.read("fatebooks/b/fatebook.yaml");
-    scratch.write("fatebooks/b/fatebook.yaml", format!("timeout: 300ms\ndeadman: 1s\n{book}"));
+    scratch.write("fatebooks/b/fatebook.yaml", format!("timeout: 1s\ndeadman: 3s\n{book}"));
     scratch.write("fatebooks/b/heal.sh", "#!/bin/sh\nexit 1\n");
     let ran = scratch.pisaura(&["run", "b::"]);
     assert_eq!(ran.code, Some(4), "{}", ran.stdout);

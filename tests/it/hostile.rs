@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::case::Case;
+use crate::case::{BREAK, Case, known};
 use crate::common::{Ran, Scratch, Sshd, begin, program, test, wait_for, write_scripts};
+use crate::relay::Relay;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::a_home_whose_name_ends_a_paste", odd_home),
         test("hostile::a_subsystem_that_says_nothing", silent_sftp),
         test("hostile::a_login_that_says_nothing", silent_login),
+        test("hostile::a_server_that_falls_silent", falls_silent),
         test("hostile::a_key_that_is_everybodys", open_key),
     ]
 }
@@ -601,6 +603,25 @@ fn silent_sftp() {
     let case = Case::new("Subsystem sftp /bin/cat");
     case.book("timeout: 20s", "");
     assert_eq!(case.pisaura(&["run"]).code, Some(0));
+}
+
+/// A server that says nothing any more, though what is sent to it is acknowledged, is noticed long before the step's time is up.
+fn falls_silent() {
+    let case = Case::new("");
+    let relay = Relay::to(case.sshd.port);
+    let wall = case.scratch.join("wall");
+    relay.walled_by(wall.clone());
+    case.scratch.write(
+        "fatebooks/b/break.sh",
+        format!("{BREAK}: >'{0}'\nsleep 12\nrm '{0}'\nsleep 100\n", wall.display()),
+    );
+    case.book("timeout: 2m", "").through(relay.port, &known(relay.port, &[&case.sshd]));
+    let book = case.scratch.read("fatebooks/b/fatebook.yaml");
+    let book = book.replace("ssh: {", "ssh: {keepalive: 1s, connect_timeout: 1s, ");
+    case.scratch.write("fatebooks/b/fatebook.yaml", book);
+    case.says_all(3, &["botched: inducer: 127.0.0.1:PORT: nothing answers any more on the connection"]);
+    assert_eq!(case.log(), "break\nheal\n");
+    case.check_left_clean();
 }
 
 fn silent_login() {

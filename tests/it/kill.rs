@@ -112,23 +112,39 @@ const ALWAYS: [(bool, Victim, Moment); 18] = [
     (true, Victim::Harness, Moment::InTheHealthcheck),
 ];
 
+/// The same for a case of two hosts, of which the first is met.
+const ALWAYS_SEVERAL: [(bool, Victim, Moment); 6] = [
+    (false, Victim::Harness, Moment::JustBeforeTheInducer),
+    (false, Victim::Harness, Moment::InTheInducer),
+    (false, Victim::Sshd, Moment::AfterTheUpload),
+    (false, Victim::Network, Moment::InTheInducer),
+    (false, Victim::FrozenHarness, Moment::InTheHealthcheck),
+    (true, Victim::Executor, Moment::InTheHealthcheck),
+];
+
 pub fn tests() -> Vec<Trial> {
     let all = std::env::var_os("PISAURA_KILL_ALL").is_some();
     let mut cells = Vec::new();
-    for on_mesos in [false, true] {
+    for (on_mesos, several) in [(false, false), (true, false), (false, true), (true, true)] {
+        let always: &[_] = if several { &ALWAYS_SEVERAL } else { &ALWAYS };
         for victim in VICTIMS {
             let is_there = victim.is_there(on_mesos);
-            cells.extend(MOMENTS.into_iter().filter(|_| is_there).map(|moment| (on_mesos, victim, moment)));
+            let of_victim = MOMENTS.into_iter().filter(|_| is_there).map(|moment| (on_mesos, victim, moment));
+            cells.extend(of_victim.filter(|cell| all || always.contains(cell)).map(|cell| (several, cell)));
         }
     }
-    let cells =
-        cells.into_iter().filter(|cell| all || ALWAYS.contains(cell)).map(|(on_mesos, victim, moment)| {
-            let place = if on_mesos { "mesos" } else { "local" };
-            Trial::ignorable_test(format!("kill::{place}::{victim:?}::{moment:?}"), move || {
-                let (met, reason) = can_kill(on_mesos);
-                run_if(met, reason, || cell(on_mesos, victim, moment))
-            })
-        });
+    let cells = cells.into_iter().map(|(several, (on_mesos, victim, moment))| {
+        let place = match (on_mesos, several) {
+            (false, false) => "local",
+            (true, false) => "mesos",
+            (false, true) => "several",
+            (true, true) => "several_on_mesos",
+        };
+        Trial::ignorable_test(format!("kill::{place}::{victim:?}::{moment:?}"), move || {
+            let (met, reason) = can_kill(on_mesos);
+            run_if(met, reason, || cell(on_mesos, several, victim, moment))
+        })
+    });
     let cut_off = Trial::ignorable_test("kill::an_inducer_that_cuts_the_host_off", || {
         let (met, reason) = can_kill(false);
         run_if(met, reason, cut_off)
@@ -302,19 +318,10 @@ impl Host {
         assert!(ip(&["link", "set", &self.link, state]), "the link of {}", self.name);
     }
 
-    /// A script that writes its name to the host's log and does something; at its moment it waits for leave to go on.
-    fn script(&self, name: &str, does: &str, waits: bool) -> String {
+    /// A script of this machine's that writes its name to the host's log and does something; at its moment it waits for leave to go on.
+    fn script_here(&self, name: &str, does: &str, waits: bool) -> String {
         let home = self.home("").display().to_string();
-        let home = home.trim_end_matches('/');
-        let wait = if waits {
-            format!("[ -e '{home}/go' ] || : >'{home}/at'; until [ -e '{home}/go' ]; do sleep 0.05; done")
-        } else {
-            ":".to_owned()
-        };
-        format!(
-            "#!/bin/sh\necho {name} >>'{home}/log'\n{}\n",
-            does.replace("HOME", home).replace("WAIT", &wait)
-        )
+        format!("#!/bin/sh\nHOME='{}'\n{}", home.trim_end_matches('/'), script(name, does, waits))
     }
 
     fn log(&self) -> String {
@@ -347,29 +354,46 @@ impl Drop for Host {
         }
         ip(&["link", "del", &self.link]);
         ip(&["netns", "del", &self.name]);
+        // What a host that was ended hard says to its other users would stay: it has this machine's files.
+        for entry in fs::read_dir("/var/tmp").into_iter().flatten().flatten() {
+            let is_word = entry.file_name().to_string_lossy().starts_with(".pisaura-lease-");
+            let is_own = |text: String| text.contains(&format!("@{} ", self.address));
+            if is_word && fs::read_to_string(entry.path()).is_ok_and(is_own) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 }
 
+/// A script of a host's: it writes its name to the log there and does something; at its moment it waits for leave to go on.
+fn script(name: &str, does: &str, waits: bool) -> String {
+    let wait = match waits {
+        true => "[ -e ~/go ] || : >~/at; until [ -e ~/go ]; do sleep 0.05; done",
+        false => ":",
+    };
+    format!("#!/bin/sh\necho {name} >>~/log\n{}\n", does.replace("WAIT", wait))
+}
+
 /// A book with one failure that makes a file, whose reverter removes it.
-fn write_book(scratch: &Scratch, host: &Host, moment: Option<Moment>, keys: &str) {
+fn write_book(scratch: &Scratch, host: &Host, other: Option<&Host>, moment: Option<Moment>, keys: &str) {
     let at = |other: Moment| moment == Some(other);
     let write = |name: &str, text: String| scratch.write(&format!("fatebooks/b/{name}"), text);
     // What the journal says when the host is broken is looked at later.
     let journal = scratch.join("target/pisaura/journal.jsonl").display().to_string();
     let breaks = match at(Moment::InASlowInducer) {
-        true => format!("cp '{journal}' 'HOME/journal'; WAIT; sleep 0.8; : >'HOME/broken'"),
-        false => format!("cp '{journal}' 'HOME/journal'; : >'HOME/broken'; WAIT"),
+        true => format!("cp '{journal}' ~/journal; WAIT; sleep 0.8; : >~/broken"),
+        false => format!("cp '{journal}' ~/journal; : >~/broken; WAIT"),
     };
-    write("break.sh", host.script("break", &breaks, at(Moment::InTheInducer) || at(Moment::InASlowInducer)));
-    write("verify.sh", host.script("verify", "WAIT", at(Moment::BeforeTheHealthcheck)));
-    write("heal.sh", host.script("heal", "WAIT; rm -f 'HOME/broken'", at(Moment::InTheReverter)));
+    write("break.sh", script("break", &breaks, at(Moment::InTheInducer) || at(Moment::InASlowInducer)));
+    write("verify.sh", script("verify", "WAIT", at(Moment::BeforeTheHealthcheck)));
+    write("heal.sh", script("heal", "WAIT; rm -f ~/broken", at(Moment::InTheReverter)));
     let waits = match moment {
         Some(Moment::BeforeTheUpload) => "--step=1",
         Some(Moment::InTheHealthcheck) => "--step=2",
         Some(Moment::JustAfterTheReverter) => "--step=3",
         _ => "never",
     };
-    write("check.sh", host.script("$1", &format!("if [ $1 = '{waits}' ]; then WAIT; fi; exit 0"), true));
+    write("check.sh", host.script_here("$1", &format!("if [ $1 = '{waits}' ]; then WAIT; fi; exit 0"), true));
     // What the host is asked to do just before: its own `mkdir`, in front of the real one, waits.
     let wrapped = match moment {
         Some(Moment::AfterTheUpload) => "*/.case-*/armed",
@@ -381,35 +405,51 @@ fn write_book(scratch: &Scratch, host: &Host, moment: Option<Moment>, keys: &str
         Some(Moment::JustBeforeTheInducer) => "/bin/mkdir \"$@\"; status=$?; WAIT; exit $status",
         _ => "WAIT; exec /bin/mkdir \"$@\"",
     };
-    let text = host.script(
+    let text = script(
         "mkdir",
         &format!("case \"$*\" in {wrapped}) {order};; esac\nexec /bin/mkdir \"$@\""),
         wrapped != "never",
     );
-    fs::write(
-        host.home("bin/mkdir"),
-        text.replacen(
-            &format!("echo mkdir >>'{}/log'\n", host.home("").display().to_string().trim_end_matches('/')),
-            "",
-            1,
-        ),
-    )
-    .expect("a script");
+    fs::write(host.home("bin/mkdir"), text.replacen("echo mkdir >>~/log\n", "", 1)).expect("a script");
     fs::set_permissions(host.home("bin/mkdir"), fs::Permissions::from_mode(0o755)).expect("a mode");
     let folder = host.folder.path().display();
+    let (mut hosts, mut on) = (format!("root@{}", host.address), "");
+    if let Some(other) = other {
+        hosts.push_str(&format!(", root@{}", other.address));
+        on = "on: all, ";
+        let add = |file: &str, more: &str| {
+            let text = fs::read_to_string(host.path(file)).expect("a file") + more;
+            fs::write(host.path(file), text).expect("a file");
+        };
+        add("known_hosts", &fs::read_to_string(other.path("known_hosts")).expect("known hosts"));
+        fs::copy(host.path("identity.pub"), other.path("identity.pub")).expect("a key");
+        // It waits for nothing.
+        fs::write(other.home("go"), "").expect("a file");
+    }
     scratch.write(
         "fatebooks/b/fatebook.yaml",
         format!(
-            "service: s\nhosts: [root@{}]\nssh: {{identity_file: '{folder}/identity', known_hosts: '{folder}/known_hosts', connect_timeout: 1s}}\n\
-             {keys}\nfailures:\n  - {{name: f, inducer: [break.sh], verify: [verify.sh], reverter: [heal.sh], healthcheck: [check.sh]}}\n",
-            host.address
+            "service: s\nhosts: [{hosts}]\nssh: {{identity_file: '{folder}/identity', known_hosts: '{folder}/known_hosts', connect_timeout: 1s}}\n\
+             {keys}\nfailures:\n  - {{name: f, {on}inducer: [break.sh], verify: [verify.sh], reverter: [heal.sh], healthcheck: [check.sh]}}\n"
         ),
     );
 }
 
-fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
+/// Whether each thread of a process is stopped: a signal takes effect a little after it was sent.
+fn stands_still(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let is_stopped = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    threads.into_iter().all(is_stopped)
+}
+
+fn cell(on_mesos: bool, several: bool, victim: Victim, moment: Moment) {
     let (scratch, mut host) = (Scratch::new(), Host::start_as(victim == Victim::RebootedHost));
-    write_book(&scratch, &host, Some(moment), "timeout: 1s\ndeadman: 6s");
+    // A second host of the case, that nothing happens to.
+    let other = several.then(Host::start);
+    write_book(&scratch, &host, other.as_ref(), Some(moment), "timeout: 1s\ndeadman: 6s");
     let settings = ["--agents", "2", "--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"];
     let mut cluster = on_mesos.then(|| Cluster::start(&settings));
     let mut command = scratch.command(&program());
@@ -424,9 +464,15 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     let of_cluster = || cluster.as_ref().expect("a cluster");
     match victim {
         Victim::Harness => run.kill().expect("a signal"),
-        Victim::FrozenHarness => signal(&run, "STOP"),
+        Victim::FrozenHarness => {
+            signal(&run, "STOP");
+            wait_for("that it stands still", || stands_still(run.id()));
+        }
         Victim::Executor => of_cluster().kill_executors(),
-        Victim::FrozenExecutor => of_cluster().signal_executors("-STOP"),
+        Victim::FrozenExecutor => {
+            of_cluster().signal_executors("-STOP");
+            wait_for("that they stand still", || of_cluster().executors().into_iter().all(stands_still));
+        }
         Victim::TermedExecutor => of_cluster().signal_executors("-TERM"),
         Victim::DrainedAgent => of_cluster().drain_agents(),
         Victim::Cluster => of_cluster().crash(),
@@ -456,6 +502,9 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     let ran = Ran::from_output(&run.wait_with_output().expect("an end"), &scratch);
     // The watcher has counted whole seconds, and a loaded machine is slow.
     wait_for("that the host is healed", || !host.is_broken());
+    if let Some(other) = &other {
+        wait_for("that the other host is healed", || !other.is_broken());
+    }
     assert!(began.elapsed() < PATIENCE);
     let log = host.log();
     assert!(log.matches("break\n").count() <= 1, "induced twice:\n{log}");
@@ -472,7 +521,7 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     );
     if is_under_test && matches!(victim, Victim::FrozenHarness | Victim::FrozenExecutor) {
         // Its switch healed the host while nobody looked.
-        assert!(!matches!(ran.code, None | Some(0)), "{}{}", ran.stdout, ran.stderr);
+        assert!(!matches!(ran.code, None | Some(0)), "{}{}\n{journal}", ran.stdout, ran.stderr);
     }
     // Whoever else ends a case has not said that it is not to be run.
     assert!(!ran.stdout.contains(" ... ignored"), "{}{}", ran.stdout, ran.stderr);
@@ -500,28 +549,31 @@ fn cell(on_mesos: bool, victim: Victim, moment: Moment) {
     };
     crate::common::wait_for_none("of what is ours there", left);
     assert_eq!(scratch.pisaura(&["revert", "--list"]).stdout, "no host is dirty\n");
+    if let Some(other) = other {
+        assert!(other.log().matches("break\n").count() <= 1, "induced twice:\n{}", other.log());
+        assert!(!other.is_broken(), "{}", other.log());
+        wait_for("that nothing is left on the other host", || !other.home(".pisaura").exists());
+    }
 }
 
 /// The failure that matters most: the host cannot be reached any more, so only its watcher can heal it.
 fn cut_off() {
     let (scratch, host) = (Scratch::new(), Host::start());
-    write_book(&scratch, &host, None, "timeout: 1s\ndeadman: 5s");
+    write_book(&scratch, &host, None, None, "timeout: 2s\ndeadman: 9s");
     let rule = "-p tcp --dport 22 -m comment --comment \"pisaura-$PISAURA_CASE\" -j DROP";
     scratch.write(
         "fatebooks/b/break.sh",
-        host.script(
+        script(
             "break",
-            &format!(
-                ": >'HOME/broken'; (sleep 0.2; iptables -w -I INPUT {rule}) </dev/null >/dev/null 2>&1 &"
-            ),
+            &format!(": >~/broken; (sleep 0.2; iptables -w -I INPUT {rule}) </dev/null >/dev/null 2>&1 &"),
             false,
         ),
     );
     scratch.write(
         "fatebooks/b/heal.sh",
-        host.script(
+        script(
             "heal",
-            &format!("while iptables -w -D INPUT {rule} 2>/dev/null; do :; done; rm -f 'HOME/broken'"),
+            &format!("while iptables -w -D INPUT {rule} 2>/dev/null; do :; done; rm -f ~/broken"),
             false,
         ),
     );

@@ -207,7 +207,7 @@ fn killed_after() {
 }
 
 fn crashed_cluster() {
-    let settings = ["--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=1secs"];
+    let settings = ["--set", "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=5secs"];
     let mut stage = Stage::new("--step=2", &settings);
     let run = stage.begin(&[]);
     stage.wait_for("--step=2");

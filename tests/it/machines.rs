@@ -69,17 +69,17 @@ impl Drop for Twin {
     }
 }
 
+/// The service is down during the failure, until the test lets it be well.
+fn is_down_until_go(case: &Case) {
+    let (at, go) = (case.path("at"), case.path("go"));
+    let script = format!("#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{at}'; [ -e '{go}' ]; }}\n");
+    case.scratch.write("fatebooks/b/check.sh", script);
+}
+
 fn another_machine() {
     let case = Case::new("");
     case.waits_at("--step=2").book("timeout: 5s, grace: 6s, deadman: 'off'", "");
-    case.scratch.write(
-        "fatebooks/b/check.sh",
-        format!(
-            "#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; [ -e '{}' ]; }}\n",
-            case.path("at"),
-            case.path("go")
-        ),
-    );
+    is_down_until_go(&case);
     let other = another(&case);
     let relay = Relay::to(case.sshd.port);
     case.through(relay.port, &known(relay.port, &[&case.sshd, &other]));
@@ -124,14 +124,7 @@ fn another_machine_reverts() {
 fn another_machine_same_key() {
     let case = Case::new("");
     case.waits_at("--step=2").book("timeout: 5s, grace: 6s, deadman: 'off'", "");
-    case.scratch.write(
-        "fatebooks/b/check.sh",
-        format!(
-            "#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; [ -e '{}' ]; }}\n",
-            case.path("at"),
-            case.path("go")
-        ),
-    );
+    is_down_until_go(&case);
     let twin = Twin::of(&case.sshd);
     let relay = Relay::to(case.sshd.port);
     case.through(relay.port, &known(relay.port, &[&case.sshd]));
@@ -151,14 +144,7 @@ fn another_machine_same_key() {
 fn another_key() {
     let case = Case::new("");
     case.waits_at("--step=2").book("timeout: 5s, grace: 6s, deadman: 'off'", "");
-    case.scratch.write(
-        "fatebooks/b/check.sh",
-        format!(
-            "#!/bin/sh\n[ $1 != --step=2 ] || {{ : >'{}'; [ -e '{}' ]; }}\n",
-            case.path("at"),
-            case.path("go")
-        ),
-    );
+    is_down_until_go(&case);
     let text =
         case.scratch.read("fatebooks/b/fatebook.yaml").replace("ssh: {", "ssh: {host_key_check: 'off', ");
     case.scratch.write("fatebooks/b/fatebook.yaml", text);
@@ -211,7 +197,7 @@ fn not_waited_for() {
     child.wait().expect("an end");
 }
 
-fn edit_identity(case: &Case, edit: impl Fn(Vec<String>) -> Vec<String>) {
+pub fn edit_identity(case: &Case, edit: impl Fn(Vec<String>) -> Vec<String>) {
     let path = case.case_folder().join("facts");
     let text = fs::read_to_string(&path).expect("a file");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -237,7 +223,7 @@ fn dies_arming() {
         .expect("a file");
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
         let case = Case::new(&format!("SetEnv PATH={}:/usr/bin:/bin", programs.path().display()));
-        case.book("timeout: 2s, deadman: 12s", "");
+        case.book("timeout: 4s, deadman: 20s", "");
         let ran = case.pisaura(&["run"]);
         assert!(done.exists(), "{program} was not asked for: {}", ran.stdout);
         assert!(!case.is_broken(), "{program}");

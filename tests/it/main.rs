@@ -12,7 +12,9 @@ mod checks;
 mod cluster;
 mod common;
 mod connect;
+mod cycles;
 mod deadman;
+mod ended;
 mod format;
 mod gate;
 mod green;
@@ -39,10 +41,14 @@ mod protocol;
 mod relay;
 mod remembered;
 mod repeat;
+mod sabotage;
 mod secrets;
+mod several;
 mod shell;
 mod ssh;
+mod sweep;
 mod texts;
+mod too_early;
 mod unseen;
 mod verdicts;
 mod wire;
@@ -57,7 +63,9 @@ fn main() -> std::process::ExitCode {
         r#become::tests(),
         checks::tests(),
         connect::tests(),
+        cycles::tests(),
         deadman::tests(),
+        ended::tests(),
         format::tests(),
         gate::tests(),
         green::tests(),
@@ -84,9 +92,12 @@ fn main() -> std::process::ExitCode {
         remembered::tests(),
         repeat::tests(),
         secrets::tests(),
+        several::tests(),
         shell::tests(),
         ssh::tests(),
+        sweep::tests(),
         texts::tests(),
+        too_early::tests(),
         unseen::tests(),
         verdicts::tests(),
         wire::tests(),

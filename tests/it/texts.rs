@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         test("texts::who_is_refused_signals_nobody_else", refused),
         test("texts::text_arrives_as_it_is_written", text_as_it_is),
         test("texts::shell_texts_for_every_shell", shell_texts),
+        test("texts::of_the_books", books_texts),
         needing("texts::other_shells", is_root(), "needs to be root, to mount", other_shells),
     ]
 }
@@ -202,6 +203,18 @@ fn shell_texts() {
         .args(&texts)
         .output()
         .expect("shellcheck runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// What people copy: nothing of it is excused that is not excused in it.
+fn books_texts() {
+    let texts: Vec<_> = walk(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fatebooks")))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "sh"))
+        .collect();
+    assert!(texts.len() > 40);
+    let output =
+        Command::new("shellcheck").args(["-s", "sh"]).args(&texts).output().expect("shellcheck runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 

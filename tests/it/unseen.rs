@@ -32,6 +32,9 @@ pub fn tests() -> Vec<Trial> {
         test("unseen::what_stood_there_comes_back_however_it_is_cut_off", cut_off_leaving),
         test("unseen::what_stood_there_comes_back_as_it_was", same_file),
         test("unseen::what_somebody_else_has_put_there_stays", foreign_file),
+        test("unseen::a_script_that_changes_itself_is_not_taken_away_silently", changes_itself),
+        test("unseen::a_login_without_a_session_of_its_own", wrapped),
+        test("unseen::what_a_reverter_leaves_is_ended_before_the_service_is_asked", left_by_reverter),
     ]
 }
 
@@ -358,7 +361,59 @@ fn same_file() {
 fn foreign_file() {
     let (case, path) = installed("opt/tool");
     case.scratch.write("fatebooks/b/heal.sh", format!("{HEAL}echo newer >'{}'\n", path.display()));
-    let ran = case.pisaura(&["run"]);
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    // Nobody knows which of them is right: what stood there is kept, and the run says so.
+    case.says_all(
+        3,
+        &[
+            "was changed since it was put there, and stays as it is; what stood there before is ",
+            "/was: put it back, or remove ",
+        ],
+    );
     assert_eq!(fs::read_to_string(&path).expect("a file"), "newer\n");
+}
+
+/// What breaks the host stands where its own program was, and is not what was put there any more.
+fn changes_itself() {
+    let (case, path) = installed("opt/tool");
+    case.scratch.write("fatebooks/b/tool", format!("{BREAK}echo '#' >>\"$0\"\n"));
+    case.says_all(
+        3,
+        &["... ok", "was changed since it was put there, and stays as it is; what stood there before is "],
+    );
+    assert_ne!(fs::read_to_string(&path).expect("a file"), "the host's own\n");
+}
+
+/// A command that stands in front of each login's: what shows no mark is known by its session all the same.
+fn wrapped() {
+    let case = Case::new("ForceCommand /bin/sh -c 'true; /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"; exit $?'\n");
+    case.scratch.write(
+        "fatebooks/b/break.sh",
+        format!("{BREAK}env -u PISAURA_MARK sh -c '{HOG}' >/dev/null 2>&1 &\nuntil [ -e \"$HOME/hog\" ]; do sleep 0.05; done\n"),
+    );
+    case.book("timeout: 20s", "");
+    let said = case.says_all(0, &["... ok"]);
+    assert!(!lives(hog(&case)) && !case.is_broken(), "{said}");
+    case.check_left_clean();
+}
+
+/// A service that is no more than a child of the reverter's is none: the last healthcheck has to see that.
+fn left_by_reverter() {
+    let case = Case::new("");
+    case.scratch.write(
+        "fatebooks/b/heal.sh",
+        format!("{HEAL}nohup sleep 1000 >/dev/null 2>&1 &\necho $! >\"$HOME/service\"\n"),
+    );
+    let service = case.sshd.home().join("service").display().to_string();
+    case.scratch.write(
+        "fatebooks/b/check.sh",
+        format!("#!/bin/sh\n[ $1 != --step=3 ] || grep -q sleep \"/proc/$(cat '{service}')/cmdline\"\n"),
+    );
+    case.book("", "");
+    case.says_all(
+        1,
+        &[
+            "not recovered: ",
+            "1 process that the reverter has left running: ended before the service was asked",
+        ],
+    );
 }

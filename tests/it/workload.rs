@@ -136,8 +136,23 @@ fn does_not_work() {
             "botched: nothing was tested: the workload has printed neither `ok ID` nor `err ID` during the failure",
         ],
     );
-    // One that waits for an answer during the whole failure has a limit for that.
-    check(&bad(&format!("echo ok 1; {till_end}"), "hold: 300ms, max_stall: 20s"), 0, &[]);
+    // A limit that is longer than the failure limits nothing.
+    check(
+        &bad(&format!("echo ok 1; {till_end}"), "hold: 300ms, max_stall: 20s"),
+        3,
+        &["botched: nothing was tested: the workload has printed neither `ok ID` nor `err ID`"],
+    );
+    // Nor does it count what was accepted before the inducer had broken anything, or once it was healed.
+    let writes = "while [ ! -e \"$DONE\" ]; do [ -e \"$BROKEN\" ] || echo ok $((n = n + 1)); sleep 0.05; done & n=0; cat >/dev/null; : >\"$DONE\"; wait";
+    let writing = case("hold: 1500ms, workload: [writes.sh]");
+    let home = writing.sshd.home().display().to_string();
+    writing.scratch.write("fatebooks/b/break.sh", "#!/bin/sh\nsleep 0.5\n: >\"$HOME/broken\"\nsleep 0.2\n");
+    writing.scratch.write(
+        "fatebooks/b/writes.sh",
+        format!("#!/bin/sh\nBROKEN='{home}/broken' DONE='{}'\n{writes}\n", writing.path("done")),
+    );
+    writing
+        .says_all(3, &["botched: nothing was tested: the workload has printed neither `ok ID` nor `err ID`"]);
     check(
         &bad(&format!("echo ok 1; {till_end}"), "hold: 1s, max_stall: 500ms"),
         1,
@@ -231,7 +246,8 @@ fn flood() {
 }
 
 fn output() {
-    let text = "read -r a; echo ok 1; echo connected; read -r b; echo why >&2; echo ok 2; cat >/dev/null";
+    let text =
+        "read -r a; echo ok 1; echo connected; read -r b; echo why >&2; sleep 0.5; echo ok 2; cat >/dev/null";
     let said = check(&format!("hold: 1s, workload: ['{text}']"), 0, &[]);
     assert!(said.contains("5 workload, stdout:\n    | connected\n\n"), "{said}");
     assert!(said.contains("5 workload, stderr:\n    | why\n"), "{said}");

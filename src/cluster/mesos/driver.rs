@@ -19,8 +19,8 @@ pub(super) struct Driver {
     pub(super) stream_id: Option<String>,
     pub(super) framework: String,
     pub(super) orders: HashMap<CaseId, Order>,
-    /// The machines that cases may have broken.
-    pub(super) marks: HashMap<CaseId, HostMark>,
+    /// The machines that cases may have broken, in the order of their hosts; those that were healed since are none.
+    pub(super) marks: HashMap<CaseId, Vec<Option<HostMark>>>,
     /// The archive of each book.
     pub(super) archives: HashMap<String, Given>,
     pub(super) server: Option<FileServer>,
@@ -73,12 +73,8 @@ impl Driver {
                         },
                         hosts,
                         revert_limit: fate.revert_within() + fate.timeout,
-                        // Each step, with its tries and pauses, and room for a slow network.
-                        limit: fate.timeout * 11
-                            + fate.grace * 2
-                            + fate.longest_recovery()
-                            + fate.revert_within() * 2
-                            + GRACE * 4,
+                        // And room for a slow network.
+                        limit: fate.longest_case() + GRACE * 4 * fate.cycles,
                     };
                     self.orders.insert(order.id, *order);
                     SchedulerEvent::Want(want)
@@ -153,8 +149,15 @@ impl Driver {
             }
             SchedulerAction::Abandon => self.end_subscription(),
             SchedulerAction::Tell(event) => {
-                if let RunEvent::MayBeDirty { case, mark, .. } = &event {
-                    self.marks.insert(*case, (**mark).clone());
+                match &event {
+                    RunEvent::MayBeDirty { case, hosts } => {
+                        self.marks.insert(*case, hosts.iter().map(|host| Some(host.mark.clone())).collect());
+                    }
+                    RunEvent::Reverted { case, host: Some(host) } => {
+                        let mark = self.marks.get_mut(case).and_then(|marks| marks.get_mut(*host));
+                        mark.map(Option::take);
+                    }
+                    _ => {}
                 }
                 let event = event.clone();
                 if let RunEvent::Settled { case, .. } = &event {
@@ -253,7 +256,7 @@ impl Driver {
             book.fates.iter().map(|fate| fate.revert_within() + fate.timeout).max().unwrap_or_default();
         let mut assignment = order.assignment();
         if launch.only_reverts {
-            assignment = assignment.only_reverting(self.marks.get(&launch.case).cloned());
+            assignment = assignment.only_reverting(self.marks.get(&launch.case).cloned().unwrap_or_default());
         }
         let data = TaskData {
             assignment,
@@ -282,14 +285,18 @@ impl Driver {
     }
 }
 
-/// The names and addresses by which an agent would be the host itself.
+/// The names and addresses by which an agent would be one of the hosts itself.
 fn names_of(order: &Order) -> Vec<String> {
-    let target = &order.access.target;
+    order.hosts.iter().flat_map(|(host, access)| names_of_host(host, access)).collect()
+}
+
+fn names_of_host(host: &HostEntry, access: &Access) -> Vec<String> {
+    let target = &access.target;
     let addresses = (target.host.as_str(), target.port).to_socket_addrs();
     let addresses: Vec<_> = addresses.into_iter().flatten().map(|address| address.ip()).collect();
     // A port of its own on loopback is the way to some other host; that of the SSH server that every machine has is not.
     let is_loopback = !addresses.is_empty() && addresses.iter().all(std::net::IpAddr::is_loopback);
-    if order.host.sandbox || target.port != 22 && is_loopback {
+    if host.sandbox || target.port != 22 && is_loopback {
         return Vec::new();
     }
     let mut names = vec![target.host.clone()];

@@ -12,9 +12,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::executor::{
-    EXECUTOR_VARIABLE, Given, Observer, OwnedFolder, TaskData, Workplace, pack, sha256_of,
+    Access, EXECUTOR_VARIABLE, Given, Observer, OwnedFolder, TaskData, Workplace, pack, sha256_of,
 };
-use crate::fatebook::Redactor;
+use crate::fatebook::{HostEntry, Redactor};
 use crate::machine::{
     CaseId, CaseOutcome, HostMark, Launch, Room, RunEvent, Scheduler, SchedulerAction, SchedulerEvent,
     SchedulerOptions, TaskNews, TaskUpdate, Want, digits_of,

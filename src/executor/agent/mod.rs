@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::fatebook::{LogLevel, Redactor};
 use crate::machine::{
-    CaseId, CaseOutcome, ExecutorAction, ExecutorEvent, ExecutorMachine, HostMark, Report, RunEvent,
+    CaseId, CaseOutcome, DirtyHost, ExecutorAction, ExecutorEvent, ExecutorMachine, Report, RunEvent,
 };
 use crate::mesos::messages::TaskInfo;
 use crate::mesos::translate::{self, AgentEvent, Answer, ExecutorIdentity, News, Word};
@@ -93,8 +93,7 @@ enum Message {
     /// The worker asks whether it may induce.
     Question {
         question: u64,
-        heal: String,
-        mark: HostMark,
+        hosts: Vec<DirtyHost>,
     },
     /// The worker has carried out its task.
     Ended(Box<CaseOutcome>),
@@ -238,7 +237,10 @@ impl Agent {
                         continue;
                     }
                     // That a host was left clean is known only once all tasks are over.
-                    let of_all = matches!(*event, RunEvent::HostLeft { .. } | RunEvent::Warning { .. });
+                    let of_all = matches!(
+                        *event,
+                        RunEvent::HostLeft { .. } | RunEvent::NotLeft { .. } | RunEvent::Warning { .. }
+                    );
                     let task = life.task.as_ref().or(life.last_task.as_ref().filter(|_| of_all));
                     if let Some(task) = task {
                         life.call(
@@ -247,13 +249,12 @@ impl Agent {
                     }
                     continue;
                 }
-                Some(Message::Question { question, heal, mark }) => {
+                Some(Message::Question { question, hosts }) => {
                     if let Some(task) = &life.task {
                         life.call(self.identity.message(&News::Question {
                             task: task.clone(),
                             question,
-                            heal,
-                            mark,
+                            hosts,
                         }));
                     }
                     continue;

@@ -163,8 +163,7 @@ fn work(tasks: &Receiver<Work>, sandbox: &Path, shared: &Arc<Shared>, sender: &U
             BookExecutor::new(Redactor::new(&data.secrets), data.loglevel, data.live_output, observer, notary)
                 .on_agent()
         });
-        let mut assignment = data.assignment;
-        assignment.access.login = assignment.access.login.completed(&workplace);
+        let assignment = data.assignment.completed(&workplace);
         executor.carry_out(&assignment, &workplace, &interrupt);
     }
     if let Some(executor) = executor {
@@ -178,7 +177,7 @@ fn observer(shared: Arc<Shared>, sender: UnboundedSender<Message>, loglevel: Log
         let message = match event {
             RunEvent::Settled { mut outcome, .. } => {
                 tell(&outcome.verdict.to_string());
-                if let Some(heal) = outcome.report.as_mut().and_then(|report| report.heal.as_mut()) {
+                for (_, heal) in outcome.report.iter_mut().flat_map(|report| &mut report.heal) {
                     *heal = told(&shared, heal);
                 }
                 Message::Ended(Box::new(outcome))
@@ -230,19 +229,20 @@ impl Notary for Asking {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
     }
 
-    fn note(&self, _case: CaseId, heal: String, mark: HostMark, interrupt: &Interrupt) -> Result<(), String> {
+    fn note(&self, _case: CaseId, hosts: Vec<DirtyHost>, interrupt: &Interrupt) -> Result<(), String> {
         let (answer, arrives) = channel();
         self.shared.state().waiting = Some(answer);
         if interrupt.is_raised() {
             return Err("interrupted".to_owned());
         }
-        let heal = told(&self.shared, &heal);
+        let told = |host: DirtyHost| DirtyHost { heal: told(&self.shared, &host.heal), ..host };
+        let hosts: Vec<DirtyHost> = hosts.into_iter().map(told).collect();
         let first = question_number(self.times.fetch_add(1, Ordering::SeqCst));
         let mut asked: Vec<Instant> = Vec::new();
         loop {
             asked.push(Instant::now());
             let question = first + asked.len() as u64;
-            let question = Message::Question { question, heal: heal.clone(), mark: mark.clone() };
+            let question = Message::Question { question, hosts: hosts.clone() };
             let _ = self.sender.send(question);
             let again_at = Instant::now() + ASKED_AGAIN_AFTER;
             loop {

@@ -106,6 +106,7 @@ impl CaseMachine {
                 let asks_still = self.plan.still && is_of_interest;
                 self.begin(now, if asks_still { Step::Still } else { Step::Revert })
             }
+            Step::After if is_wanted && self.has_another_cycle() => self.begin_next_cycle(now),
             Step::After if self.plan.workload.is_some() => self.begin(now, Step::Workload),
             _ => self.settle(),
         }
@@ -195,6 +196,12 @@ impl CaseMachine {
             (None, Step::After, Some(allowed)) if self.well_since.is_none() => {
                 let left = (self.step_began + allowed).saturating_sub(self.asked_at);
                 self.plan.timeout.min(left.max(AT_ONCE))
+            }
+            // Who freezes for longer while it is watched has not stayed healthy.
+            (None, Step::After, _) if self.well_since.is_some() => {
+                let within = self.plan.hold.as_ref().map(|hold| hold.answer_within);
+                let steady = self.plan.steady.as_ref().map(|steady| steady.every.max(ANSWER_WITHIN));
+                self.plan.timeout.min(within.or(steady).unwrap_or(self.plan.timeout))
             }
             _ => self.plan.timeout,
         }

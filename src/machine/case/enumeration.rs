@@ -20,6 +20,8 @@ struct Path {
     checks: Vec<(Step, bool)>,
     /// How often somebody else had the host, or `only_if` had changed its mind.
     put_off: u32,
+    /// The cycle in which it is; 0 before the first.
+    cycle: u32,
     told: Told,
 }
 
@@ -48,6 +50,24 @@ impl std::fmt::Display for Told {
     }
 }
 
+impl Path {
+    /// The host is to be broken once more: all was well, and it was healed.
+    fn end_cycle(&mut self, machine: &CaseMachine) {
+        assert!(machine.cycle() <= machine.plan.cycles, "more cycles than were asked for: {}", self.told);
+        assert!(machine.result().1.is_empty() && !machine.is_dirty() && !self.interrupted, "{}", self.told);
+        let ends = |step: Step| {
+            self.performed.iter().filter(move |(other, _)| *other == step).map(|(_, success)| *success)
+        };
+        for step in [Step::Before, Step::Prepare, Step::Induce, Step::During, Step::Revert, Step::After] {
+            assert_eq!(ends(step).next_back(), Some(true), "{step}: {}", self.told);
+        }
+        assert_eq!(ends(Step::Induce).count(), 1, "induced twice: {}", self.told);
+        assert!(self.noted_dirty && self.noted_reverted && !self.healed_too_early, "{}", self.told);
+        self.performed.retain(|(step, _)| *step == Step::Before);
+        (self.noted_dirty, self.noted_reverted, self.cycle) = (false, false, machine.cycle());
+    }
+}
+
 /// Goes through every path from here, and checks each at its end. Answers with how many there were.
 fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) -> u64 {
     assert!(path.performed.len() < 40, "a case without an end: {}", path.told);
@@ -56,6 +76,9 @@ fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) ->
         return 0;
     }
     let mut path = path.clone();
+    if machine.cycle() > path.cycle.max(1) {
+        path.end_cycle(machine);
+    }
     let CaseTurn { is_reverted, next } = turn;
     path.noted_reverted |= is_reverted;
     path.noted_dirty |= next == CaseNext::NoteDirty;
@@ -106,7 +129,13 @@ fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) ->
             // What comes after somebody else had the host is the same as before, so less of it will do.
             // So with checks: what the steps do is the same with them.
             let plan = &machine.plan;
-            let brief = path.put_off > 0 || !plan.checks.is_empty() || plan.workload.is_some();
+            // And what is asked of one host is gone through with one.
+            let is_as_of_one = plan.arms_first && (plan.only_if || plan.cuts_off);
+            let brief = path.put_off > 0
+                || !plan.checks.is_empty()
+                || plan.workload.is_some()
+                || plan.cycles > 1
+                || is_as_of_one;
             let ends = if brief { brief_ends(step) } else { ends(step) };
             let answers = checks_say(machine, step, now);
             for (end, said) in ends.iter().flat_map(|end| answers.iter().map(move |said| (end, said))) {
@@ -117,15 +146,23 @@ fn explore(machine: &CaseMachine, turn: CaseTurn, now: Duration, path: &Path) ->
                     path.told.push(Item::Event(event.clone()));
                     assert_eq!(machine.step(now, event), None);
                 }
+                // Of two hosts the second one has ended so.
+                if machine.plan.arms_first && step.is_on_hosts() {
+                    let ends = vec![("a".to_owned(), exited(0)), ("b".to_owned(), end.clone())];
+                    assert_eq!(worst_end(&ends), end, "{}", path.told);
+                    assert_eq!(machine.step(now, CaseEvent::HostsEnded(ends)), None);
+                }
                 let machine = &machine;
-                // An inducer for which nothing could be left on the host was not begun.
-                let begun = !matches!(end, StepEnd::Declined(_) | StepEnd::Busy { .. });
-                path.put_off += u32::from(!begun);
-                if end != failed(TroubleKind::Arming) && begun {
+                // An inducer for which nothing could be left on the host was not begun; of several hosts another one's was.
+                let is_put_off = matches!(end, StepEnd::Declined(_) | StepEnd::Busy { .. });
+                let is_one_of_several = machine.plan.arms_first && matches!(step, Step::Arm | Step::Induce);
+                path.put_off += u32::from(is_put_off);
+                if end != failed(TroubleKind::Arming) && !is_put_off || is_one_of_several {
                     path.performed.push((step, end.is_success()));
                 }
-                path.healed_too_early |=
-                    matches!(end, StepEnd::Healed(by) if by.ago.is_none_or(|ago| !ago.is_zero()));
+                let was_induced = path.performed.iter().any(|(step, _)| *step == Step::Induce);
+                path.healed_too_early |= was_induced
+                    && matches!(end, StepEnd::Healed(by) if by.ago.is_none_or(|ago| !ago.is_zero()));
                 path.told.push(Item::Step(step));
                 let later = now + Duration::from_millis(300);
                 if end == StepEnd::Interrupted && path.interrupted {
@@ -161,11 +198,17 @@ fn interrupt(machine: &CaseMachine, now: Duration, path: &Path) -> (CaseMachine,
 fn checks_say(machine: &CaseMachine, step: Step, now: Duration) -> Vec<Option<(CaseEvent, bool)>> {
     if step == Step::Workload {
         let writes = |accepted: u64| [Writes { accepted, refused: 0 }; 3];
-        let fine = WorkloadSeen { writes: writes(2), stall: SECOND, ..WorkloadSeen::default() };
+        let fine = WorkloadSeen {
+            writes: writes(2),
+            stall: SECOND,
+            answered_in_force: 2,
+            ..WorkloadSeen::default()
+        };
         let bad = [
             WorkloadSeen { lost: 1, lost_ids: vec!["7".to_owned()], ..fine.clone() },
             WorkloadSeen { stall: 3 * SECOND, ..fine.clone() },
             WorkloadSeen { ended_early: true, ..fine.clone() },
+            WorkloadSeen { too_many_parts: true, ..fine.clone() },
             WorkloadSeen { writes: writes(0), ..fine.clone() },
         ];
         let told = |seen: WorkloadSeen, is_wanted| Some((CaseEvent::WorkloadSaid(seen), is_wanted));
@@ -202,7 +245,7 @@ fn checks_say(machine: &CaseMachine, step: Step, now: Duration) -> Vec<Option<(C
 fn brief_ends(step: Step) -> Vec<StepEnd> {
     match step {
         Step::Revert => vec![exited(0), healed(Some(60))],
-        Step::Induce => vec![exited(0), exited(1), busy(1), StepEnd::Declined(1)],
+        Step::Arm | Step::Induce => vec![exited(0), exited(1), busy(1), StepEnd::Declined(1)],
         _ => vec![exited(0), exited(1), StepEnd::Interrupted],
     }
 }
@@ -223,7 +266,7 @@ fn ends(step: Step) -> Vec<StepEnd> {
         // Of those that are no answer one will do.
         ends = vec![exited(0), exited(1), exited(127), failed(TroubleKind::Connection)];
     }
-    if step == Step::Induce {
+    if let Step::Arm | Step::Induce = step {
         ends.extend([failed(TroubleKind::Arming), StepEnd::Declined(1), StepEnd::Declined(2), busy(1)]);
     }
     if step == Step::Prepare {
@@ -260,6 +303,10 @@ fn check_end(machine: &CaseMachine, path: &Path) {
         let shouted = findings.iter().any(|finding| finding.verdict == Verdict::Unreverted);
         assert_eq!(healed.is_none(), shouted, "neither healed nor shouted: {told}");
         assert_eq!(machine.is_dirty(), healed.is_none(), "{told}");
+    } else if let Some(armed) = last(Step::Arm) {
+        assert!(last(Step::Revert) > Some(armed), "armed, and not reverted: {told}");
+        assert_eq!(machine.is_dirty(), !path.performed[last(Step::Revert).unwrap_or_default()].1, "{told}");
+        assert!(verdict != Verdict::Survived, "survived, and nothing was broken: {told}");
     } else {
         assert_eq!(done(Step::Revert), 0, "reverted what was not broken: {told}");
         assert!(!machine.is_dirty(), "{told}");
@@ -268,6 +315,7 @@ fn check_end(machine: &CaseMachine, path: &Path) {
     assert!(done(Step::After) == 0 || healed.is_some(), "asked after a revert that was none: {told}");
     let all = [Step::Before, Step::Prepare, Step::Induce, Step::During, Step::Revert, Step::After];
     let survived = verdict == Verdict::Survived;
+    assert!(!survived || machine.cycle() == machine.plan.cycles.max(1), "survived too few cycles: {told}");
     // Whoever else healed the host before the healthcheck had answered has left nothing that was tested.
     assert!(!survived || !path.healed_too_early, "survived, but was healed too early: {told}");
     assert!(
@@ -323,6 +371,10 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         let grace = if verify { at_once } else { patient };
         plans.push(CasePlan { only_if: true, verify, grace, ..plan() });
     }
+    for only_if in [false, true] {
+        plans.push(CasePlan { arms_first: true, only_if, ..plan() });
+    }
+    plans.push(CasePlan { arms_first: true, cuts_off: true, verify: true, ..plan() });
     // Nobody says here that the inducer was begun, so nothing that is cut off survives.
     plans.push(CasePlan { cuts_off: true, ..plan() });
     // Held for two questions, each of which takes as long as all steps do here.
@@ -353,7 +405,9 @@ fn every_path_leads_through_the_reverter_or_to_a_shout() {
         plans.push(CasePlan { checks: vec![check], hold, ..plan() });
     }
     let workload = Some(WorkloadPlan { max_lost: 0, max_stall: Some(2 * SECOND) });
-    plans.push(CasePlan { workload, verify: true, ..plan() });
+    plans.push(CasePlan { workload: workload.clone(), verify: true, ..plan() });
+    plans.push(CasePlan { cycles: 3, ..plan() });
+    plans.push(CasePlan { cycles: 2, arms_first: true, workload, ..plan() });
     let mut count = 0;
     for plan in plans {
         let mut machine = CaseMachine::new(plan);

@@ -3,15 +3,46 @@
 use crate::fatebook::{tell_count, tell_share, tell_time};
 
 use super::*;
+use crate::machine::workload::PARTS_MAX;
 
 impl CaseMachine {
-    /// A connection that was lost says nothing of the inducer; the host does.
+    /// A connection that was lost says nothing of the inducer; the host does. And it says whether it was started anew, which ends most
+    /// failures.
     pub(super) fn judge_record(&mut self) {
+        if self.record.rebooted && !self.plan.cuts_off && self.answered_at.is_some() && !self.heals_only {
+            self.find(
+                Verdict::Botched,
+                "Rebooted",
+                "nobody knows how long the failure was there: the host was started anew before it was reverted. If that is the failure, the book says so: `cuts_off: true`".to_owned(),
+            );
+        }
+        if self.record.held_up && self.answered_at.is_some() && !self.heals_only {
+            self.find(
+                Verdict::Botched,
+                &TroubleKind::Still.to_string(),
+                "nobody knows whether the failure lasted: the inducer has left something running that prints, and nobody has taken all of that: begin it with `>/dev/null 2>&1`".to_owned(),
+            );
+        }
         if !self.cut_off {
             return;
         }
-        match self.record {
-            Induced::Rebooted | Induced::Ended(0) => {}
+        match self.record.induced {
+            Induced::Rebooted => {}
+            Induced::Ended(0) if self.record.ended_sometime => self.find(
+                Verdict::Botched,
+                &TroubleKind::Verify.to_string(),
+                "nobody knows whether anything was broken when the service was asked: the connection was lost, and the host does not tell when the inducer came to its end (it shows no /proc/uptime)".to_owned(),
+            ),
+            Induced::Ended(0) => {
+                let is_after = |(ended, asked): &(Duration, Duration)| ended > asked;
+                if let Some((ended, asked)) = self.record.ended_at.zip(self.first_asked_at).filter(is_after) {
+                    let message = format!(
+                        "nobody knows whether anything was broken when the service was asked: the inducer came to its end {} later: what cuts the host off has to be the last that it does",
+                        tell_time(ended - asked)
+                    );
+                    self.find(Verdict::Botched, &TroubleKind::Verify.to_string(), message);
+                }
+            }
             Induced::Begun => self.find(
                 Verdict::Botched,
                 &TroubleKind::Verify.to_string(),
@@ -33,7 +64,7 @@ impl CaseMachine {
     /// Whoever healed the host before the healthcheck during the failure had answered has left nothing that was tested. The
     /// host says how long before it was asked that was, and it was asked after the answer, by any clock: one that stands still while
     /// a machine sleeps is not relied on.
-    pub(super) fn judge_healer(&mut self, by: HealedBy) {
+    pub(super) fn judge_healer(&mut self, host: Option<&str>, by: HealedBy) {
         let (Some(induced_at), Some(answered_at)) = (self.induced_at, self.answered_at) else { return };
         let is_later =
             |ago: Duration| self.asked_at.checked_sub(ago).is_some_and(|healed| healed >= answered_at);
@@ -48,7 +79,7 @@ impl CaseMachine {
         self.find(
             Verdict::Botched,
             "HealedTooEarly",
-            format!("nothing was tested: the host was healed by {who}, {when}, and the service was watched until {} after", show_duration(round(answered_at - induced_at))),
+            of_host(host, format!("nothing was tested: the host was healed by {who}, {when}, and the service was watched until {} after", show_duration(round(answered_at - induced_at)))),
         );
     }
 
@@ -62,6 +93,7 @@ impl CaseMachine {
             Some(name) => format!("check `{name}`: {message}"),
             None => message,
         };
+        let message = self.in_cycle(message);
         self.findings.push(Finding { verdict, kind: kind.to_owned(), message, check });
     }
 
@@ -140,6 +172,15 @@ impl CaseMachine {
         }
     }
 
+    /// Whether no write was answered during the failure. One that is not held may be over before any is; and of a service that must
+    /// not answer then, nobody waits for more than that.
+    fn was_not_tried(&self, seen: &WorkloadSeen) -> bool {
+        match (&self.plan.hold, self.plan.expect) {
+            (Some(_), Expectation::Healthy) => seen.answered_in_force == 0 || seen.has_silent_failure,
+            _ => seen.tried_failing() == 0,
+        }
+    }
+
     /// Makes findings of what a workload has said, and of how it ended.
     pub(super) fn judge_workload(&mut self, end: &StepEnd) {
         let (Some(plan), Some(seen)) = (self.plan.workload.clone(), self.workload.clone()) else {
@@ -157,8 +198,9 @@ impl CaseMachine {
             self.find(Verdict::Succumbed, "Lost", message);
         }
         if let Some(allowed) = plan.max_stall.filter(|allowed| seen.stall > *allowed) {
+            let by = seen.stalled_part().map_or(String::new(), |part| format!(" by `{part}`"));
             let message = format!(
-                "nothing was accepted for {}, from {} after the failure began; allowed: {}",
+                "nothing was accepted{by} for {}, from {} after the failure began; allowed: {}",
                 tell_time(seen.stall),
                 tell_time(seen.stall_began),
                 tell_time(allowed)
@@ -179,16 +221,35 @@ impl CaseMachine {
             _ if seen.accepted() == 0 => {
                 "nothing was tested: the workload has printed no line `ok ID`, so nothing was accepted that could be lost".to_owned()
             }
-            _ if seen.tried_failing() == 0 && plan.max_stall.is_none() => {
-                "nothing was tested: the workload has printed neither `ok ID` nor `err ID` during the failure: hold it longer than a write may take, or limit that by `max_stall`".to_owned()
+            _ if seen.too_many_parts => {
+                format!("the ids of the workload name more than {} parts: what stands before the first `/` of an id is one", tell_count(PARTS_MAX as u64))
+            }
+            _ if self.was_not_tried(&seen) && plan.max_stall.is_none_or(|allowed| seen.stall <= allowed) => {
+                "nothing was tested: the workload has printed neither `ok ID` nor `err ID` during the failure: hold it longer than a write may take, or allow a `max_stall` that is shorter than that".to_owned()
             }
             _ => return,
         };
         self.find(Verdict::Botched, &kind, why);
     }
 
-    /// Makes a finding of a step that did not end as it should.
+    /// Makes a finding of a step that did not end as it should; of several hosts, one for each where it did not.
     pub(super) fn judge(&mut self, now: Duration, end: &StepEnd) {
+        let ends = self.hosts_ended.clone();
+        // A no of one host is no trouble beside another one's.
+        let is_no = |end: &StepEnd| self.is_none_here(end) || *end == StepEnd::Declined(NO);
+        let is_amiss = |end: &StepEnd| {
+            !end.is_success() && *end != StepEnd::Interrupted && !self.cuts_off(end) && !is_no(end)
+        };
+        let amiss: Vec<&(String, StepEnd)> = ends.iter().filter(|(_, end)| is_amiss(end)).collect();
+        if amiss.is_empty() {
+            return self.judge_on(now, None, end);
+        }
+        for (host, end) in amiss {
+            self.judge_on(now, Some(host), end);
+        }
+    }
+
+    fn judge_on(&mut self, now: Duration, host: Option<&str>, end: &StepEnd) {
         let verb = if self.step.is_healthcheck() { "asked" } else { "tried" };
         let asked = match self.attempt {
             0 | 1 => String::new(),
@@ -242,6 +303,9 @@ impl CaseMachine {
                     "nothing was broken: only_if, asked once more just before the inducer, gave no answer: {told} (0 is yes, 1 is no)"
                 )
             }
+            (Step::Induce, StepEnd::Busy { message, .. }) if self.plan.arms_first => {
+                format!("its inducer was not begun: {message}")
+            }
             (_, StepEnd::Busy { message, .. }) => format!("nothing was broken: {message}"),
             (Step::Select, StepEnd::Exited(_)) => {
                 format!(
@@ -276,7 +340,7 @@ impl CaseMachine {
             }
             _ => format!("{asker}: {told}{asked}"),
         };
-        self.find_of(self.culprit(), Verdict::Botched, &kind.to_string(), message);
+        self.find_of(self.culprit(), Verdict::Botched, &kind.to_string(), of_host(host, message));
     }
 
     pub(super) fn tell(&self, end: &StepEnd) -> String {
@@ -289,6 +353,18 @@ impl CaseMachine {
     }
 }
 
+/// A message with the host that it is of, if there are several and it does not name it.
+pub(super) fn of_host(host: Option<&str>, message: String) -> String {
+    match host {
+        Some(host)
+            if !message.starts_with(&format!("{host}: ")) && !message.contains(&format!(" {host}: ")) =>
+        {
+            format!("{host}: {message}")
+        }
+        _ => message,
+    }
+}
+
 /// The kind of the error that a step has ended with.
 fn kind_of_trouble(end: &StepEnd, step: Step) -> TroubleKind {
     match end {
@@ -297,6 +373,7 @@ fn kind_of_trouble(end: &StepEnd, step: Step) -> TroubleKind {
         StepEnd::Busy { .. } => TroubleKind::HostBusy,
         StepEnd::Declined(_) => TroubleKind::Select,
         _ => match step {
+            Step::Arm => TroubleKind::Arming,
             Step::Induce => TroubleKind::Inducer,
             Step::Select => TroubleKind::Select,
             Step::Verify => TroubleKind::Verify,

@@ -7,30 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::fatebook::{Expectation, Hold, Steady, show_duration};
 
-use super::verdict::{Exit, Finding, HealedBy, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, worst};
+use super::verdict::{
+    Exit, Finding, HealedBy, HostRecord, Induced, Step, StepEnd, Trouble, TroubleKind, Verdict, worst,
+};
 use super::watch::{Answer, Broken, CheckPlan, CheckWatch, Outage, Watch, WatchNext, Watched};
+use crate::machine::event::CycleReport;
 use crate::machine::workload::{WorkloadPlan, WorkloadSeen};
 use findings::NO;
 
+mod arming;
 mod asking;
+mod cycles;
 mod findings;
+mod not_begun;
 mod plan;
 mod reverting;
 
+use arming::NotArmed;
+
+pub use arming::{HostEnds, worst_end, worst_record};
 pub use plan::{CaseEvent, CaseNext, CasePlan, CaseTurn};
 
 /// How often a host is tried before anything was induced.
 const PREPARE_ATTEMPTS_MAX: u32 = 4;
-/// How often a case begins again whose `only_if` says no just before the inducer.
-const DECLINED_MAX: u32 = 3;
 /// The kind of the finding that a failure is none for this host, as things are.
 pub const NOT_FOR_THIS_HOST: &str = "NotForThisHost";
 /// The kind of the finding of a case that failed as it is known to.
 pub const KNOWN: &str = "Known";
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
-/// Between two looks at whether a host is free again.
-const BUSY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// A watcher counts whole seconds, and its host may be slow.
 const FIRED_AFTER: Duration = Duration::from_secs(2);
 /// How long a host is looked at, at the least, after its dead man's switch has fired.
@@ -39,6 +44,8 @@ const LOOKED_AT_FOR: Duration = Duration::from_secs(3);
 pub const SEEN_WITHIN: Duration = Duration::from_millis(500);
 /// An answer that takes no longer counts from the beginning of its question.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long an answer may take while a service is watched that nothing else is said of.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ASK_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -49,6 +56,8 @@ pub struct CaseMachine {
     state: State,
     step: Step,
     attempt: u32,
+    /// How often the host was, or is to be, broken by now.
+    cycle: u32,
     step_began: Duration,
     /// When the present try at it began.
     asked_at: Duration,
@@ -61,6 +70,8 @@ pub struct CaseMachine {
     is_well: bool,
     /// How often `only_if` has changed its mind just before the inducer.
     declined: u32,
+    /// How often one of several hosts was taken when they were armed.
+    taken: u32,
     /// So much time has passed that the service has to be asked anew whether it is well.
     is_stale: bool,
     /// When the inducer was handed out, and when the healthcheck during the failure gave its last answer.
@@ -70,8 +81,14 @@ pub struct CaseMachine {
     cut_off: bool,
     /// Since when the host had said nothing then: from about then the failure was in force.
     silent_since: Option<Duration>,
-    /// What the host has written down of the inducer.
-    record: Induced,
+    /// What the host has told while it was reverted.
+    record: HostRecord,
+    /// When the service was first asked during the failure.
+    first_asked_at: Option<Duration>,
+    /// How the step ended on each host, if the case has several.
+    hosts_ended: HostEnds,
+    /// Why not all of the hosts were armed, while those are reverted that were.
+    not_armed: Option<NotArmed>,
     interrupted: bool,
     findings: Vec<Finding>,
     /// When the service was to be healthy again, counted from the failure and from the revert: when the question began that told so.
@@ -94,6 +111,8 @@ pub struct CaseMachine {
     workload: Option<WorkloadSeen>,
     /// Which check's answer counts for the round, if not the healthcheck's.
     culprit: Option<usize>,
+    /// What was seen in the cycles before this one.
+    former: Vec<CycleReport>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +132,7 @@ impl CaseMachine {
             state: State::New,
             step: Step::Before,
             attempt: 0,
+            cycle: 1,
             step_began: Duration::ZERO,
             asked_at: Duration::ZERO,
             dirty_since: None,
@@ -120,12 +140,16 @@ impl CaseMachine {
             heals_only: false,
             is_well: false,
             declined: 0,
+            taken: 0,
             is_stale: false,
             induced_at: None,
             answered_at: None,
             cut_off: false,
             silent_since: None,
-            record: Induced::Unknown,
+            record: HostRecord::default(),
+            first_asked_at: None,
+            hosts_ended: Vec::new(),
+            not_armed: None,
             interrupted: false,
             findings: Vec::new(),
             recovered_after: [None, None],
@@ -138,6 +162,7 @@ impl CaseMachine {
             checks_said: Vec::new(),
             culprit: None,
             workload: None,
+            former: Vec::new(),
         }
     }
 
@@ -163,6 +188,11 @@ impl CaseMachine {
     pub fn checks_watched(&self) -> impl Iterator<Item = (&str, &Watched)> {
         let names = self.plan.checks.iter().map(|check| check.name.as_str());
         names.zip(self.checks.iter().map(CheckWatch::seen))
+    }
+
+    /// What was seen in the cycles before this one.
+    pub fn former(&self) -> &[CycleReport] {
+        &self.former
     }
 
     /// What the workload has said, if it came to that.
@@ -198,6 +228,10 @@ impl CaseMachine {
                 self.record = record;
                 return None;
             }
+            (_, CaseEvent::HostsEnded(ends)) => {
+                self.hosts_ended = ends;
+                return None;
+            }
             (_, CaseEvent::ChecksSaid(ends)) => {
                 self.checks_said = ends;
                 return None;
@@ -228,7 +262,7 @@ impl CaseMachine {
             }
             (State::Noting, CaseEvent::Noted) if !self.interrupted => {
                 self.induced_at = Some(now);
-                self.begin(now, Step::Induce)
+                self.begin(now, if self.plan.arms_first { Step::Arm } else { Step::Induce })
             }
             (State::Noting, noted @ (CaseEvent::Noted | CaseEvent::NotNoted(_))) => {
                 // Nothing was induced yet.
@@ -262,14 +296,17 @@ impl CaseMachine {
         self.well_since = None;
         self.last_answer = now;
         if step == Step::During {
+            self.first_asked_at = Some(now);
             // Nobody has asked while it was not known that the host was cut off.
             let since = self.silent_since.filter(|_| self.cut_off).unwrap_or(now);
-            self.watch = Some(Watch::new(self.plan.hold.clone(), self.plan.expect, self.plan.grace, since));
+            let watch = Watch::new(self.plan.hold.clone(), self.plan.expect, self.plan.grace, since);
+            self.watch = Some(watch.unasked_for(now.saturating_sub(since)));
         }
         self.again(now)
     }
 
     fn again(&mut self, now: Duration) -> CaseTurn {
+        self.hosts_ended.clear();
         self.asked_at = now;
         self.state = State::Performing;
         if self.plan.stop_if && self.plan.watch_of(self.step).is_some() && !self.asks_stop {
@@ -306,7 +343,13 @@ impl CaseMachine {
             self.judge_workload(&end);
             return if self.interrupted { self.after_interrupt(now) } else { self.settle() };
         }
+        if self.step == Step::Arm {
+            return self.arming_ended(now, end);
+        }
+        let is_begun = self.plan.arms_first && self.step == Step::Induce;
         match &end {
+            // Of several hosts another one may be broken.
+            _ if is_begun => {}
             StepEnd::Failed(trouble) if trouble.kind == TroubleKind::Arming && self.step == Step::Induce => {
                 return self.not_begun(now, &end);
             }
@@ -350,7 +393,12 @@ impl CaseMachine {
             (Step::Select, end) if end.is_success() && self.is_well => self.note_dirty(now),
             (Step::Select, end) if end.is_success() => self.begin(now, Step::Before),
             (_, end) if self.is_none_here(&end) => {
-                let message = format!("not for this host as it is now: only_if said no ({end})");
+                let message = match self.hosts_ended.iter().find(|(_, on_host)| *on_host == end) {
+                    Some((host, _)) => {
+                        format!("not for these hosts as they are now: only_if said no on {host} ({end})")
+                    }
+                    None => format!("not for this host as it is now: only_if said no ({end})"),
+                };
                 self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message);
                 self.settle()
             }
@@ -390,74 +438,22 @@ impl CaseMachine {
         CaseNext::NoteDirty.into()
     }
 
-    /// The inducer was not begun, so there is nothing to heal, and nobody is told of a host that may be broken.
-    fn not_begun(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
-        self.judge(now, end);
-        if self.interrupted {
-            self.note_interrupt("before the inducer");
-        }
-        self.clean = true;
-        self.settle().reverted()
-    }
-
-    /// The inducer was not begun, but may be later: somebody else has the host, or the failure is none for it any more. Nothing
-    /// is broken.
-    fn not_now(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
-        let was_dirty = self.is_dirty();
-        if was_dirty {
-            self.clean = true;
-            self.dirty_since = None;
-            self.induced_at = None;
-        }
-        let turn = self.later(now, end);
-        if was_dirty { turn.reverted() } else { turn }
-    }
-
-    fn later(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
-        if self.interrupted {
-            self.note_interrupt("before the inducer");
-            return self.settle();
-        }
-        match end {
-            StepEnd::Declined(NO) if self.declined < DECLINED_MAX => {
-                self.declined += 1;
-                self.is_well = false;
-                self.begin(now, Step::Select)
-            }
-            StepEnd::Declined(NO) => {
-                let message =
-                    "not for this host as it is now: only_if kept saying no just before the inducer";
-                self.find(Verdict::Skipped, NOT_FOR_THIS_HOST, message.to_owned());
-                self.settle()
-            }
-            StepEnd::Busy { within, .. } if !within.is_zero() => {
-                // It is looked at anew before it is asked for again.
-                if self.step != Step::Prepare {
-                    (self.step, self.step_began, self.attempt) = (Step::Prepare, now, 0);
-                }
-                self.is_stale = true;
-                let pause = pause(PAUSE_FIRST, BUSY_PAUSE_LONGEST, self.attempt.max(1)).min(*within);
-                self.wait(now + pause)
-            }
-            _ => {
-                self.judge(now, end);
-                self.settle()
-            }
-        }
-    }
-
     /// Where an interrupt leads to: to the end while the host is untouched, to the reverter afterwards.
     fn after_interrupt(&mut self, now: Duration) -> CaseTurn {
         if self.is_dirty() {
             return self.begin(now, Step::Revert);
         }
         let when = match self.step {
-            Step::After => "in the last healthcheck; the host was reverted",
-            Step::Workload => "while the workload was ending; the host was reverted",
-            _ => "before the inducer",
+            Step::After => format!("in the last healthcheck; {}", self.were_reverted()),
+            Step::Workload => format!("while the workload was ending; {}", self.were_reverted()),
+            _ => "before the inducer".to_owned(),
         };
-        self.note_interrupt(when);
+        self.note_interrupt(&when);
         self.settle()
+    }
+
+    fn were_reverted(&self) -> &'static str {
+        if self.plan.arms_first { "the hosts were reverted" } else { "the host was reverted" }
     }
 
     fn note_interrupt(&mut self, when: &str) {

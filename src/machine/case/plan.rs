@@ -24,6 +24,12 @@ pub struct CasePlan {
     /// Whether the inducer may cut the host off from us.
     #[serde(default)]
     pub cuts_off: bool,
+    /// How often the host is broken and healed; 0 is as 1.
+    #[serde(default)]
+    pub cycles: u32,
+    /// Whether all hosts are armed before the first one is broken: there are several.
+    #[serde(default)]
+    pub arms_first: bool,
     /// How long the failure is held, and the service watched. `None`: its first good answer will do.
     #[serde(default)]
     pub hold: Option<Hold>,
@@ -61,8 +67,10 @@ pub enum CaseEvent {
     Begin,
     /// The step that was asked for has ended.
     Ended(StepEnd),
-    /// What the host that is being healed has written down of its inducer. Comes before the end of the reverter, if it comes.
-    HostSays(Induced),
+    /// How the step ended on each host, if the case has several. Comes before its end, which is the worst of them.
+    HostsEnded(HostEnds),
+    /// What the host that is being healed tells. Comes before the end of the reverter, if it comes.
+    HostSays(HostRecord),
     /// How long the host had said nothing when the inducer ended. Comes before that end, where it may cut the host off.
     SilentFor(Duration),
     /// How the checks ended that were asked together with the healthcheck, in the plan's order. Comes before its end.

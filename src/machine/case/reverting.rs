@@ -1,17 +1,19 @@
 //! The end of a try at the reverter: whether the host is healed, when it is tried again, and when that is given up.
 
+use super::findings::of_host;
 use super::*;
 
 impl CaseMachine {
     pub(super) fn revert_ended(&mut self, now: Duration, end: &StepEnd) -> CaseTurn {
+        self.judge_healers(end);
         if end.is_success() {
+            if let Some(not_armed) = self.not_armed.take() {
+                return self.disarmed(now, not_armed);
+            }
             self.clean = true;
             self.judge_record();
-            if let StepEnd::Healed(by) = end {
-                self.judge_healer(*by);
-            }
             let turn = if self.interrupted {
-                self.note_interrupt("after the inducer; the host was reverted");
+                self.note_interrupt(&format!("after the inducer; {}", self.were_reverted()));
                 self.settle()
             } else if self.heals_only {
                 self.settle()
@@ -34,18 +36,49 @@ impl CaseMachine {
         if next < last {
             return self.wait(next);
         }
-        let tries = if self.attempt == 1 { "once".to_owned() } else { format!("{} times", self.attempt) };
-        self.find(
-            Verdict::Unreverted,
-            "Unreverted",
-            format!(
-                "the reverter did not succeed, tried {tries}: {}: the host may still be broken",
-                self.tell(end)
-            ),
-        );
+        let unhealed = std::mem::take(&mut self.hosts_ended);
+        let attempt = self.attempt;
+        if let Some(not_armed) = self.not_armed.take() {
+            self.judge_arming(now, not_armed);
+        }
+        (self.step, self.attempt) = (Step::Revert, attempt);
+        for (host, end) in unhealed.iter().filter(|(_, end)| !end.is_success()) {
+            self.find_unreverted(Some(host), end);
+        }
+        if unhealed.is_empty() {
+            self.find_unreverted(None, end);
+        }
         if self.interrupted {
             self.note_interrupt("after the inducer");
         }
         self.settle()
+    }
+
+    /// One host of several may have been healed by others in an earlier try.
+    fn judge_healers(&mut self, end: &StepEnd) {
+        let ends = match self.hosts_ended.as_slice() {
+            [] => vec![(String::new(), end.clone())],
+            ends => ends.to_vec(),
+        };
+        for (host, end) in ends {
+            if let StepEnd::Healed(by) = end {
+                self.judge_healer(Some(host.as_str()).filter(|host| !host.is_empty()), by);
+            }
+        }
+    }
+
+    fn find_unreverted(&mut self, host: Option<&str>, end: &StepEnd) {
+        let tries = if self.attempt == 1 { "once".to_owned() } else { format!("{} times", self.attempt) };
+        self.find(
+            Verdict::Unreverted,
+            "Unreverted",
+            of_host(
+                host,
+                format!(
+                    "the reverter did not succeed, tried {tries}: {}: the host may still be broken",
+                    self.tell(end)
+                ),
+            ),
+        );
     }
 }

@@ -14,6 +14,8 @@ pub(super) fn plan() -> CasePlan {
         revert_within: 2 * SECOND,
         has_switch: false,
         cuts_off: false,
+        cycles: 1,
+        arms_first: false,
         hold: None,
         still: false,
         stop_if: false,
@@ -83,16 +85,20 @@ fn who_stood_still_does_not_take_a_healed_host_for_a_broken_one() {
 #[test]
 fn a_host_that_was_cut_off_says_whether_it_was_broken() {
     let lost = || failed(TroubleKind::Connection);
-    for (cuts_off, end, record, told) in [
-        (true, lost(), Some(Induced::Begun), "botched: NotInduced"),
-        (true, lost(), Some(Induced::Rebooted), "survived: "),
-        (true, lost(), Some(Induced::Ended(0)), "survived: "),
-        (true, lost(), Some(Induced::Ended(3)), "botched: InducerFailed"),
-        (true, lost(), Some(Induced::Unknown), "botched: NotInduced"),
-        (true, lost(), None, "botched: NotInduced"),
-        (true, StepEnd::TimedOut, Some(Induced::Begun), "botched: TimeLimit"),
-        (true, failed(TroubleKind::Upload), Some(Induced::Begun), "botched: UploadFailed"),
-        (false, lost(), Some(Induced::Begun), "botched: ConnectionFailed"),
+    let ended = Some(3 * SECOND);
+    for (cuts_off, end, record, ended_at, told) in [
+        (true, lost(), Some(Induced::Begun), ended, "botched: NotInduced"),
+        (true, lost(), Some(Induced::Rebooted), ended, "survived: "),
+        (true, lost(), Some(Induced::Ended(0)), ended, "survived: "),
+        // After the service was asked for the first time; and when, nobody knows.
+        (true, lost(), Some(Induced::Ended(0)), Some(7 * SECOND), "botched: NotInduced"),
+        (true, lost(), Some(Induced::Ended(0)), None, "botched: NotInduced"),
+        (true, lost(), Some(Induced::Ended(3)), ended, "botched: InducerFailed"),
+        (true, lost(), Some(Induced::Unknown), ended, "botched: NotInduced"),
+        (true, lost(), None, ended, "botched: NotInduced"),
+        (true, StepEnd::TimedOut, Some(Induced::Begun), ended, "botched: TimeLimit"),
+        (true, failed(TroubleKind::Upload), Some(Induced::Begun), ended, "botched: UploadFailed"),
+        (false, lost(), Some(Induced::Begun), ended, "botched: ConnectionFailed"),
     ] {
         let mut machine = CaseMachine::new(CasePlan { cuts_off, ..plan() });
         let mut turn = machine.step(Duration::ZERO, CaseEvent::Begin);
@@ -101,7 +107,18 @@ fn a_host_that_was_cut_off_says_whether_it_was_broken() {
                 Some(CaseNext::Perform { step: Step::Induce, .. }) => CaseEvent::Ended(end.clone()),
                 Some(CaseNext::Perform { step, .. }) => {
                     if let (Step::Revert, Some(record)) = (step, record) {
-                        assert_eq!(machine.step(seconds * SECOND, CaseEvent::HostSays(record)), None);
+                        assert_eq!(
+                            machine.step(
+                                seconds * SECOND,
+                                CaseEvent::HostSays(HostRecord {
+                                    induced: record,
+                                    ended_at,
+                                    ended_sometime: ended_at.is_none(),
+                                    ..HostRecord::default()
+                                })
+                            ),
+                            None
+                        );
                     }
                     CaseEvent::Ended(exited(0))
                 }
@@ -113,7 +130,7 @@ fn a_host_that_was_cut_off_says_whether_it_was_broken() {
         }
         let (verdict, findings, _) = machine.result();
         let kind = findings.first().map_or("", |finding| finding.kind.as_str());
-        assert_eq!(format!("{verdict}: {kind}"), told, "{end:?} {record:?}");
+        assert_eq!(format!("{verdict}: {kind}"), told, "{end:?} {record:?} {ended_at:?}");
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{CaseId, CaseOutcome, HostMark, Placement, RunEvent};
+use super::event::{CaseId, CaseOutcome, DirtyHost, Placement, RunEvent};
 use super::offers::{
     Launch, Offer, Retry, Room, SchedulerAction, SchedulerEvent, SchedulerOptions, TaskNews, TaskUpdate, Want,
 };
@@ -233,8 +233,8 @@ impl Scheduler {
                 }
             }
             SchedulerEvent::News { task, event } => self.news(&task, event, &mut actions),
-            SchedulerEvent::Asked { task, question, heal, mark } => {
-                self.asked(&task, question, heal, mark, &mut actions);
+            SchedulerEvent::Asked { task, question, hosts } => {
+                self.asked(&task, question, hosts, &mut actions);
             }
         }
         self.do_what_is_due(now, &mut actions);

@@ -150,7 +150,8 @@ impl Scheduler {
             outcome.verdict = worst(&outcome.findings);
         }
         if let Some(report) = &mut outcome.report {
-            report.placement = Some(Placement { agent: shown.unwrap_or_default(), past: case.past.clone() });
+            report.placement =
+                Some(Box::new(Placement { agent: shown.unwrap_or_default(), past: case.past.clone() }));
         }
         outcome
     }
@@ -212,7 +213,7 @@ impl Scheduler {
     }
 
     pub(super) fn news(&mut self, id: &str, event: RunEvent, actions: &mut Actions) {
-        if matches!(event, RunEvent::HostLeft { .. } | RunEvent::Warning { .. }) {
+        if matches!(event, RunEvent::HostLeft { .. } | RunEvent::NotLeft { .. } | RunEvent::Warning { .. }) {
             // Executors tell so when their tasks are over.
             actions.push(SchedulerAction::Tell(event));
             return;
@@ -222,7 +223,7 @@ impl Scheduler {
         };
         let case = task.case;
         match event {
-            RunEvent::Reverted { .. } => {
+            RunEvent::Reverted { host: None, .. } => {
                 if let Some(known) = self.cases.get_mut(&case) {
                     known.dirty = false;
                 }
@@ -235,14 +236,7 @@ impl Scheduler {
     }
 
     /// Once it may induce, the case is dirty until its executor tells otherwise.
-    pub(super) fn asked(
-        &mut self,
-        id: &str,
-        question: u64,
-        heal: String,
-        mark: Box<HostMark>,
-        actions: &mut Actions,
-    ) {
+    pub(super) fn asked(&mut self, id: &str, question: u64, hosts: Vec<DirtyHost>, actions: &mut Actions) {
         let Some(task) = self.tasks.get(id) else { return };
         let answer = |result| SchedulerAction::Answer {
             task: id.to_owned(),
@@ -254,8 +248,11 @@ impl Scheduler {
         let current = !task.ended && self.is_current(id, task) && task.kill.is_none();
         match self.cases.get_mut(&task.case).filter(|_| current) {
             None => actions.push(answer(Err("nobody waits for this attempt any more".to_owned()))),
-            // The first answer may have been lost on its way.
-            Some(known) if known.dirty => actions.push(answer(Ok(()))),
+            // The first answer may have been lost on its way. One who asks anew breaks other things than were written down: it was not
+            // heard that the first were reverted.
+            Some(known) if known.dirty && !is_asked_anew(question, known.question) => {
+                actions.push(answer(Ok(())));
+            }
             // The same attempt asks anew once it has told that nothing was broken; a question of before may only be late.
             Some(known)
                 if known.induced
@@ -267,7 +264,7 @@ impl Scheduler {
             Some(known) => {
                 known.question = question;
                 if !std::mem::replace(&mut known.noting, true) {
-                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, heal, mark }));
+                    actions.push(SchedulerAction::Tell(RunEvent::MayBeDirty { case: task.case, hosts }));
                 }
             }
         }
@@ -285,7 +282,7 @@ impl Scheduler {
         let Some((id, task)) = task else {
             // Whoever asked is gone, so nothing was induced.
             if case.state != CaseState::Told {
-                actions.push(SchedulerAction::Tell(RunEvent::Reverted { case: id }));
+                actions.push(SchedulerAction::Tell(RunEvent::Reverted { case: id, host: None }));
             }
             return;
         };

@@ -126,7 +126,7 @@ fn alive(task: &str) -> SchedulerEvent {
 }
 
 fn asked(task: &str, question: u64) -> SchedulerEvent {
-    SchedulerEvent::Asked { task: task.into(), question, heal: "h".into(), mark: Box::default() }
+    SchedulerEvent::Asked { task: task.into(), question, hosts: Vec::new() }
 }
 
 #[test]
@@ -188,7 +188,11 @@ fn leave_is_asked_for_again_where_nothing_was_begun() {
     let noted = || SchedulerEvent::Noted { case: 1, result: Ok(()) };
     told.check(3, asked(task, question_number(0) + 1), &["tell: may be dirty"]);
     told.check(3, noted(), &["answer 1 of r-c1-a1: Ok(())"]);
-    told.check(4, news(RunEvent::Reverted { case: 1 }), &["tell(reverted { case: 1 })"]);
+    told.check(
+        4,
+        news(RunEvent::Reverted { case: 1, host: None }),
+        &["tell(reverted { case: 1, host: none })"],
+    );
     // One of before that is late, and the next one.
     told.check(
         5,

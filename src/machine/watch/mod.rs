@@ -231,6 +231,8 @@ pub(super) struct Watch {
     seen: Watched,
     /// A time in which nobody asked, though somebody should have: its length.
     unwatched: Option<Duration>,
+    /// How long the failure had been in force before anybody could ask.
+    head: Duration,
 }
 
 impl Watch {
@@ -238,7 +240,13 @@ impl Watch {
     pub(super) fn new(plan: Option<Hold>, expect: Expectation, grace: Duration, now: Duration) -> Self {
         let hold = plan.as_ref().map(|plan| plan.time);
         let seen = Watched { expect, hold, grace, ..Watched::default() };
-        Self { plan, began: now, answered: now, seen, unwatched: None }
+        Self { plan, began: now, answered: now, seen, unwatched: None, head: Duration::ZERO }
+    }
+
+    /// The same; nobody could ask for so long since then. The service is watched for the whole of the hold after that.
+    pub(super) fn unasked_for(mut self, head: Duration) -> Self {
+        self.head = head;
+        self
     }
 
     /// What was seen up to now.
@@ -267,7 +275,12 @@ impl Watch {
             _ if is_long => end,
             _ => first,
         };
-        let begins = if up && is_long { end } else { first };
+        let begins = match up {
+            true if is_long => end,
+            // One that is not well when it is first asked may have been so all the time before.
+            false if self.seen.answers.is_empty() && !self.head.is_zero() => Duration::ZERO,
+            _ => first,
+        };
         match self.seen.answers.last_mut() {
             _ if answer == Answer::Unseen => {}
             Some(last) if last.up == up => {
@@ -277,6 +290,7 @@ impl Watch {
         }
         self.seen.time = end;
         let Some(plan) = &self.plan else { return WatchNext::Over };
+        let hold = self.head + plan.time;
         let gap = if answer == Answer::Unseen { now } else { asked }.saturating_sub(self.answered);
         // As long as an outage that would not be allowed must not go unseen.
         let longest = plan.every * 3 + UNWATCHED_MIN;
@@ -295,8 +309,8 @@ impl Watch {
         let is_down = self.seen.answers.last().is_some_and(|answers| !answers.up);
         let is_open = is_down && plan.max_outage.is_some_and(|_| !self.is_lost(plan));
         // An answer that was long in coming says nothing of the end.
-        let is_late = first + plan.every < plan.time;
-        if end >= plan.time && !is_open && !is_late && answer != Answer::Unseen {
+        let is_late = first + plan.every < hold;
+        if end >= hold && !is_open && !is_late && answer != Answer::Unseen {
             return WatchNext::Over;
         }
         // On the grid: a moment that has passed while the answer was awaited is left out.
@@ -307,7 +321,7 @@ impl Watch {
         let next = match answer {
             // What was not seen is asked again at once.
             Answer::Unseen => end,
-            _ if end < plan.time => next.min(plan.time),
+            _ if end < hold => next.min(hold),
             _ => next,
         };
         WatchNext::Ask(self.began + next)
@@ -324,8 +338,9 @@ impl Watch {
             (None, None) => self.seen.down_behind().is_some(),
             (max_outage, least) => {
                 let too_long = max_outage.is_some_and(|max| self.seen.too_long(max).is_some());
-                let too_little =
-                    |least| self.seen.availability_behind_ppm(plan.time.max(self.seen.time)) < least;
+                let too_little = |least| {
+                    self.seen.availability_behind_ppm((self.head + plan.time).max(self.seen.time)) < least
+                };
                 too_long || least.is_some_and(too_little)
             }
         }

@@ -196,3 +196,30 @@ fn figures_are_right_within_what_they_say_of_themselves() {
         assert!(truth.abs_diff(told) < 20_000, "{told} ppm, and it was {truth}");
     }
 }
+
+/// Where nobody could ask at first, the hold is watched after that; and who is not well when first asked was not well before.
+#[test]
+fn a_head_that_nobody_could_ask_in_is_not_a_part_of_the_hold() {
+    let check = |is_down: &dyn Fn(Duration) -> bool, asked: u32, availability: &str| {
+        let head = TENTH * 40;
+        let mut watch = Watch::new(Some(ten_seconds()), Expectation::Healthy, Duration::ZERO, Duration::ZERO)
+            .unasked_for(head);
+        let (mut at, mut questions) = (head, 0);
+        loop {
+            questions += 1;
+            let answer = if is_down(at) { Answer::Down } else { Answer::Up };
+            match watch.answered(at, at + TENTH / 2, answer) {
+                WatchNext::Ask(next) => at = next,
+                WatchNext::Over => break,
+            }
+        }
+        let seen = watch.seen();
+        assert_eq!(
+            (questions, crate::fatebook::tell_share(seen.availability_ppm()).as_str()),
+            (asked, availability)
+        );
+    };
+    check(&|_| false, 11, "100 %");
+    // Four seconds of silence, and one more until it answers.
+    check(&|at| at < TENTH * 50, 1, "0 %");
+}

@@ -7,7 +7,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{
-    CaseOutcome, HostMark, Launch, Offer, REFUSE_FOR, Report, Retry, Room, RunEvent, SchedulerAction,
+    CaseOutcome, DirtyHost, Launch, Offer, REFUSE_FOR, Report, Retry, Room, RunEvent, SchedulerAction,
     SchedulerEvent, TaskNews, TaskUpdate, Update,
 };
 
@@ -36,10 +36,8 @@ pub enum News {
         task: String,
         /// The question's own number.
         question: u64,
-        /// The command that heals the host by hand.
-        heal: String,
-        /// What proves that a machine is the one that will be broken.
-        mark: HostMark,
+        /// The hosts that will be broken.
+        hosts: Vec<DirtyHost>,
     },
 }
 
@@ -144,8 +142,8 @@ pub fn scheduler_event(record: &[u8]) -> Result<SchedulerEvent, WireError> {
             let news = event.message.and_then(|message| serde_json::from_slice::<News>(&message.data).ok());
             match news {
                 Some(News::Happened { task, event }) => SchedulerEvent::News { task, event },
-                Some(News::Question { task, question, heal, mark }) => {
-                    SchedulerEvent::Asked { task, question, heal, mark: Box::new(mark) }
+                Some(News::Question { task, question, hosts }) => {
+                    SchedulerEvent::Asked { task, question, hosts }
                 }
                 None => SchedulerEvent::Heartbeat,
             }

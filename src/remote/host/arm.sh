@@ -23,7 +23,9 @@ mkdir "$_pisaura_C" "$_pisaura_C/armed" || {
     _pisaura_refuse a1 ''
 }
 # Without it nobody would see what the inducer leaves running.
-command -v grep >/dev/null 2>&1 || _pisaura_refuse a1 'the host has no program `grep` in its PATH'
+for _pisaura_x in grep tr sed; do
+    command -v $_pisaura_x >/dev/null 2>&1 || _pisaura_refuse a1 "the host has no program \`$_pisaura_x\` in its PATH"
+done
 if [ -r /proc/self/environ ]; then
     # Where others' processes are hidden, what an inducer begins by sudo would be, too.
     { read -r _ </proc/1/stat; } 2>/dev/null ||
@@ -31,6 +33,10 @@ if [ -r /proc/self/environ ]; then
 else
     ps axeww -o pid= -o command= >/dev/null 2>&1 || _pisaura_refuse a1 'the host does not show its processes (no /proc, and no `ps axeww`), so nobody could see what an inducer leaves running'
 fi
+case $_pisaura_sid in *[!0-9]*)
+    [ "$_pisaura_session" = - ] || _pisaura_refuse a1 'the login there gives our shell no session of its own, and the host has no `setsid`, so nobody could see what an inducer leaves running'
+    ;;
+esac
 # What runs is what was brought, for a failure may have changed it since.
 _pisaura_x=$(_pisaura_sums 2>/dev/null) || _pisaura_x=
 [ "$_pisaura_x" = "$_pisaura_brought" ] || _pisaura_refuse a6 ''
@@ -55,6 +61,15 @@ printf '%s\n' "$_pisaura_M $_pisaura_W $_pisaura_s $_pisaura_F" >>"$_pisaura_L" 
 # Somebody may have this machine by a root that is not the one that can be used now.
 _pisaura_is_another() { ! [ "$1" -ef "$_pisaura_L" ]; }
 if _pisaura_each_lease _pisaura_is_another; then _pisaura_refuse a2 ''; fi
+# And who logs in as another user cannot read that: what it may know lies where all can.
+if [ "$_pisaura_J" = 1 ]; then
+    _pisaura_x=${_pisaura_I#* }
+    umask 022
+    { set -C && printf '%s\n' "${_pisaura_x%% *} $_pisaura_s ${_pisaura_W%% *} $_pisaura_H" >"/var/tmp/.pisaura-${_pisaura_L##*/}.$_pisaura_M"; } 2>/dev/null || :
+    set +C
+    umask 077
+    if _pisaura_is_anothers; then _pisaura_refuse a2 ''; fi
+fi
 # What heals is one command in brackets, so that a part of a file is none.
 _pisaura_make() {
     for _pisaura_x in healed inducing induced reverting word left touched watcher ready; do

@@ -1,18 +1,31 @@
 # at_work.sh: what scripts of the case have begun and that is still at work, and how it is ended. A number alone proves nothing: a
 # process is ours if it bears the case's mark, or if it is of the inducer's session, and that session is known to be the same one.
 
+# Those of the processes $@ that are not among $_pisaura_all, in $_pisaura_come. Both are in the same order.
+_pisaura_arrived() {
+    _pisaura_come='' _pisaura_rest="$_pisaura_all "
+    for _pisaura_x; do
+        case $_pisaura_rest in
+        "$_pisaura_x "*) _pisaura_rest=${_pisaura_rest#"$_pisaura_x "} ;;
+        *" $_pisaura_x "*) _pisaura_rest=${_pisaura_rest#*" $_pisaura_x "} ;;
+        *) _pisaura_come="$_pisaura_come $_pisaura_x" ;;
+        esac
+    done
+}
+
 # Looks once. Those that bear the mark are in $_pisaura_marked, and those of session $1, if it is named, in $_pisaura_members, each
-# with when it was started. One that begins another and ends may be seen in neither: it is looked again as long as processes come or
-# go meanwhile, at most five times, or less by $2. Where they cannot be looked for, $_pisaura_blind says so.
+# with when it was started. One that begins another and ends may be seen in neither, so whoever has come meanwhile is looked at, too, as
+# long as somebody comes, at most five times, or less by $2. Where they cannot be looked for, $_pisaura_blind says so.
 _pisaura_look() {
     _pisaura_only=${1:--} _pisaura_turns=${2:-0} _pisaura_blind=
+    _pisaura_marked='' _pisaura_members=''
+    set -- /proc/[0-9]*
+    _pisaura_all=$*
+    set -- /proc/[0-9]*/environ /proc/[0-9]*/stat
     while :; do
-        _pisaura_marked='' _pisaura_members=''
-        set -- /proc/[0-9]*
-        _pisaura_all=$*
         if [ -r /proc/self/environ ]; then
             # That some cannot be read is told by a 2, as by what others have begun; what is more was not looked at.
-            _pisaura_y=$(PISAURA_MARK='' LC_ALL=C grep -lsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " /proc/[0-9]*/environ /proc/[0-9]*/stat 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
+            _pisaura_y=$(PISAURA_MARK='' LC_ALL=C grep -lsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " "$@" 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
         else
             _pisaura_y=$(PISAURA_MARK='' ps axeww -o pid= -o command= 2>/dev/null) || _pisaura_blind=1
             _pisaura_y=$(printf '%s\n' "$_pisaura_y" | LC_ALL=C sed -n "s|^ *\([0-9]*\) .*PISAURA_MARK=$_pisaura_M.*|\1/environ|p") || _pisaura_blind=1
@@ -32,9 +45,14 @@ _pisaura_look() {
                 _pisaura_marked="$_pisaura_marked $_pisaura_c"
             fi
         done
-        set -- /proc/[0-9]*
         _pisaura_turns=$((_pisaura_turns + 1))
-        [ -z "$_pisaura_marked$_pisaura_members" ] && [ "$*" != "$_pisaura_all" ] && [ $_pisaura_turns -lt 5 ] || return 0
+        [ -z "$_pisaura_marked$_pisaura_members" ] && [ $_pisaura_turns -lt 5 ] || return 0
+        set -- /proc/[0-9]*
+        _pisaura_arrived "$@"
+        [ -n "$_pisaura_come" ] || return 0
+        _pisaura_all=$*
+        set --
+        for _pisaura_x in $_pisaura_come; do set -- "$@" "$_pisaura_x/environ" "$_pisaura_x/stat"; done
     done
 }
 
@@ -60,8 +78,26 @@ _pisaura_who() {
     case ${_pisaura_sid:--} in *[!0-9]*) _pisaura_sid=- ;; esac
 }
 
+# Tells those who wait for one of these in $_pisaura_h that it is ended, before it is: a reverter may say then that it has succeeded. A
+# shell is ended; the watcher, which goes on, gets a signal of its own.
+_pisaura_tell_waiters() {
+    _pisaura_said=${_pisaura_r-}
+    for _pisaura_c in $_pisaura_h; do
+        _pisaura_y=$(tr '\000' '\n' 2>/dev/null <"/proc/$_pisaura_c/environ" | sed -n 's/^PISAURA_BY=\([0-9]*:[0-9]*\)$/\1/p') || :
+        for _pisaura_y in $_pisaura_y; do
+            [ "${_pisaura_y%:*}" != $$ ] && _pisaura_lives "${_pisaura_y%:*}" "${_pisaura_y#*:}" || continue
+            case $(tr '\000' ' ' 2>/dev/null <"/proc/${_pisaura_y%:*}/cmdline") in
+            *"/.case-$_pisaura_M/watch ") kill -USR2 "${_pisaura_y%:*}" 2>/dev/null || : ;;
+            *) kill -KILL "${_pisaura_y%:*}" 2>/dev/null || : ;;
+            esac
+        done
+    done
+    _pisaura_r=$_pisaura_said
+}
+
 # Asks those in $_pisaura_h to end, and kills them from the twentieth look on.
 _pisaura_ask_to_end() {
+    [ $_pisaura_k != 0 ] || _pisaura_tell_waiters
     # shellcheck disable=SC2086
     if [ $_pisaura_k -lt 20 ]; then kill -TERM $_pisaura_h 2>/dev/null || :; else kill -KILL $_pisaura_h 2>/dev/null || :; fi
 }
@@ -96,7 +132,8 @@ _pisaura_end_all() {
         fi
         _pisaura_proof=
         if [ "$_pisaura_leader" = "$_pisaura_q" ] || _pisaura_lives "${_pisaura_holder%:*}" "${_pisaura_holder#*:}"; then _pisaura_proof=1; fi
-        case $_pisaura_leader in - | "$_pisaura_q") _pisaura_look "$_pisaura_sid" ;; *) _pisaura_look ;; esac
+        # Where the number of the session's first process is another's by now, so is the session's.
+        case $_pisaura_leader:$_pisaura_sid in -:* | "$_pisaura_q":* | *:-) _pisaura_look "$_pisaura_sid" ;; *:"$_pisaura_p") _pisaura_look ;; *) _pisaura_look "$_pisaura_sid" ;; esac
         _pisaura_h=$_pisaura_marked
         if [ $_pisaura_k = 0 ] && ! _pisaura_lives "$_pisaura_p" "$_pisaura_q"; then
             for _pisaura_c in $_pisaura_marked; do _pisaura_count=$((_pisaura_count + 1)); done
@@ -148,8 +185,9 @@ _pisaura_descend() {
     done
 }
 
-# Ends the processes that bear the case's mark; with an argument, only those of that session. Fails if one stays, or if they cannot
-# be looked for.
+# Ends the processes that bear the case's mark; with an argument, only those of that session; or those alone that the shell in
+# $_pisaura_by has begun. Adds to $_pisaura_ended how many were found.
+# Fails if one stays, or if they cannot be looked for.
 _pisaura_end_marked() {
     _pisaura_k=0 _pisaura_session_only=${1-}
     while :; do
@@ -161,9 +199,13 @@ _pisaura_end_marked() {
                 _pisaura_session "$_pisaura_c"
                 [ "$_pisaura_r" = "$_pisaura_session_only" ] || continue
             fi
+            [ -z "${_pisaura_by-}" ] || tr '\000' '\n' 2>/dev/null <"/proc/$_pisaura_c/environ" | grep -qx "PISAURA_BY=$_pisaura_by" || continue
             _pisaura_h="$_pisaura_h $_pisaura_c"
         done
         [ -n "$_pisaura_h" ] || break
+        if [ $_pisaura_k = 0 ]; then
+            for _pisaura_c in $_pisaura_h; do _pisaura_ended=$((${_pisaura_ended-0} + 1)); done
+        fi
         _pisaura_ask_to_end
         _pisaura_go_on_waiting || return 1
     done

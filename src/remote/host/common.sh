@@ -47,9 +47,10 @@ _pisaura_get() {
 # written something else there.
 _pisaura_is_said_healed() {
     _pisaura_get healed
-    case $_pisaura_r in
-    [0-9]* | unknown) ;;
-    *) return 1 ;;
+    case $_pisaura_r:$_pisaura_q in
+    *:- | *: | *:*[!0-9a-z\ -]*) return 1 ;;
+    unknown:*) ;;
+    *[!0-9]*:*) return 1 ;;
     esac
 }
 
@@ -107,9 +108,30 @@ _pisaura_each_lease() {
     return 1
 }
 
+# Whether a case of another user's has this machine, by what it has left for all to read, who cannot see into our folders nor we into
+# theirs: what says so in $_pisaura_x, who in $_pisaura_q, for how many seconds more at most in $_pisaura_r (0: nobody knows). What was
+# left before the machine was started anew says nothing. One whose time is up was not healed, or it would be gone.
+_pisaura_is_anothers() {
+    [ "${_pisaura_J:-0}" = 1 ] || return 1
+    _pisaura_now
+    _pisaura_e=$_pisaura_r
+    for _pisaura_x in "/var/tmp/.pisaura-${_pisaura_L##*/}".*; do
+        [ -f "$_pisaura_x" ] && [ ! -h "$_pisaura_x" ] && [ ! -O "$_pisaura_x" ] || continue
+        { read -r _pisaura_y _pisaura_z _pisaura_q _pisaura_d <"$_pisaura_x"; } 2>/dev/null || continue
+        case $_pisaura_e:$_pisaura_z:$_pisaura_d in *[!0-9:]* | *::* | *:) continue ;; esac
+        case $_pisaura_I in *" $_pisaura_y "*) ;; *) continue ;; esac
+        if [ "$_pisaura_d" = 0 ]; then _pisaura_r=0 && return 0; fi
+        _pisaura_r=$((_pisaura_d - (_pisaura_e - _pisaura_z) / 100))
+        [ $_pisaura_r -ge 0 ] || _pisaura_r=0
+        return 0
+    done
+    return 1
+}
+
 # Frees the host, if it is this case's. Taken away in one step, into the case's folder, so that whoever frees it twice does not take
 # another's.
 _pisaura_free() {
+    [ "${_pisaura_J:-0}" = 0 ] || rm -f "/var/tmp/.pisaura-${_pisaura_L##*/}.$_pisaura_M"
     _pisaura_x=
     { read -r _pisaura_x _pisaura_y <"$_pisaura_L"; } 2>/dev/null || :
     [ -n "$_pisaura_x" ] && [ "$_pisaura_x" = "$_pisaura_M" ] || return 0

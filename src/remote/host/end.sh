@@ -1,4 +1,5 @@
-# end.sh: ends what a command has begun, from beside it: the group of its shell, process $_pisaura_E, and what has left that group.
+# end.sh: ends what a command has begun, from beside it: the group of its shell, process $_pisaura_E, and what has left that group. What
+# others of the case are at, as the dead man's switch, is not ended: they would take that for their own end.
 
 # Whether that process still is the shell: by when it was started, and where no host tells that, by being a shell of ours.
 _pisaura_is_shell() {
@@ -15,4 +16,5 @@ if _pisaura_is_shell; then
     done
     kill -KILL "-$_pisaura_E" 2>/dev/null || kill -KILL "$_pisaura_E" 2>/dev/null || :
 fi
+_pisaura_by=$_pisaura_E:$_pisaura_s
 _pisaura_end_marked || :

@@ -5,7 +5,13 @@ _pisaura_own_session
 { printf '%-63s\n' "$$ $_pisaura_r $_pisaura_sid" 1<>"$_pisaura_F/.arming-$_pisaura_M"; } 2>/dev/null || _pisaura_refuse a1 ''
 _pisaura_put inducing "$$ $_pisaura_r" || _pisaura_refuse a1 ''
 _pisaura_get orders
-[ "$_pisaura_r" = armed ] || _pisaura_refuse a4 'the case was reverted before it was begun'
+[ "$_pisaura_r" = armed ] || {
+    # Whoever did it, or is at it, needs what lies there.
+    _pisaura_put inducing -
+    echo 'the case was reverted before it was begun' >&2
+    _pisaura_mark a4
+    exit 0
+}
 { read -r _pisaura_x _ <"$_pisaura_L"; } 2>/dev/null || _pisaura_x=
 [ "$_pisaura_x" = "$_pisaura_M" ] || _pisaura_refuse a2 ''
 _pisaura_put induced begun || _pisaura_refuse a1 ''
@@ -15,7 +21,8 @@ _pisaura_mark b0
 set +eu
 _pisaura_command
 _pisaura_s=$?
-_pisaura_put induced "$_pisaura_s"
+_pisaura_now
+_pisaura_put induced "$_pisaura_s $_pisaura_r"
 _pisaura_put inducing -
 _pisaura_n=
 # What it leaves running is ended before the reverter begins. What shows no mark, as what it has begun as another user, is of this

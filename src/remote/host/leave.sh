@@ -67,7 +67,8 @@ for _pisaura_d in "$_pisaura_R"/put-*; do
     [ -n "$_pisaura_h" ] || { _pisaura_hold && _pisaura_h=1; } || exit 1
     rm -f "$_pisaura_d/owners/${_pisaura_F##*/}"
     [ ! -e "$_pisaura_d/owners" ] || rmdir "$_pisaura_d/owners" 2>/dev/null || continue
-    _pisaura_put_back "$_pisaura_d" || :
+    _pisaura_why=
+    _pisaura_put_back "$_pisaura_d" || printf 'kept %s\n' "${_pisaura_why:-what had stood where a file was put could not be put back: it is in $_pisaura_d}"
 done
 if [ -n "$_pisaura_h" ]; then
     if [ -e "$_pisaura_R/made" ]; then

@@ -12,8 +12,22 @@ _pisaura_each_lease _pisaura_take_it || :
             _pisaura_x=${_pisaura_x%/cmdline}
             [ -e "$_pisaura_x/fd/3" ] && grep -qs '/\.case-[0-9a-f]*/watch' "$_pisaura_x/cmdline" || continue
             [ "$_pisaura_x/ns/mnt" -ef /proc/self/ns/mnt ] || continue
+            # One that was told that it is over is about to go.
+            _pisaura_z=
+            { read -r _pisaura_z _ <"$_pisaura_x/fd/3"; } 2>/dev/null || :
+            case $_pisaura_z in over | stop) continue ;; esac
             _pisaura_state="watched ${_pisaura_x#/proc/}"
         done
+        # What older cases of ours have left for other users goes, unless one takes the host just now: its lease comes first.
+        _pisaura_z=
+        for _pisaura_x in "/var/tmp/.pisaura-${_pisaura_L##*/}".*; do
+            [ ! -O "$_pisaura_x" ] || [ "$_pisaura_J" = 0 ] || _pisaura_z="$_pisaura_z $_pisaura_x"
+        done
+        # shellcheck disable=SC2086
+        [ -z "$_pisaura_z" ] || [ -e "$_pisaura_L" ] || rm -f $_pisaura_z
+        if [ "$_pisaura_state" = free ] && _pisaura_is_anothers; then
+            _pisaura_state="anothers $_pisaura_r $_pisaura_q $_pisaura_x"
+        fi
         echo "host $_pisaura_state"
     fi
     _pisaura_mark x 0

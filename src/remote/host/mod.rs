@@ -17,6 +17,7 @@
 //! | `FOLDER/.again` | the folder was made anew by a later run: what had been armed in it is gone | `probe.sh` | `leave.sh` |
 //! | `put-KEY/` | what is known of a path elsewhere where a file of ours was put (`put.sh`) | `install.sh` | `leave.sh` |
 //! | `lease-…` | names the case that has the host | `arm.sh` | `revert.sh`, `watch.sh`: moved into the case's folder first |
+//! | `/var/tmp/.pisaura-lease-….MARK` | the same, for other users: boot, since when, who (run and case), seconds until the host heals | `arm.sh` | as the lease; what was left, `look.sh` |
 //!
 //! and in a case's folder:
 //!
@@ -29,14 +30,14 @@
 //! | `heal` | the same with the protocol around it, for a person or a later run | `arm.sh` |
 //! | `watch`, `watcher`, `ready` | the dead man's switch; its process and when that was started; that it has all it needs | `arm.sh`, `watch.sh` |
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
-//! | `induced` | the host's own record: `begun`, or the inducer's status | `induce.sh` |
+//! | `induced` | the host's own record: `begun`, or the inducer's status and when it ended | `induce.sh` |
 //! | `left` | whether the inducer has left processes of its session: `looking`, `none`, `some`; and who stays in that session, so that its number is nobody else's | `induce.sh` |
-//! | `kept` | a copy of the reverter, for the watcher to open: it loses its name at once | `arm.sh`, `watch.sh` |
+//! | `kept` | a copy of a reverter that a shell cannot hold in memory, for the watcher to open: it loses its name at once | `arm.sh`, `watch.sh` |
 //! | `recorded` | that the case is over is written down elsewhere; the folder stays in the way of a text that is late | `leave.sh` |
 //! | `word`, `out` | how the watcher's last try at the reverter ended, and what every second one printed | `watch.sh` |
 //! | `turn` | whose turn it is to revert over SSH or by hand: made new, or not at all | `revert.sh` |
 //! | `touched` | who has first tried to heal the host, and when | `revert.sh`, `watch.sh` |
-//! | `healed` | the tombstone: how long after the arming, and by whom | `revert.sh`, `watch.sh` |
+//! | `healed` | the tombstone: how long after the arming, and by whom; when a shell wrote it, who had tried it first, and when | `revert.sh`, `watch.sh` |
 //!
 //! Each of these files has its full length from the first and is written over, for a failure may have filled the disk since.
 //!
@@ -52,9 +53,15 @@
 //!   runs, so that a text that is only late begins nothing.
 //! - **One at a time.** The lease is made, new or not at all, by the text that arms, and freed by whoever heals; it is looked at
 //!   once more just before the inducer. Whoever finds another's waits, heals what a dead one has left, or says who has it.
+//! - **Who is ended says nothing.** A reverter that is ended may say that it has succeeded. What a script begins bears who waits for it
+//!   (`PISAURA_BY`); whoever ends it first ends that shell, or gives the watcher a signal of its own, by which a success does not count. Who
+//!   ends what a text has begun ends nothing that others have.
 //! - **One reverter at a time.** Each says who it is before it looks who else is there. A shell waits for another's reverter,
 //!   and for the watcher's, as long as a reverter may take, and ends it then. The watcher lets a shell's finish, and goes on where
-//!   that fails.
+//!   that fails. Who waits for his turn writes over nobody's word. One that took longer than its time has failed, whatever it ended
+//!   with: somebody may have ended it.
+//! - **Who came first is known.** Whoever reverts says so before he does anything that may heal, ending what an inducer has left
+//!   included; a success names who had tried it before.
 //! - **A number proves nothing.** A process is signalled only if it was started when the file says and the machine was not
 //!   started anew since, if it carries the case's mark in its environment, or if it is of the inducer's session while somebody of that
 //!   session lives who is known so. Where there is no `/proc` nobody else is signalled.
@@ -88,11 +95,16 @@ use super::quote::quote;
 use super::script::{Arming, HostScript};
 use text::{Marked, SHORT, Text, common, strip};
 
+#[cfg(test)]
+mod cut_tests;
 mod reverting;
 mod text;
 
 pub(super) use reverting::{Reverting, revert};
 pub(super) use text::{NOT_OURS, Whole, loader, shell};
+
+/// How long the dead man's switch waits between its tries, with what it needs around each (`watch.sh`).
+const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What an armed reverter says of its own file that is not what it was.
 pub(super) const NOT_WHOLE: &str = "the reverter there is gone, or not whole";
@@ -103,6 +115,7 @@ const PLACE: &str = include_str!("place.sh");
 const PUT: &str = include_str!("put.sh");
 const CHECK: &str = include_str!("check.sh");
 const INSTALL: &str = include_str!("install.sh");
+const SESSION: &str = include_str!("session.sh");
 const REFUSE: &str = include_str!("refuse.sh");
 const ARM: &str = include_str!("arm.sh");
 const ARM_WATCH: &str = include_str!("arm_watch.sh");
@@ -132,6 +145,8 @@ pub(super) struct Site<'a> {
     pub(super) becomes_root: bool,
     /// Whether the host has `setsid`.
     pub(super) setsid: bool,
+    /// Whether its other users are told who has it.
+    pub(super) tells_others: bool,
     /// How the dead man's switch gets out of the login's reach, as `probe.sh` tells.
     pub(super) reach: &'a str,
     /// The files that were brought there.
@@ -200,6 +215,7 @@ impl Site<'_> {
             .set("I", self.identity)
             .set("T", self.healer)
             .set("L", &lease_path(case_folder, self.identity))
+            .set("J", if self.tells_others { "1" } else { "0" })
             .set("U", if self.becomes_root { "1" } else { "0" });
     }
 }
@@ -330,25 +346,39 @@ pub(super) fn command(token: &str, script: &HostScript, site: &Site<'_>) -> Whol
     text.add("set +eu\n_pisaura_command\n_pisaura_s=$?\n").end("$_pisaura_s")
 }
 
-/// Arms the host, for one that has no `setsid`: [`induce`] does it in the same text elsewhere.
+/// Arms the host where that is a text of its own: of a case of several hosts, and for one that has no `setsid`.
 pub(super) fn arm(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
-    let mut text = Text::new(token, Marked::Stderr);
-    text.add_who();
+    let mut text = in_own_session(token, site);
     add_arming(&mut text, script, arming, site);
     text.end("0")
 }
 
 /// Arms the host, and breaks it.
 pub(super) fn induce(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
+    let mut text = in_own_session(token, site);
+    add_arming(&mut text, script, arming, site);
+    add_inducing(text, script, site)
+}
+
+/// Breaks the host, which was armed before.
+pub(super) fn induce_armed(token: &str, script: &HostScript, arming: &Arming, site: &Site<'_>) -> Whole {
+    let mut text = in_own_session(token, site);
+    site.set(&mut text, &site.case_folder());
+    text.set("Y", if arming.cuts_off { "1" } else { "0" }).add_at_work().add(REFUSE);
+    add_inducing(text, script, site)
+}
+
+/// Begins a text that breaks the host: in a session of its own, if it has none and there can be one.
+fn in_own_session(token: &str, site: &Site<'_>) -> Text {
     let mut text = Text::new(token, Marked::Stderr);
-    text.add_who();
-    match site.setsid || arming.deadline.is_none() {
-        true => add_arming(&mut text, script, arming, site),
-        false => {
-            site.set(&mut text, &site.case_folder());
-            text.set("Y", if arming.cuts_off { "1" } else { "0" }).add_at_work().add(REFUSE);
-        }
+    if site.setsid {
+        text.set("U", if site.becomes_root { "1" } else { "0" }).add(SESSION);
     }
+    text.add_who();
+    text
+}
+
+fn add_inducing(mut text: Text, script: &HostScript, site: &Site<'_>) -> Whole {
     text.add_as_it_is(&script.function("_p_command", site.folder, site.mark, ""));
     text.add(INDUCE).end("$_pisaura_s")
 }
@@ -360,6 +390,9 @@ fn add_arming(text: &mut Text, script: &HostScript, arming: &Arming, site: &Site
     let seconds = arming.deadline.map_or(0, |deadline| deadline.as_secs() + 1);
     text.set("V", if arming.may_die { "none" } else { site.reach });
     text.set("Y", if arming.cuts_off { "1" } else { "0" });
+    // For so long the switch goes on trying, at the most.
+    let tries = u64::from(arming.tries) * (arming.patience.as_secs() + LONGEST_PAUSE.as_secs());
+    text.set("H", &if seconds == 0 { 0 } else { seconds + tries }.to_string());
     text.set("S", if site.setsid { "1" } else { "0" }).set("W", &format!("{} {seconds}", arming.who));
     text.set("common", &common());
     text.add("eval \"$_pisaura_common\"\n");

@@ -35,13 +35,14 @@ _pisaura_move() {
 }
 
 # Puts back what had stood where the file of folder $1 was put. May be cut off anywhere, and done again. What somebody else has put
-# there meanwhile stays.
+# there meanwhile stays: $_pisaura_why.
 _pisaura_put_back() {
     [ ! -e "$1/path" ] || mv -f -- "$1/path" "$1/back" || return 1
     _pisaura_x=$(cat "$1/back" 2>/dev/null) || _pisaura_x=
     if [ -n "$_pisaura_x" ] && [ -e "$_pisaura_x" ] && [ -s "$1/ours" ] && { [ -e "$1/was" ] || [ -e "$1/nothing" ]; } &&
         [ "$(cksum <"$_pisaura_x" 2>/dev/null)" != "$(cat "$1/ours")" ]; then
-        echo "$_pisaura_x was changed since it was put there, and stays as it is; what stood there before is $1/was" >&2
+        _pisaura_why="$_pisaura_x was changed since it was put there, and stays as it is; what stood there before is $1/was: put it back, or remove $1, once you know what is right"
+        echo "$_pisaura_why" >&2
         return 1
     fi
     if [ -e "$1/was" ] || [ -h "$1/was" ]; then

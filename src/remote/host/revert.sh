@@ -109,13 +109,24 @@ _pisaura_watcher() {
     _pisaura_r=$1
 }
 
-# Ends with 0 if the host is healed already; tells by whom.
+# Ends with 0 if the host is healed already; tells by whom. Where we did it ourselves, and were not heard, who had tried it first stands
+# behind that.
 _pisaura_is_healed() {
     _pisaura_is_said_healed || return 1
-    case ${_pisaura_q%% *} in
+    # shellcheck disable=SC2086
+    set -- "$_pisaura_r" $_pisaura_q
+    case $2 in
+    "$_pisaura_T") [ "${4:--}" = - ] || _pisaura_tell_first "$3" "$4" ;;
+    *) _pisaura_tell_first "$1" "$2" ;;
+    esac
+}
+
+# Tells of who has healed the host, or tried to, before us: $2, and when, $1.
+_pisaura_tell_first() {
+    case $2 in
     "$_pisaura_T") ;;
-    watcher) _pisaura_tell w "$_pisaura_r" ;;
-    *) _pisaura_tell o "$_pisaura_r" ;;
+    watcher) _pisaura_tell w "$1" ;;
+    *) _pisaura_tell o "$1" ;;
     esac
 }
 
@@ -164,20 +175,22 @@ _pisaura_take_turn() {
     [ -d "$_pisaura_C" ] || return 0
     # Where there is no room for a word, whoever has the turn has said so here.
     _pisaura_get reverting
-    _pisaura_before="$_pisaura_r $_pisaura_q"
+    _pisaura_before="$_pisaura_r $_pisaura_q" _pisaura_other="$_pisaura_r ${_pisaura_q%% *}"
     _pisaura_now
     _pisaura_g=$_pisaura_r
     _pisaura_start $$
     _pisaura_s="$$ $_pisaura_r $_pisaura_g"
-    _pisaura_put reverting "$_pisaura_s" || :
+    # Not over the word of one who is at it: if we are ended while we wait, nobody would know of him.
+    # shellcheck disable=SC2086
+    _pisaura_lives $_pisaura_other || _pisaura_put reverting "$_pisaura_s" || :
     _pisaura_k=0
     until { set -C && printf "" >"$_pisaura_C/turn"; } 2>/dev/null; do
         set +C
         # Where no file can be made there is nobody's either.
-        [ -e "$_pisaura_C/turn" ] && [ $_pisaura_k -lt 5 ] || return 0
+        [ -e "$_pisaura_C/turn" ] && [ $_pisaura_k -lt 5 ] || { _pisaura_put reverting "$_pisaura_s" || :; return 0; }
         _pisaura_wait _pisaura_has_turn
-        if _pisaura_has_turn; then _pisaura_end_group "$_pisaura_r"; fi
-        rm -f "$_pisaura_C/turn" || return 0
+        if _pisaura_has_turn; then _pisaura_end_group "$_pisaura_r" "${_pisaura_q%% *}"; fi
+        rm -f "$_pisaura_C/turn" || { _pisaura_put reverting "$_pisaura_s" || :; return 0; }
         _pisaura_k=$((_pisaura_k + 1))
     done
     set +C
@@ -196,29 +209,38 @@ _pisaura_has_turn() {
     [ "$_pisaura_r" != $$ ] && _pisaura_lives "$_pisaura_r" "${_pisaura_q%% *}" && _pisaura_r=$_pisaura_z
 }
 
-# Ends the group that process $1 leads.
+# Ends process $1, which was started at $2, and the group that it leads, if it leads one.
 _pisaura_end_group() {
     kill -TERM "-$1" 2>/dev/null || kill -TERM "$1" 2>/dev/null || return 0
     _pisaura_n=0
-    while [ $_pisaura_n -lt 20 ] && kill -0 "-$1" 2>/dev/null; do
+    while [ $_pisaura_n -lt 20 ] && { kill -0 "-$1" 2>/dev/null || _pisaura_lives "$1" "$2"; }; do
         sleep 0.1 2>/dev/null || sleep 1
         _pisaura_n=$((_pisaura_n + 1))
     done
     kill -KILL "-$1" 2>/dev/null || :
+    if _pisaura_lives "$1" "$2"; then kill -KILL "$1" 2>/dev/null || :; fi
 }
 
 _pisaura_v=
 _pisaura_find
 _pisaura_elapsed
 _pisaura_tell t "$_pisaura_r"
+[ "$_pisaura_b" != rebooted ] || _pisaura_tell z
 _pisaura_get induced
 _pisaura_tell i "$_pisaura_r"
+_pisaura_now
+case $_pisaura_r:${_pisaura_q%% *}:$_pisaura_b in
+*[!0-9]*:*:* | *:*[!0-9]*:* | *::* | *:rebooted) ;;
+*) _pisaura_tell e $((_pisaura_r - ${_pisaura_q%% *})) ;;
+esac
 _pisaura_s=
 if _pisaura_is_healed; then
     _pisaura_s=0
 else
     _pisaura_take_turn
     _pisaura_s=
+    # Before anything that may heal it: whoever comes later has to see that, also if we do not come to our end.
+    _pisaura_touch "$_pisaura_T"
     # Said before it is looked who induces, as an inducer says so before it looks whether it still may.
     # Where it cannot be said, the host is not this case's any more, which an inducer looks at, too.
     [ ! -d "$_pisaura_C" ] || _pisaura_put_down orders reverting || _pisaura_free
@@ -248,36 +270,66 @@ if [ -z "$_pisaura_s" ]; then
         sleep 0.005 2>/dev/null || break
         _pisaura_n=$((_pisaura_n + 1))
     done
-    _pisaura_end_all "$_pisaura_b" || _pisaura_still=1
-    [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
-    _pisaura_touch "$_pisaura_T"
-    # By the time at which it begins: what it heals at once, and then takes long for, is healed.
+    # By the time at which it begins: what it heals at once, and then takes long for, is healed. To end what an inducer has left may be
+    # all that heals it.
     _pisaura_elapsed
     [ "$_pisaura_r" != - ] || _pisaura_r=unknown
-    _pisaura_h=$_pisaura_r
+    _pisaura_healing=$_pisaura_r
+    _pisaura_end_all "$_pisaura_b" || _pisaura_still=1
+    [ "$_pisaura_r" = 0 ] || _pisaura_tell n "$_pisaura_r"
+    _pisaura_start $$
+    export PISAURA_BY="$$:$_pisaura_r"
+    set -- /proc/[0-9]*
+    _pisaura_there=$*
+    _pisaura_now
+    _pisaura_begun=$_pisaura_r
     set +eu
     _pisaura_command
     _pisaura_s=$?
+    # One that takes so long is ended by others, and may say then whatever it likes.
+    _pisaura_now
+    _pisaura_lasted=-
+    case $_pisaura_r$_pisaura_begun in
+    *[!0-9]*) ;;
+    *)
+        _pisaura_lasted=$((_pisaura_r - _pisaura_begun))
+        if [ $_pisaura_s = 0 ] && [ $((_pisaura_r - _pisaura_begun)) -ge $((_pisaura_P * 100 - 50)) ]; then
+            echo 'the reverter took longer than its time limit: nobody knows whether it came to its end, or was ended' >&2
+            _pisaura_s=124
+        fi
+        ;;
+    esac
     # A host that somebody goes on breaking is no healed host, whatever its reverter says: it is reverted again once he is gone.
     if [ $_pisaura_s = 0 ] && [ -n "$_pisaura_still" ]; then
         echo 'the reverter succeeded, but while the inducer, or what it has begun, was still at work, and could not be ended' >&2
         _pisaura_s=124
     fi
     if [ $_pisaura_s = 0 ]; then
-        _pisaura_put healed "$_pisaura_h $_pisaura_T"
+        # What the reverter has left running in our session goes, and before the service is asked: it might heal in a later case. A
+        # service that it has started has a session of its own. Which session that is, is asked while this shell lives.
+        # Where it was quick, and no process is new, it has left none: no number is given to another so soon.
+        _pisaura_ended=0 _pisaura_all=$_pisaura_there
+        set -- /proc/[0-9]*
+        _pisaura_arrived "$@"
+        if [ -n "$_pisaura_come" ] || [ ! -d "$1" ] || [ "${_pisaura_lasted#-}" = '' ] || [ "$_pisaura_lasted" -gt 50 ]; then
+            _pisaura_session $$
+            _pisaura_end_marked "$_pisaura_r" || :
+        fi
+        [ "$_pisaura_ended" = 0 ] || _pisaura_tell k "$_pisaura_ended"
         # Somebody else's try may have healed it before, whatever it ended with.
         _pisaura_get touched
-        case $_pisaura_r:${_pisaura_q%% *} in
-        -:* | *:"$_pisaura_T") ;;
-        *:watcher) _pisaura_tell w "$_pisaura_r" ;;
-        *) _pisaura_tell o "$_pisaura_r" ;;
-        esac
+        _pisaura_q=${_pisaura_q%% *}
+        _pisaura_put healed "$_pisaura_healing $_pisaura_T $_pisaura_r $_pisaura_q"
+        [ "$_pisaura_r" = - ] || _pisaura_tell_first "$_pisaura_r" "$_pisaura_q"
     fi
 fi
 set +eu
 if [ $_pisaura_s != 0 ]; then
-    _pisaura_put reverting -
-    rm -f "$_pisaura_C/turn"
+    # Unless they are another's by now, who has ended us.
+    _pisaura_get reverting
+    [ "$_pisaura_r" != $$ ] || _pisaura_put reverting -
+    _pisaura_get turn
+    case $_pisaura_r in "$$" | -) rm -f "$_pisaura_C/turn" ;; esac
 fi
 if [ $_pisaura_s = 0 ]; then
     # The word first, which a watcher hears that sees nothing else any more; then it is sent away, and ended if the word did not get to
@@ -295,11 +347,7 @@ if [ $_pisaura_s = 0 ]; then
     fi
     # What says that the case is over stays until that is written down elsewhere; where it could not be said here, all of it stays.
     _pisaura_is_said_healed || _pisaura_keep=1
-    # What the reverter has left running in our session goes: it might heal in a later case. A service that it has started has a
-    # session of its own. Which session that is, is asked while this shell lives.
-    _pisaura_session $$
     (
-        _pisaura_end_marked "$_pisaura_r" || :
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free

@@ -38,6 +38,9 @@ trap '' HUP
 for _pisaura_x in 2 3 4 5 6 7 8 10 11 12 13 14 15 16 24 25 26 27 29 30 31 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64; do
     command trap '_pisaura_signal=1' $_pisaura_x 2>/dev/null || :
 done
+# By this one we are told that the try at work is ended by others.
+_pisaura_is_ended=
+command trap '_pisaura_is_ended=1' USR2 2>/dev/null || :
 
 # Sleeps for $1 seconds, or until a signal comes; answers with how that ended.
 _pisaura_doze() {
@@ -61,10 +64,14 @@ _pisaura_read_orders() {
         [ "$_pisaura_last" != - ] || read -r _pisaura_last _ <&3
         _pisaura_r=$_pisaura_last
     }
-    [ "$_pisaura_r" != over ] && [ "$_pisaura_r" != stop ]
+    # One that is ended while it looks has seen nothing.
+    case $_pisaura_r in over | stop) return 9 ;; esac
+    return 0
 }
 _pisaura_ordered() {
-    if [ -d /proc/self/fd ]; then _pisaura_briefly _pisaura_read_orders; else _pisaura_read_orders; fi
+    _pisaura_o=0
+    if [ -d /proc/self/fd ]; then _pisaura_briefly _pisaura_read_orders; else _pisaura_read_orders; fi || _pisaura_o=$?
+    [ $_pisaura_o != 9 ]
 }
 
 # Whether a shell's reverter is at work. It is let finish.
@@ -97,11 +104,13 @@ if [ "${_pisaura_again-}" != 1 ]; then
     if [ -n "$_pisaura_B" ]; then exec 4<"$_pisaura_F/$_pisaura_B" || _pisaura_go; fi
     { read -r _; read -r _; read -r _pisaura_a; } <facts
     export _pisaura_a
-    # A copy without a name cannot be written over; and one in memory can be read where the home does not answer.
-    if [ -n "$_pisaura_B" ] && cat "$_pisaura_F/$_pisaura_B" >kept; then exec 5<kept; fi
 fi
+# A copy in memory can be read where the home does not answer. It cannot hold all that a file can.
 _pisaura_memory=
 [ -z "$_pisaura_B" ] || _pisaura_memory=$(cat "/proc/$$/fd/4" 2>/dev/null && printf x) || _pisaura_memory=
+[ -z "$_pisaura_memory" ] || printf %s "${_pisaura_memory%x}" | cmp -s - "/proc/$$/fd/4" || [ $? != 1 ] || _pisaura_memory=
+# A copy without a name cannot be written over, either; but while it is open its file system cannot be made read-only.
+if [ "${_pisaura_again-}" != 1 ] && [ -n "$_pisaura_B" ] && [ -z "$_pisaura_memory" ] && cat "$_pisaura_F/$_pisaura_B" >kept; then exec 5<kept; fi
 _pisaura_kept=5
 [ -z "$_pisaura_memory" ] || _pisaura_kept=m
 if [ "${_pisaura_again-}" != 1 ]; then
@@ -145,12 +154,12 @@ _pisaura_take() {
         _pisaura_put watcher "$$ $_pisaura_r"
     fi
     rmdir armed 2>/dev/null
+    _pisaura_touch watcher
     _pisaura_now
     _pisaura_put word "running $_pisaura_r"
     # An inducer that has not begun yet does not begin any more.
     _pisaura_get orders
     [ "$_pisaura_r" != armed ] || _pisaura_put orders reverting
-    _pisaura_touch watcher
 }
 _pisaura_answers() {
     _pisaura_get orders
@@ -181,6 +190,16 @@ case $_pisaura_r$_pisaura_a in
 *[!0-9]*) ;;
 *) _pisaura_fired=$((_pisaura_r - _pisaura_a)) ;;
 esac
+# A shell whose reverter has had its time is ended before that is: it would take what was ended for what has ended well.
+_pisaura_end_shell() {
+    _pisaura_get reverting
+    if _pisaura_lives "$_pisaura_r" "${_pisaura_q%% *}"; then
+        _pisaura_get reverting
+        kill -KILL "$_pisaura_r" 2>/dev/null
+    fi
+    return 0
+}
+[ -n "$_pisaura_frozen" ] || _pisaura_end_shell
 # An inducer that is still at work would break the host again once it is healed.
 _pisaura_still=
 [ -n "$_pisaura_frozen" ] || _pisaura_end_all same || _pisaura_still=1
@@ -209,7 +228,7 @@ _pisaura_elsewhere() {
         for _pisaura_x in /var/tmp /tmp /dev/shm /run; do
             _pisaura_aside=$(umask 077 && mktemp -d "$_pisaura_x/.pisaura-heal.XXXXXX" 2>/dev/null) || continue
             _pisaura_y=$_pisaura_aside/$_pisaura_B
-            mkdir -p "${_pisaura_y%/*}" && printf '#!/bin/sh\nexit 0\n' >"$_pisaura_y" && chmod 0700 "$_pisaura_y" && "$_pisaura_y" &&
+            mkdir -p "${_pisaura_y%/*}" && printf '#!/bin/sh\nexit 0\n' >"$_pisaura_y" && chmod 0700 "$_pisaura_y" && (cd / && exec "$_pisaura_y") &&
                 _pisaura_give $$ >"$_pisaura_y" && break
             rm -rf "${_pisaura_aside:?}"
             _pisaura_aside=
@@ -240,18 +259,22 @@ _pisaura_try() {
     fi
     exec 3<&- 4<&- 5<&- 6<&- 7<&- 2>&1
     unset _pisaura_again _pisaura_a _pisaura_tries
+    export PISAURA_BY="$$:$_pisaura_own"
     # A shell has what it runs behind it ignore these, and services that a reverter starts would do so for ever.
     printf '%s\n' "$_pisaura_told" | _pisaura_run
 }
 # It is tried as a run would: again and again, each time within its limit, unless somebody says that it is to stop.
 _pisaura_pause=1 _pisaura_default=
 if env --default-signal=INT,QUIT true 2>/dev/null; then _pisaura_default="env --default-signal=INT,QUIT"; fi
+_pisaura_start $$
+_pisaura_own=$_pisaura_r
 while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
-    # Where the home answers again, whoever induces is told that it is over, and ended, before a try counts.
+    # Where the home answers again, whoever induces is told that it is over.
+    _pisaura_thawed=
     if [ -n "$_pisaura_frozen" ]; then
         _pisaura_frozen=
         _pisaura_briefly _pisaura_take
-        [ -n "$_pisaura_frozen" ] || { _pisaura_end_all same && _pisaura_still= || _pisaura_still=1; }
+        [ -n "$_pisaura_frozen" ] || _pisaura_thawed=1
     fi
     # Each says that it begins before it looks whether another does.
     _pisaura_n=0
@@ -264,6 +287,11 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
         _pisaura_n=$((_pisaura_n + 1))
         _pisaura_ordered || _pisaura_go
     done
+    # And he is ended, before a try counts; but not a shell's reverter, which was let finish.
+    if [ -n "$_pisaura_thawed" ] && [ -z "$_pisaura_frozen" ]; then
+        _pisaura_end_shell
+        if _pisaura_end_all same; then _pisaura_still=; else _pisaura_still=1; fi
+    fi
     # A signal may have stopped us here for a long time.
     if [ -z "$_pisaura_frozen" ]; then
         _pisaura_ordered || _pisaura_go
@@ -274,12 +302,14 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
         if ! _pisaura_briefly _pisaura_restore $$ || [ -n "$_pisaura_frozen" ]; then _pisaura_elsewhere; fi
         # Another copy next time: one of them may have been changed before it was kept.
         case $_pisaura_kept in
-        m) _pisaura_kept=5 ;;
+        # While the home does not answer no other can be read.
+        m) [ -n "$_pisaura_frozen" ] || _pisaura_kept=5 ;;
         5) _pisaura_kept=4 ;;
         *) if [ -n "$_pisaura_memory" ]; then _pisaura_kept=m; else _pisaura_kept=5; fi ;;
         esac
         [ "$_pisaura_kept" != 5 ] || [ -e "/proc/$$/fd/5" ] || _pisaura_kept=4
     fi
+    _pisaura_is_ended=
     (_pisaura_try) &
     _pisaura_z=$!
     _pisaura_start $_pisaura_z
@@ -301,6 +331,8 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
     done
     _pisaura_s=1
     [ -n "$_pisaura_late" ] && _pisaura_lives $_pisaura_z "$_pisaura_since" || { wait $_pisaura_z; _pisaura_s=$?; }
+    # What others have ended may say what it likes.
+    [ -z "$_pisaura_is_ended" ] || [ $_pisaura_s != 0 ] || _pisaura_s=124
     if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
         # One that could not be ended, and goes on breaking the host, is no healed host.
         if [ -n "$_pisaura_still" ]; then
@@ -311,11 +343,11 @@ while [ $_pisaura_tries -lt "$_pisaura_K" ]; do
         [ -z "$_pisaura_frozen" ] || _pisaura_s=124
     fi
     if [ -z "$_pisaura_late" ] && [ $_pisaura_s = 0 ]; then
-        _pisaura_briefly _pisaura_tell_healed
-        [ -z "$_pisaura_frozen" ] || _pisaura_go
         # What it has left running in our session might heal in a later case.
         _pisaura_session $$
         _pisaura_end_marked "$_pisaura_r"
+        _pisaura_briefly _pisaura_tell_healed
+        [ -z "$_pisaura_frozen" ] || _pisaura_go
         _pisaura_free
         [ -z "${_pisaura_aside-}" ] || rm -rf "$_pisaura_aside"
         _pisaura_go

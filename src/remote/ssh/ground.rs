@@ -99,13 +99,18 @@ impl SshHost {
 
     /// A port of its own on loopback is the way to another machine, or meant; and a network of its own makes another one of it.
     fn is_in_own_network(&mut self, limit: Limit<'_>) -> Result<bool, Trouble> {
-        let address = self.connection.as_ref().map(|connection| connection.address);
-        if address.is_some_and(|address| address.ip().is_loopback() && address.port() != 22) {
+        if self.is_by_own_port() {
             return Ok(false);
         }
         let own = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
         let told = self.desk(limit)?.have(&host::network(&self.token()?), "cannot tell its network")?;
         Ok(std::path::Path::new(told.trim()) == own)
+    }
+
+    /// Whether it is reached through a port of its own on loopback.
+    fn is_by_own_port(&self) -> bool {
+        let address = self.connection.as_ref().map(|connection| connection.address);
+        address.is_some_and(|address| address.ip().is_loopback() && address.port() != 22)
     }
 
     pub(super) fn site<'a>(&'a self, ground: &'a Ground) -> Site<'a> {
@@ -116,6 +121,7 @@ impl SshHost {
             healer: &self.healer,
             becomes_root: self.login.becomes_root,
             setsid: ground.setsid,
+            tells_others: !self.is_by_own_port(),
             reach: &ground.reach,
             files: self.known_files(),
         }

@@ -54,10 +54,17 @@ impl SshHost {
             let site = self.site(&ground);
             let text = host::revert(&self.token()?, script, &reverting, &site);
             let (mut ran, marks) = self.run_text(&text, limit, watcher)?;
+            let was_taken = match self.desk(Limit::within(ASIDE, None)) {
+                Ok(desk) => desk.connection.let_go(&desk.waiter()).is_some_and(|all| all),
+                Err(_) => false,
+            };
             let Some(marks) = marks else { return Ok(ran) };
             match marks.get('m') {
                 None => {
                     self.understand(&mut ran, &marks);
+                    if std::mem::take(&mut self.leaves_output) && !was_taken {
+                        self.record.get_or_insert_default().held_up = true;
+                    }
                     return Ok(ran);
                 }
                 // It is the machine, but what was left on it is gone, or cannot be reached.
@@ -129,7 +136,19 @@ impl SshHost {
         if let Some(status) = marks.get('i') {
             let ended = i32::try_from(status).ok().filter(|status| *status >= 0);
             let is_over = if status == REBOOTED { Induced::Rebooted } else { Induced::Begun };
-            self.induced = Some(ended.map_or(is_over, Induced::Ended));
+            let induced = ended.map_or(is_over, Induced::Ended);
+            let ended_at = marks.get('e').and_then(after).and_then(|ago| self.sent_at.checked_sub(ago));
+            self.record = Some(HostRecord { induced, ended_at, ..HostRecord::default() });
+        }
+        if marks.get('z').is_some() {
+            self.record.get_or_insert_default().rebooted = true;
+        }
+        if let Some(count) = marks.get('k') {
+            let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
+            self.notes.push(format!(
+                "{}: {what} that the reverter has left running: ended before the service was asked; a service that it starts needs a session of its own (a service manager, or `setsid`)",
+                self.target.shown
+            ));
         }
         if let Some(count) = marks.get('n') {
             let what = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::fatebook::Redactor;
 use crate::machine::{
-    Exit, HealedBy, HostMark, Induced, Lease, LeaseAdvice, LeaseState, StepEnd, Trouble, TroubleKind,
-    digits_of,
+    Exit, HealedBy, HostMark, HostRecord, Induced, Lease, LeaseAdvice, LeaseState, StepEnd, Trouble,
+    TroubleKind, digits_of,
 };
 
 use super::connection::{Connection, Route};
-use super::exchange::{ASIDE, Exchange, Over, channel_exit, close};
+use super::exchange::{ASIDE, CUT_OFF, Exchange, Over, channel_exit, close};
 use super::host::{self, FileFacts, Reverting, Site, Whole};
 use super::login::{Login, Target, others_may_read};
 use super::own::{Brought, Desk, Shell, cksum};
@@ -69,18 +69,22 @@ pub struct SshHost {
     silent_for: Option<Duration>,
     /// The host's SFTP says nothing.
     without_sftp: bool,
-    /// What the host that is being healed has written down of its inducer.
-    induced: Option<Induced>,
+    /// What the host that is being healed tells; times by [`time_since_boot`].
+    record: Option<HostRecord>,
     /// Since when the present lease of somebody else was seen.
     seen: Option<(String, Instant)>,
     /// The present case.
     case: HostMark,
     /// Whether any case has armed the host.
     has_armed: bool,
+    /// Whether the present case was to arm it before its inducer is handed out.
+    is_armed: bool,
     /// Whether the present case is an earlier attempt, of which only its record tells.
     is_remembered: bool,
     /// Whether the present case's inducer is known to have begun.
     has_begun: bool,
+    /// Whether what it has left running holds its output.
+    leaves_output: bool,
     /// Whether it is over, or was never handed out.
     is_inducer_over: bool,
     /// The files that were there when the present case was armed: what heals is whole only if it is that.
@@ -144,12 +148,14 @@ impl SshHost {
             is_silent: false,
             silent_for: None,
             without_sftp: false,
-            induced: None,
+            record: None,
             seen: None,
             case: HostMark::default(),
             has_armed: false,
+            is_armed: false,
             is_remembered: false,
             has_begun: false,
+            leaves_output: false,
             is_inducer_over: true,
             armed: Vec::new(),
             notes: Vec::new(),
@@ -171,6 +177,8 @@ impl SshHost {
     /// A case begins: one that may have broken the host before, if `mark` says so. Fails if this machine gives no random bytes.
     pub fn begin_case(&mut self, mark: Option<&HostMark>) -> Result<(), String> {
         self.has_begun = false;
+        self.leaves_output = false;
+        self.is_armed = false;
         self.is_remembered = mark.is_some();
         // What an earlier attempt has begun may be at work.
         self.is_inducer_over = mark.is_none();
@@ -224,9 +232,9 @@ impl SshHost {
         self.silent_for.take()
     }
 
-    /// What the host has written down of its inducer, if the last command has read it.
-    pub fn take_induced(&mut self) -> Option<Induced> {
-        self.induced.take()
+    /// What the host tells of its inducer and of itself, if the last command has read it; times by [`time_since_boot`].
+    pub fn take_induced(&mut self) -> Option<HostRecord> {
+        self.record.take()
     }
 
     /// What a person should know of the last command.
@@ -282,6 +290,17 @@ impl Remote for SshHost {
             self.disconnect();
         }
         result
+    }
+
+    fn arm(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran {
+        let result = match &script.role {
+            Role::Breaks(arming) => self.arm_only(script, &arming.clone(), limit, watcher),
+            Role::Bystander | Role::Heals(_) => Err(Trouble {
+                kind: TroubleKind::Arming,
+                message: format!("{}: a host is armed for what breaks it", self.target.shown),
+            }),
+        };
+        self.ran(result, limit)
     }
 
     fn run(&mut self, script: &HostScript, limit: Limit<'_>, watcher: Watcher<'_>) -> Ran {
@@ -415,6 +434,10 @@ impl Remote for SshHost {
             let cases = Some(self.cases.as_slice()).filter(|_| !self.takes_over);
             let text = host::leave(&self.token()?, &folder, cases);
             let answer = self.ask(&text, &format!("cannot remove {folder}"), limit)?;
+            for kept in answer.lines().filter_map(|line| line.strip_prefix("kept ")) {
+                self.notes.push(format!("{}: {kept}", self.target.shown));
+                left = Left::Dirty;
+            }
             match answer.lines().next_back() {
                 Some("left dirty") => left = Left::Dirty,
                 Some("left shared") if left == Left::Clean => left = Left::Shared,

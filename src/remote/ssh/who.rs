@@ -7,6 +7,9 @@ const WORDLESS_FOR: Duration = Duration::from_secs(5);
 /// How soon a host is looked at again whose dead man's switch is all that is known of the case that has it.
 const WATCHED_FOR: Duration = Duration::from_secs(5);
 
+/// How long another login's case is waited for.
+const ANOTHERS_MAX: Duration = Duration::from_secs(3600);
+
 impl SshHost {
     /// Sees who has the host, and settles what a dead run has left there.
     pub(super) fn look(&mut self, limit: Limit<'_>) -> Result<(), StepEnd> {
@@ -25,6 +28,10 @@ impl SshHost {
                     self.target.shown
                 );
                 return Err(StepEnd::Busy { message, within: WATCHED_FOR });
+            }
+            if let Some(busy) = anothers(line) {
+                let StepEnd::Busy { message, within } = busy else { return Err(busy) };
+                return Err(StepEnd::Busy { message: format!("{}: {message}", self.target.shown), within });
             }
             let lease = Lease::parse(line);
             let key = lease.as_ref().map_or_else(String::new, |lease| lease.mark.clone());
@@ -114,5 +121,54 @@ impl SshHost {
             Some(LeaseAdvice::Wait(left, message)) => Some((left, message)),
             _ => None,
         })
+    }
+}
+
+/// What it means that a case of another user's has the machine, if the host says so: for how many seconds, who, and by which file.
+fn anothers(line: &str) -> Option<StepEnd> {
+    let line = line.strip_prefix("anothers ").filter(|line| is_showable(line))?;
+    let mut words = line.splitn(3, ' ');
+    let (seconds, who, file) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    let who = crate::machine::described(who);
+    let message = match seconds {
+        0 => format!(
+            "{who}, by another login, has the host, and no dead man's switch heals it (any more): only its own `pisaura revert` does. If you know that the host is healthy, remove {file} there"
+        ),
+        _ => format!("{who}, by another login, has the host"),
+    };
+    // Anybody there may have written it: it is asked again, and not waited for as long as it says.
+    Some(StepEnd::Busy { message, within: Duration::from_secs(seconds).min(ANOTHERS_MAX) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_logins_case() {
+        let check = |line: &str, within: Option<u64>, said: &str| match (anothers(line), within) {
+            (Some(StepEnd::Busy { message, within: found }), Some(seconds)) => {
+                assert_eq!((message.as_str(), found), (said, Duration::from_secs(seconds)), "{line}");
+            }
+            (None, None) => {}
+            (found, _) => panic!("{line}: {found:?}"),
+        };
+        let case = "`b::f@h` of a run on ci-1";
+        check(
+            "anothers 17 boot:1:2:ci-1:b::f@h /var/tmp/.pisaura-lease-1.2",
+            Some(17),
+            &format!("{case}, by another login, has the host"),
+        );
+        check(
+            "anothers 0 boot:1:2:ci-1:b::f@h /var/tmp/.pisaura-lease-1.2",
+            Some(0),
+            &format!(
+                "{case}, by another login, has the host, and no dead man's switch heals it (any more): only its own `pisaura revert` does. If you know that the host is healthy, remove /var/tmp/.pisaura-lease-1.2 there"
+            ),
+        );
+        check("anothers 999999 x y", Some(3600), "`x`, by another login, has the host");
+        for none in ["free", "anothers", "anothers x y z", "anothers 1 y", "anothers 1 y \u{1b}[2Jz"] {
+            check(none, None, "");
+        }
     }
 }

@@ -10,17 +10,18 @@ impl SshHost {
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<(Ran, Option<Marks>), Trouble> {
-        self.run_text_that(text, false, limit, watcher)
+        self.run_text_of(None, text, limit, watcher)
     }
 
-    /// The same; it may cut the host off.
-    fn run_text_that(
+    /// The same, which may be the text that breaks the host.
+    fn run_text_of(
         &mut self,
+        breaking: Option<&Arming>,
         text: &Whole,
-        may_cut_off: bool,
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<(Ran, Option<Marks>), Trouble> {
+        let may_cut_off = breaking.is_some_and(|arming| arming.cuts_off);
         self.sent_at = time_since_boot();
         let desk = self.desk(limit)?;
         let waiter = desk.waiter();
@@ -29,7 +30,7 @@ impl SshHost {
         let framed = text.framed();
         let mut exchange = Exchange::new(framed.as_bytes(), self.redactor.longest())
             .with_next(&desk.connection.spare)
-            .feeling_pulse(may_cut_off);
+            .feeling(if may_cut_off { CUT_OFF } else { desk.connection.pulse });
         exchange.marks = Some(Marks::new(&text.token));
         let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
         drop(watch);
@@ -39,10 +40,10 @@ impl SshHost {
             close(&mut channel, &waiter, true);
             desk.connection.spare.give_up(&waiter);
             drop(closing);
-            return self.run_text_that(text, may_cut_off, limit, watcher);
+            return self.run_text_of(breaking, text, limit, watcher);
         }
         let silent_for = exchange.silent_for();
-        let mut is_silent = may_cut_off && gone_on.is_err();
+        let mut is_silent = gone_on.is_err() && (may_cut_off || exchange.is_silent());
         let end = match gone_on {
             Ok(Some(Over::Marked)) => Ok(None),
             Ok(Some(Over::Closed)) => match channel_exit(&mut channel, &waiter) {
@@ -64,10 +65,12 @@ impl SshHost {
             Err(trouble) => Err(trouble),
         };
         let aside = Limit::within(ASIDE, None);
-        if let Ok(desk) = self.desk(aside) {
-            close(&mut channel, &desk.waiter(), !is_silent);
+        let leaves_some = breaking.is_some() && matches!(end, Ok(None)) && !channel.eof();
+        match self.desk(aside) {
+            Ok(desk) if leaves_some => desk.connection.hold(channel, &desk.waiter()),
+            Ok(desk) => close(&mut channel, &desk.waiter(), !is_silent),
+            Err(_) => drop(channel),
         }
-        drop(channel);
         drop(closing);
         let mut marks = exchange.marks.take();
         let held = marks.as_mut().map(Marks::finish).unwrap_or_default();
@@ -76,6 +79,7 @@ impl SshHost {
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
         self.is_silent |= is_silent;
+        self.leaves_output |= leaves_some;
         if may_cut_off {
             self.silent_for = Some(silent_for);
         }
@@ -121,7 +125,22 @@ impl SshHost {
         self.run_text(&text, limit, watcher).map(|(ran, _)| ran)
     }
 
-    /// Arms the host and breaks it.
+    /// Arms the host for a command that breaks it later.
+    pub(super) fn arm_only(
+        &mut self,
+        script: &HostScript,
+        arming: &Arming,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<Ran, Trouble> {
+        let ground = self.before_arming(limit)?;
+        self.is_armed = true;
+        let text = host::arm(&self.token()?, script, arming, &self.site(&ground));
+        let (ran, marks) = self.run_text(&text, limit, watcher)?;
+        Ok(self.was_induced(ran, marks, false))
+    }
+
+    /// Arms the host, if that was not done before, and breaks it.
     pub(super) fn induce(
         &mut self,
         script: &HostScript,
@@ -129,49 +148,54 @@ impl SshHost {
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<Ran, Trouble> {
-        // What was written down names this machine, at this address, and no other is broken.
-        self.route.only = true;
-        let connected = self.connect(true, limit);
-        self.route.only = false;
-        connected?;
-        let ground = self.ground.clone().unwrap_or_default();
-        self.has_armed = true;
-        self.armed = self.files();
-        let (folder, case) = (self.folder.clone().unwrap_or_default(), self.case.mark.clone());
-        let healer = self.healer.clone();
-        let site = Site {
-            folder: &folder,
-            identity: &ground.identity,
-            mark: &case,
-            healer: &healer,
-            becomes_root: self.login.becomes_root,
-            setsid: ground.setsid,
-            reach: &ground.reach,
-            files: self.files(),
+        let mut is_armed = self.is_armed;
+        let ground = match is_armed {
+            true => self.as_written_down(limit)?,
+            false => self.before_arming(limit)?,
         };
-        if !ground.setsid && arming.deadline.is_some() {
+        if !is_armed && !ground.setsid && arming.deadline.is_some() {
             // A watcher that is in the inducer's session would be ended with it.
-            let text = host::arm(&self.token()?, script, arming, &site);
+            let text = host::arm(&self.token()?, script, arming, &self.site(&ground));
             let (ran, marks) = self.run_text(&text, limit, watcher)?;
             match marks {
-                Some(marks) if marks.status() == Some(0) => {}
-                marks => return Ok(self.was_induced(ran, marks)),
+                Some(marks) if marks.status() == Some(0) => is_armed = true,
+                marks => return Ok(self.was_induced(ran, marks, false)),
             }
         }
-        let text = host::induce(&self.token()?, script, arming, &site);
+        let text = match is_armed {
+            true => host::induce_armed(&self.token()?, script, arming, &self.site(&ground)),
+            false => host::induce(&self.token()?, script, arming, &self.site(&ground)),
+        };
         self.is_silent = false;
-        let (ran, marks) = self.run_text_that(&text, arming.cuts_off, limit, watcher)?;
+        let (ran, marks) = self.run_text_of(Some(arming), &text, limit, watcher)?;
         if ran.end == StepEnd::TimedOut && self.is_silent {
             return Err(Trouble {
                 kind: TroubleKind::Connection,
                 message: format!("{}: nothing answers any more on the connection", self.target.shown),
             });
         }
-        Ok(self.was_induced(ran, marks))
+        Ok(self.was_induced(ran, marks, is_armed))
     }
 
-    /// What the marks of a text that arms and breaks the host say beside its status.
-    pub(super) fn was_induced(&mut self, mut ran: Ran, marks: Option<Marks>) -> Ran {
+    /// Connects to the machine that was written down: at its address, and no other.
+    fn as_written_down(&mut self, limit: Limit<'_>) -> Result<Ground, Trouble> {
+        self.route.only = true;
+        let connected = self.connect(true, limit);
+        self.route.only = false;
+        connected?;
+        Ok(self.ground.clone().unwrap_or_default())
+    }
+
+    /// The same, to leave there what heals it.
+    fn before_arming(&mut self, limit: Limit<'_>) -> Result<Ground, Trouble> {
+        let ground = self.as_written_down(limit)?;
+        self.has_armed = true;
+        self.armed = self.files();
+        Ok(ground)
+    }
+
+    /// What the marks of a text that arms or breaks the host say beside its status.
+    pub(super) fn was_induced(&mut self, mut ran: Ran, marks: Option<Marks>, was_armed: bool) -> Ran {
         let Some(marks) = marks else { return ran };
         let folder = self.folder.clone().unwrap_or_default();
         let said = |ran: &Ran| ran.stderr.last_line();
@@ -198,13 +222,14 @@ impl SshHost {
                 }
                 _ => {
                     let why = said(&ran).unwrap_or_else(|| "no reason was given".to_owned());
-                    StepEnd::Failed(Trouble {
-                        kind: TroubleKind::Arming,
-                        message: format!(
-                            "{}: cannot leave what heals the host in {folder}, so nothing was broken: {why}",
-                            self.target.shown
+                    let shown = &self.target.shown;
+                    let message = match was_armed {
+                        true => format!("{shown}: its inducer was not begun: {why}"),
+                        false => format!(
+                            "{shown}: cannot leave what heals the host in {folder}, so nothing was broken: {why}"
                         ),
-                    })
+                    };
+                    StepEnd::Failed(Trouble { kind: TroubleKind::Arming, message })
                 }
             };
         } else if let Some(status) = marks.get('c') {

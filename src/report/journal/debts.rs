@@ -7,9 +7,8 @@ pub(super) fn ended_well(text: &str) -> bool {
     text.is_empty() || read_line(last).is_ok_and(|line| matches!(line.record, Record::RunEnded))
 }
 
-/// What a journal says that runs have left on hosts, by the runs' names; those that are alive are left out, for they are
-/// still at it. Pure. A record that was broken off says nothing: what it was to announce was not done yet.
-pub(super) fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap<String, Leftover> {
+/// What a journal says that runs have left on hosts, by the runs' names: those that are alive are still at it. Pure. A record that was broken off says nothing: what it was to announce was not done yet.
+pub(super) fn leftovers(text: &str) -> BTreeMap<String, Leftover> {
     let mut runs: BTreeMap<String, Leftover> = BTreeMap::new();
     for line in text.lines() {
         let Ok(line) = read_line(line) else { continue };
@@ -37,7 +36,7 @@ pub(super) fn leftovers(text: &str, is_alive: &dyn Fn(&str) -> bool) -> BTreeMap
             _ => {}
         }
     }
-    runs.retain(|run, left| !left.is_empty() && !is_alive(run));
+    runs.retain(|_, left| !left.is_empty());
     runs
 }
 
@@ -58,7 +57,7 @@ pub(super) fn add_remembered(
     journal: &str,
     within: Option<&str>,
 ) -> Result<Vec<String>, String> {
-    let (remembered, damaged) = memory.all()?;
+    let (remembered, mut damaged) = memory.all()?;
     let mark_of_reverted = |line: Line| match line.record {
         Record::Reverted { mark, .. } => mark,
         _ => None,
@@ -69,14 +68,19 @@ pub(super) fn add_remembered(
         let Some(mark) = remembered.debt.mark() else { continue };
         let is_of_part = within.is_some() && remembered.within.as_deref() == within;
         let alive = remembered.controller.as_deref().and_then(controller_is_alive);
-        // A run of another machine with the same home folder, or in another container, may hold its lock here.
-        let holds_lock = remembered
-            .journal
-            .as_ref()
-            .is_some_and(|path| is_alive(&alive_folder(path).join(&remembered.run)));
         let is_known = runs.values().flat_map(|left| &left.dirty).any(|other| other.mark() == Some(mark));
-        if is_known || is_of_part || alive == Some(true) || holds_lock || settled.contains(mark) {
+        if is_known || is_of_part || alive == Some(true) || settled.contains(mark) {
             continue;
+        }
+        // A run of another machine with the same home folder, or in another container, may hold its lock here.
+        let lock = remembered.journal.as_ref().map(|path| alive_folder(path).join(&remembered.run));
+        match lock.map_or(Ok(false), |path| told_alive(&path)) {
+            Ok(false) => {}
+            Ok(true) => continue,
+            Err(why) => {
+                damaged.push(format!("`{}` may have left a host broken: {why}", remembered.debt.case));
+                continue;
+            }
         }
         let left = runs.entry(remembered.run.clone()).or_default();
         left.ended = true;
@@ -121,8 +125,12 @@ impl Debts {
         let mut look = || -> Result<BTreeMap<String, Leftover>, String> {
             let folder = alive_folder(journal);
             let text = read(journal).map_err(failed)?;
-            let is_run_alive = |run: &str| is_alive(&folder.join(run));
-            let mut runs = leftovers(&text, &is_run_alive);
+            let mut runs = leftovers(&text);
+            for run in runs.keys().cloned().collect::<Vec<_>>() {
+                if told_alive(&folder.join(&run))? {
+                    runs.remove(&run);
+                }
+            }
             runs.retain(|_, left| within.is_none() || left.within.as_deref() != within || !left.ended);
             damaged = damaged_lines(&text)
                 .into_iter()

@@ -5,13 +5,13 @@
 //! what happened is not lost. A run that is alive holds a lock, so a run that is not can be told from it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::machine::{CaseId, RunEvent};
+use crate::machine::{CaseId, CaseReport, DirtyHost, RunEvent};
 use crate::remote::{is_alive as controller_is_alive, own_controller, random_hex};
 
 use super::CaseInfo;
@@ -46,14 +46,14 @@ pub struct Journal {
     file: Option<File>,
     /// Locked for as long as the run is alive.
     alive: Option<File>,
-    /// What is needed to revert each case, without secrets.
-    plans: HashMap<CaseId, Plan>,
+    /// What is needed to revert each host of each case, without secrets.
+    plans: HashMap<CaseId, Vec<Plan>>,
     /// The folders on hosts that were written down.
     used: HashSet<String>,
     /// Where debts are remembered beside the journal, if there is such a place.
     memory: Option<Memory>,
-    /// The marks of the cases whose hosts may be broken now.
-    marks: HashMap<CaseId, String>,
+    /// The marks of the hosts that may be broken now, by case and place among its hosts.
+    marks: BTreeMap<(CaseId, usize), String>,
     /// What went wrong and is no reason to stop.
     warnings: Vec<String>,
 }
@@ -95,21 +95,24 @@ impl Journal {
             plans: HashMap::new(),
             used: HashSet::new(),
             memory: Memory::of_user(),
-            marks: HashMap::new(),
+            marks: BTreeMap::new(),
             warnings: Vec::new(),
         }
     }
 
-    /// Tells what is needed to revert a case, before it begins. A host that will still be there when the run is over is written down.
-    pub(super) fn will_begin(&mut self, case: CaseId, plan: Plan) -> Result<(), String> {
-        let host = plan.used_host();
-        let is_new = plan.lasting && !self.used.contains(host.folder());
-        self.plans.insert(case, plan);
-        if is_new {
-            let folder = host.folder().to_owned();
+    /// Tells what is needed to revert each host of a case, before it begins. A host that will still be there when the run is over is
+    /// written down.
+    pub(super) fn will_begin(&mut self, case: CaseId, plans: Vec<Plan>) -> Result<(), String> {
+        let lasting = plans.iter().filter(|plan| plan.lasting).map(Plan::used_host);
+        let new: Vec<UsedHost> = lasting.filter(|host| !self.used.contains(host.folder())).collect();
+        self.plans.insert(case, plans);
+        let folders: Vec<String> = new.iter().map(|host| host.folder().to_owned()).collect();
+        for host in new {
             self.write(Record::HostUsed { access: Box::new(host) })?;
+        }
+        if !folders.is_empty() {
             self.sync()?;
-            self.used.insert(folder);
+            self.used.extend(folders);
         }
         Ok(())
     }
@@ -125,40 +128,54 @@ impl Journal {
         let name = |case: &CaseId| infos.get(case).map_or("?", |info| info.name.as_str()).to_owned();
         // A host is broken only after its record is safe, and a cluster forgets a result whose record is.
         match event {
-            RunEvent::MayBeDirty { case, heal, mark } => {
-                let debt = Debt {
+            RunEvent::MayBeDirty { case, hosts } => {
+                let debts = hosts.iter().enumerate().map(|(place, DirtyHost { heal, mark })| Debt {
                     case: name(case),
                     heal: heal.clone(),
-                    mark: Some((**mark).clone()),
-                    plan: self.plans.get(case).cloned(),
+                    mark: Some(mark.clone()),
+                    plan: self.plans.get(case).and_then(|plans| plans.get(place)).cloned(),
                     at: None,
                     controller: None,
                     journal: None,
+                });
+                let debts: Vec<Debt> = debts.collect();
+                // Who asks anew has reverted what he had broken before, and was not heard.
+                let is_other = |((other, place), mark): &(&(CaseId, usize), &String)| {
+                    other == case && hosts.get(*place).is_some_and(|host| host.mark.mark != **mark)
                 };
-                self.marks.insert(*case, mark.mark.clone());
-                let record = Record::MayBeDirty(Box::new(debt.clone()));
-                let written = self.write(record).and_then(|()| self.sync());
-                self.remember(debt, written)
+                let former: Vec<String> =
+                    self.marks.iter().filter(is_other).map(|(_, mark)| mark.clone()).collect();
+                let mut written = former.into_iter().try_for_each(|mark| self.write_off(name(case), mark));
+                for debt in &debts {
+                    written = written.and_then(|()| self.write(Record::MayBeDirty(Box::new(debt.clone()))));
+                }
+                let written = written.and_then(|()| self.sync());
+                let marks = hosts.iter().map(|host| host.mark.mark.clone()).enumerate();
+                self.marks.extend(marks.map(|(place, mark)| ((*case, place), mark)));
+                debts.into_iter().try_for_each(|debt| self.remember(debt, written.clone()))
             }
-            RunEvent::Reverted { case } => {
-                let mark = self.marks.remove(case);
-                let forgotten = match (&self.memory, &mark) {
-                    (Some(memory), Some(mark)) if !mark.is_empty() => memory.forget(mark),
-                    _ => Ok(()),
+            RunEvent::Reverted { case, host } => {
+                let is_meant = |(other, place): &(CaseId, usize)| {
+                    other == case && host.is_none_or(|host| host == *place)
                 };
-                self.write(Record::Reverted { case: name(case), mark, afterwards: false }).and(forgotten)
+                let marks: Vec<String> =
+                    self.marks.extract_if(.., |key, _| is_meant(key)).map(|(_, mark)| mark).collect();
+                let mut told = Ok(());
+                for mark in marks {
+                    told = told.and(self.write_off(name(case), mark));
+                }
+                told
             }
             RunEvent::Settled { case, outcome } => {
-                let watched = outcome.report.as_ref().and_then(|report| report.watched.as_ref());
+                let seen = outcome.report.as_ref().map(CaseReport::seen_at_worst).unwrap_or_default();
                 self.write(Record::Settled {
                     case: name(case),
                     verdict: outcome.verdict.to_string(),
                     findings: outcome.findings.iter().map(|finding| finding.message.clone()).collect(),
                     workload: outcome.report.as_ref().and_then(|report| report.workload.clone()),
-                    watched: watched.map(|watched| {
+                    watched: seen.watched.as_ref().map(|watched| {
                         let mut summary = watched.summary();
-                        let checks = outcome.report.iter().flat_map(|report| &report.checks_watched);
-                        for (name, seen) in checks {
+                        for (name, seen) in &seen.checks_watched {
                             summary["check_figures"][name] = seen.summary();
                         }
                         summary
@@ -176,19 +193,31 @@ impl Journal {
             RunEvent::StepEnded { case, record } => self.write(Record::StepEnded {
                 case: name(case),
                 step: record.step.to_string(),
+                host: record.host.clone(),
                 check: record.check.clone(),
                 attempt: record.attempt,
                 took_seconds: record.took.as_secs_f64(),
                 end: record.end.to_string(),
             }),
             RunEvent::Interrupted { by } => self.write(Record::Interrupted { by: by.clone() }),
-            RunEvent::Warning { message } => self.write(Record::Warning { message: message.clone() }),
+            RunEvent::Warning { message } | RunEvent::NotLeft { message } => {
+                self.write(Record::Warning { message: message.clone() })
+            }
             RunEvent::Waiting { .. }
             | RunEvent::StepBegan { .. }
             | RunEvent::Printed { .. }
             | RunEvent::BookClosed
             | RunEvent::Logged { .. } => Ok(()),
         }
+    }
+
+    /// The host of this mark is healed.
+    fn write_off(&mut self, case: String, mark: String) -> Result<(), String> {
+        let forgotten = match &self.memory {
+            Some(memory) if !mark.is_empty() => memory.forget(&mark),
+            _ => Ok(()),
+        };
+        self.write(Record::Reverted { case, mark: Some(mark), afterwards: false }).and(forgotten)
     }
 
     /// Remembers a debt beside the journal. One of both will do: the other's failure is a warning.
@@ -285,13 +314,14 @@ impl Journal {
         let mut alone = true;
         for other in others {
             match is_alive(&other.path()) {
-                true => alone = false,
-                false => drop(fs::remove_file(other.path())),
+                Ok(false) => drop(fs::remove_file(other.path())),
+                // One of which that cannot be known may be alive.
+                Ok(true) | Err(_) => alone = false,
             }
         }
         let text = read(&self.path)?;
         // What cannot be read may name a host that is broken: it stays.
-        let is_settled = ended_well(&text) && leftovers(&text, &|_| false).is_empty();
+        let is_settled = ended_well(&text) && leftovers(&text).is_empty();
         let anew = self.within.is_none() && alone && is_settled && damaged_lines(&text).is_empty();
         if anew {
             file.set_len(0)?;
@@ -347,9 +377,25 @@ fn alive_folder(journal: &Path) -> PathBuf {
     journal.with_file_name(ALIVE)
 }
 
-fn is_alive(path: &Path) -> bool {
-    // A file that is not there any more was removed by a run that ended.
-    File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
+/// Whether a run of this mark holds it. Fails if that cannot be known: locks may not work where it lies.
+fn is_alive(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        // It was removed by a run that ended.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The same, for people: a run that nobody knows to be alive is neither healed nor passed over.
+fn told_alive(path: &Path) -> Result<bool, String> {
+    is_alive(path).map_err(|error| {
+        format!("nobody knows whether that run is alive, for {} cannot be locked: {error}", path.display())
+    })
 }
 
 #[cfg(test)]

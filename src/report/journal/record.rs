@@ -68,6 +68,9 @@ pub(super) enum Record {
     StepEnded {
         case: String,
         step: String,
+        /// On which of several hosts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
         /// Which of the checks beside a healthcheck, if it is not the healthcheck's end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         check: Option<String>,
@@ -169,7 +172,7 @@ impl Debt {
     /// The name of our folder on its host; empty if it is not known.
     pub fn folder(&self) -> &str {
         let assignment = self.plan.as_ref().and_then(|plan| plan.assignment.known());
-        assignment.map_or("", |assignment| &assignment.access.folder)
+        assignment.map_or("", |assignment| &assignment.hosts.first().access.folder)
     }
 
     /// What no other run may have while somebody is at its host.
@@ -202,7 +205,10 @@ impl Plan {
     /// Whether the reverter has a secret among its variables.
     pub fn needs_secret(&self) -> bool {
         let has_mask = || {
-            let kept = self.assignment.known().and_then(|kept| serde_json::to_string(&kept.reverter).ok());
+            let kept = self
+                .assignment
+                .known()
+                .and_then(|kept| serde_json::to_string(&kept.hosts.first().reverter).ok());
             kept.is_some_and(|kept| kept.contains(Redactor::MASK))
         };
         self.needs_secret.unwrap_or_else(has_mask)
@@ -211,7 +217,7 @@ impl Plan {
     /// The host, and the book that knows how to log in to it.
     pub fn used_host(&self) -> UsedHost {
         let access = match &self.assignment {
-            Kept::Known(assignment) => Kept::Known(Box::new(assignment.access.clone())),
+            Kept::Known(assignment) => Kept::Known(Box::new(assignment.hosts.first().access.clone())),
             Kept::Unknown(value) => Kept::Unknown(value["access"].clone()),
         };
         UsedHost { access, book: self.book.clone() }

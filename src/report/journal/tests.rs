@@ -18,8 +18,9 @@ fn dirty(run: &str, case: &str, lasting: bool) -> String {
 
 /// What is left, in words: `run: dirty cases / folders`.
 fn told(text: &str, alive: &[&str]) -> Vec<String> {
-    leftovers(text, &|run| alive.contains(&run))
-        .iter()
+    let mut runs = leftovers(text);
+    runs.retain(|run, _| !alive.contains(&run.as_str()));
+    runs.iter()
         .map(|(run, left)| {
             let cases: Vec<&str> = left.dirty.iter().map(|debt| debt.case.as_str()).collect();
             let folders: Vec<&str> = left.used.iter().map(UsedHost::folder).collect();
@@ -112,7 +113,7 @@ fn each_prefix_of_a_journal() {
         for cut in 0..=text.len() {
             let prefix = String::from_utf8_lossy(&text.as_bytes()[..cut]).into_owned();
             let (_, want) = states.iter().rfind(|(from, _)| *from <= cut).expect("the empty one");
-            let got = leftovers(&prefix, &|_| false);
+            let got = leftovers(&prefix);
             let mut got: Vec<(String, String)> = got
                 .iter()
                 .flat_map(|(run, left)| left.dirty.iter().map(move |debt| (run.clone(), debt.case.clone())))
@@ -207,7 +208,7 @@ const OLD_DEBT: &str = include_str!("../../../tests/old_journals/0.1.0-debt.json
 fn healed_by(debt: &Debt) -> String {
     let plan = debt.plan.as_ref().expect("a plan");
     let assignment = plan.assignment.read().expect("an assignment");
-    let login = &assignment.access.login;
+    let login = &assignment.hosts.first().access.login;
     format!(
         "{} {} {} {} {:?} {:?} {:?} {} {:?}",
         debt.case,
@@ -218,7 +219,7 @@ fn healed_by(debt: &Debt) -> String {
         plan.book,
         plan.locks,
         plan.needs_secret(),
-        assignment.reverter.command
+        assignment.hosts.first().reverter.command
     )
 }
 
@@ -227,7 +228,7 @@ fn journals_of_old() {
     let want = "b::down@db-1:2222 c390e127e665c43b 1a9befffd7545f11 ops Some(\"/srv/shop/id\") \"/srv/shop/fatebooks/b/fatebook.yaml\" [\"service shop\", \"host db-1 port 2222\"] false Program { program: Folder(\"heal.sh\"), arguments: [\"--all\"] }";
     assert_eq!(told(OLD, &[]), ["6aaba81a0d77b780: b::down@db-1:2222 / 1a9befffd7545f11"]);
     assert_eq!(damaged_lines(OLD), [0; 0]);
-    let runs = leftovers(OLD, &|_| false);
+    let runs = leftovers(OLD);
     assert_eq!(healed_by(&runs["6aaba81a0d77b780"].dirty[0]), want);
     let remembered: Remembered = serde_json::from_str(OLD_DEBT).expect("a debt");
     let debt = remembered.told();
@@ -277,7 +278,21 @@ fn journals_of_other_versions() {
     check(&[r#"{"run":"r","event":"may be dirty","case":"a","plan":{"lasting":"x"}}"#], &[], &[1]);
     let newer = r#"{"run":"r","event":"may be dirty","case":"a","mark":{"mark":"m","more":1},"plan":{"lasting":true,"host":"h","assignment":{"way":"new"}}}"#;
     check(&[newer], &["r: a / "], &[]);
-    let runs = leftovers(newer, &|_| false);
+    let runs = leftovers(newer);
     let plan = runs["r"].dirty[0].plan.as_ref().expect("a plan");
     assert_eq!(plan.assignment.read().map(|_| ()), Err("missing field `id`".to_owned()));
+}
+
+#[test]
+fn a_run_of_which_that_cannot_be_known_is_not_taken_for_alive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run");
+    assert_eq!(told_alive(&path), Ok(false));
+    let file = File::create(&path).expect("a file");
+    assert_eq!(told_alive(&path), Ok(false));
+    file.lock().expect("a lock");
+    assert_eq!(told_alive(&path), Ok(true));
+    // What lies below a file cannot be opened, for another reason than that it is not there.
+    let told = told_alive(&path.join("run")).expect_err("no answer");
+    assert!(told.starts_with("nobody knows whether that run is alive, for "), "{told}");
 }

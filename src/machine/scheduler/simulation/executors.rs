@@ -218,15 +218,7 @@ impl World {
                 for executor in self.executors.values_mut().filter(|executor| executor.agent == index) {
                     executor.alive = false;
                 }
-                let tasks: Vec<String> = self.agents[index]
-                    .tasks
-                    .iter()
-                    .filter(|(_, task)| !task.2)
-                    .map(|(id, _)| id.clone())
-                    .collect();
-                for task in tasks {
-                    self.send_update(&task, TaskNews::Unreachable, None, None, "away");
-                }
+                self.tasks_are_away(index);
                 self.send(SchedulerEvent::Gone { agent, executor: None });
                 self.agents[index] =
                     SimAgent { generation: self.agents[index].generation + 1, ..SimAgent::default() };
@@ -240,15 +232,7 @@ impl World {
                 if self.agents[index].up && self.agents[index].reachable {
                     self.agents[index].reachable = false;
                     self.offers.retain(|_, other| *other != index);
-                    let tasks: Vec<String> = self.agents[index]
-                        .tasks
-                        .iter()
-                        .filter(|(_, task)| !task.2)
-                        .map(|(id, _)| id.clone())
-                        .collect();
-                    for task in tasks {
-                        self.send_update(&task, TaskNews::Unreachable, None, None, "away");
-                    }
+                    self.tasks_are_away(index);
                     let generation = self.agents[index].generation;
                     let pause = self.chance.millis(1000, 200_000);
                     self.after(pause, Happening::AgentReachable { agent: index, generation });
@@ -297,5 +281,14 @@ impl World {
         }
         let pause = self.chance.millis(10, 60_000);
         self.after(pause, Happening::Fault);
+    }
+
+    /// The master gives an agent up: what it runs is out of reach.
+    fn tasks_are_away(&mut self, index: usize) {
+        let tasks = self.agents[index].tasks.iter().filter(|(_, task)| !task.2);
+        let tasks: Vec<String> = tasks.map(|(id, _)| id.clone()).collect();
+        for task in tasks {
+            self.send_update(&task, TaskNews::Unreachable, None, None, "away");
+        }
     }
 }

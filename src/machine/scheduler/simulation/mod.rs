@@ -265,7 +265,7 @@ impl World {
                 };
                 self.after(pause, Happening::Told(SchedulerEvent::Noted { case, result }));
             }
-            SchedulerAction::Tell(RunEvent::Reverted { case }) => {
+            SchedulerAction::Tell(RunEvent::Reverted { case, .. }) => {
                 self.noted.remove(&case);
             }
             SchedulerAction::Tell(_) => {}
@@ -380,12 +380,7 @@ impl World {
                     let _ = asked_at;
                     // The answer carries the time of its question by its number, which is what the executor would look up.
                     let question = question.max(1);
-                    self.send(SchedulerEvent::Asked {
-                        task,
-                        question,
-                        heal: String::new(),
-                        mark: Box::default(),
-                    });
+                    self.send(SchedulerEvent::Asked { task, question, hosts: Vec::new() });
                 } else if reverted {
                     let case = self
                         .executors
@@ -393,7 +388,10 @@ impl World {
                         .and_then(|known| known.task.as_ref())
                         .map(|task| task.case);
                     if let Some(case) = case {
-                        self.send(SchedulerEvent::News { task, event: RunEvent::Reverted { case } });
+                        self.send(SchedulerEvent::News {
+                            task,
+                            event: RunEvent::Reverted { case, host: None },
+                        });
                     }
                 }
             }
