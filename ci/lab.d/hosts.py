@@ -135,9 +135,9 @@ class Host:
     def cgroups(self):
         return [folder / self.network for folder in self.lab.cgroups]
 
-    def boot(self, files, disks, services):
+    def boot(self, files, disks, services, users=(), binds=None):
         """Starts the host. `files` are texts, or (text, owner, mode), by path; `disks` are file systems of their own, (owner,
-        MiB) by path."""
+        MiB) by path; `users` are made; `binds` are folders of this machine, and what they are in the host."""
         root = self.folder / "files"
         (self.folder / "disk").mkdir(parents=True)
         names = "".join(f"{host.address} {host.name}\n" for host in self.lab.hosts)
@@ -159,6 +159,10 @@ class Host:
             owners.append(f"{owner} {mode} {path}\n")
         mounts = [f"{owner} {size_mib} {path}\n" for path, (owner, size_mib) in disks.items()]
         (self.folder / "disks").write_text("".join(mounts))
+        (self.folder / "users").write_text("".join(f"{user}\n" for user in users))
+        # A colon stands between the two.
+        escaped = [(str(here).replace(":", "\\:"), there) for here, there in (binds or {}).items()]
+        (self.folder / "binds").write_text("".join(f"{here}:{there}\n" for here, there in escaped))
         (self.folder / "owners").write_text("".join(owners))
         for folder in self.cgroups():
             folder.mkdir(exist_ok=True)
@@ -316,8 +320,10 @@ class Lab:
                 self.make_network()
                 self.make_keys()
                 self.layer = layer(system.packages)
+                with bed.alone():
+                    binds = system.binds(cache())
                 for host in self.hosts:
-                    host.boot(system.files(self, host), system.disks(host), system.services(host))
+                    host.boot(system.files(self, host), system.disks(host), system.services(host), system.users, binds)
                 end = time.monotonic() + READY_S
                 self.wait(end, "ssh", lambda: all(host.answers(22) for host in self.hosts))
                 system.prepare(self)

@@ -1,11 +1,15 @@
 """What each lab consists of: hosts, Debian's packages, the services' settings, when they can be used, and the variables
 that the fatebook of the same name needs."""
 
+import base64
+import os
 import shutil
 import socket
 import subprocess
 
 import bed
+import hosts
+import kafka
 
 # How long a client may be kept waiting by a service that is just starting.
 CLIENT_S = 5
@@ -24,11 +28,23 @@ class System:
     hosts = []
     packages = []  # of the hosts
     clients = {}  # programs that the healthcheck needs here, and the packages that have them
+    modules = {}  # modules of the system's own Python that it needs, and the packages that have them
+    users = []  # that no package makes
 
     def install(self):
         """Installs what this machine needs to ask the service."""
         needed = {"ip": "iproute2", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client", **self.clients}
-        bed.install([package for program, package in needed.items() if not shutil.which(program, path=bed.PATH)])
+        missing = [package for program, package in needed.items() if not shutil.which(program, path=bed.PATH)]
+        missing += [package for module, package in self.modules.items() if not has_module(module)]
+        bed.install(missing)
+        note_installed(missing)
+
+    def fetch(self, cache):
+        """Gets what no package has into the lab's cache."""
+
+    def binds(self, cache):
+        """Folders of this machine that hosts see, read-only: what they are there, by where they lie here."""
+        return {}
 
     def files(self, lab, host):
         """Texts, or (text, owner, mode), by path."""
@@ -52,6 +68,24 @@ class System:
     def variables(self, lab):
         """What the book needs."""
         raise NotImplementedError
+
+
+def installed():
+    """Where the packages stand that labs have installed on this machine, a line each."""
+    return hosts.cache() / "packages"
+
+
+def note_installed(packages):
+    """Writes down what was installed, so that it can be taken away."""
+    if packages:
+        known = installed().read_text().split() if installed().exists() else []
+        hosts.cache().mkdir(parents=True, exist_ok=True)
+        installed().write_text("".join(f"{package}\n" for package in sorted({*known, *packages})))
+
+
+def has_module(name):
+    """Whether the Python of Debian's packages has it; the first of the path may be another one."""
+    return bed.quietly(["/usr/bin/python3", "-c", f"import {name}"])[0]
 
 
 def logins(hosts):
@@ -101,7 +135,7 @@ class Redis(System):
 
     def files(self, lab, host):
         primary = lab.hosts[0].address
-        server = ["bind 0.0.0.0", "protected-mode no", "dir /var/lib/redis", "appendonly yes", "repl-timeout 10"]
+        server = ["bind 0.0.0.0", "protected-mode no", "dir /var/lib/redis", "appendonly yes", "repl-timeout 10", "min-replicas-to-write 1", "min-replicas-max-lag 3"]
         if host.address != primary:
             server.append(f"replicaof {primary} 6379")
         sentinel = [
@@ -113,10 +147,12 @@ class Redis(System):
             "sentinel failover-timeout main 4000",
         ]
         # Both write their own files anew.
-        return {
+        settings = {
             f"/etc/redis/{name}.conf": ("".join(f"{line}\n" for line in lines), "redis:redis", "640")
             for name, lines in [("redis", server), ("sentinel", sentinel)]
         }
+        # A sentinel that was kept waiting for two seconds decides nothing for the next thirty (TILT).
+        return {**settings, "/etc/systemd/system/redis-sentinel.service.d/lab.conf": "[Service]\nNice=-15\n"}
 
     def services(self, host):
         return ["redis-server.service", "redis-sentinel.service"]
@@ -125,7 +161,8 @@ class Redis(System):
         def says(host, port, command, text):
             return text in client("redis-cli", "-h", host.address, "-p", port, *command)[1]
 
-        return says(lab.hosts[0], 6379, ["info", "replication"], "connected_slaves:2") and all(
+        # One that is connected may still be given a copy; what is written is not confirmed by it.
+        return says(lab.hosts[0], 6379, ["info", "replication"], "min_slaves_good_slaves:2") and all(
             # A sentinel that has not heard of the replicas yet would have nobody to promote.
             says(host, 26379, ["info", "sentinel"], f"status=ok,address={lab.hosts[0].address}:6379,slaves=2,sentinels=3")
             for host in lab.hosts
@@ -173,7 +210,8 @@ class Nginx(System):
         return ["haproxy.service" if host.name == "balancer" else "nginx.service"]
 
     def is_ready(self, lab):
-        return all("web" in client("curl", "-sI", f"http://{lab.hosts[2].address}/")[1] for _ in range(4))
+        answers = "".join(client("curl", "-sI", f"http://{lab.hosts[2].address}/")[1] for _ in range(4))
+        return all(web.name in answers for web in lab.hosts[:2])
 
     def variables(self, lab):
         return {"NGINX_HOSTS": logins(lab.hosts[:2]), "NGINX_URL": f"http://{lab.hosts[2].address}/"}
@@ -294,6 +332,124 @@ class Postgresql(System):
         }
 
 
+class KafkaSystem(kafka.Kafka, System):
+    """What both kinds of Kafka have as systems of the lab."""
+
+    hosts = ["kafka-1", "kafka-2", "kafka-3"]
+    modules = {"confluent_kafka": "python3-confluent-kafka"}
+
+    def fetch(self, cache):
+        self.jars(cache)
+
+    def binds(self, cache):
+        return {self.jars(cache): "/opt/kafka"}
+
+    def is_ready(self, lab):
+        if not kafka.serves(client, lab.hosts, self.port):
+            return False
+        self.make_topic(lab)
+        return True
+
+
+class KafkaRaft(KafkaSystem):
+    """Three brokers and, on the same hosts, three controllers of their own."""
+
+    name = "kafka"
+    version = "4.1.1"
+    short_timeouts = kafka.SHORT_TIMEOUTS
+
+    def files(self, lab, host):
+        number = lab.hosts.index(host) + 1
+        if number == 1:
+            self.cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        voters = ",".join(f"{100 + at}@{other.address}:9093" for at, other in enumerate(lab.hosts, 1))
+        both = {
+            "controller.quorum.voters": voters,
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            **kafka.of_a_broker(),
+            **self.timeouts(),
+        }
+        broker = {**both, "process.roles": "broker", "node.id": number, "listeners": f"PLAINTEXT://{host.address}:{self.port}"}
+        controller = {
+            **both,
+            "process.roles": "controller",
+            "node.id": 100 + number,
+            "listeners": f"CONTROLLER://{host.address}:9093",
+            "log.dirs": "/srv/controller",
+        }
+        files = self.logging()
+        for name, settings, mib in [("kafka", broker, 192), ("kafka-controller", controller, 128)]:
+            file, disk = f"/etc/kafka/{name}.properties", settings["log.dirs"]
+            files[file] = kafka.properties(settings)
+            format_disk = f"java {kafka.JAVA.format(mib=64)} -cp '/opt/kafka/*' kafka.tools.StorageTool format -t {self.cluster} -c {file}"
+            before = f'ExecStartPre=/bin/sh -c "[ -e {disk}/meta.properties ] || exec {format_disk}"\n'
+            files[f"/etc/systemd/system/{name}.service"] = self.unit(name, "kafka.Kafka", file, mib, 400, before)
+        return files
+
+    def disks(self, host):
+        return {"/srv/kafka": ("kafka", 512), "/srv/controller": ("kafka", 64)}
+
+    def services(self, host):
+        return ["kafka-controller.service", "kafka.service"]
+
+    def variables(self, lab):
+        return {"KAFKA_HOSTS": logins(lab.hosts), "KAFKA_DATA": "/srv/kafka", "KAFKA_CONTROLLER_DATA": "/srv/controller"}
+
+
+class KafkaZookeeper(KafkaSystem):
+    """The last Kafka with ZooKeeper, as the example of 2016 means it. A broker knows only the ZooKeepers of the other hosts: of the one
+    beside it, it could not be cut off."""
+
+    name = "kafka-zookeeper"
+    version = "3.9.2"
+    short_timeouts = kafka.SHORT_TIMEOUTS_WITH_ZOOKEEPER
+
+    def files(self, lab, host):
+        number = lab.hosts.index(host) + 1
+        zookeepers = [f"{other.address}:2181" for other in lab.hosts if other is not host]
+        broker = {
+            **kafka.of_a_broker(),
+            **self.timeouts(),
+            "broker.id": number,
+            "listeners": f"PLAINTEXT://{host.address}:{self.port}",
+            "zookeeper.connect": ",".join(zookeepers),
+        }
+        zookeeper = {
+            "tickTime": 500,
+            "initLimit": 10,
+            "syncLimit": 4,
+            "dataDir": "/srv/zookeeper",
+            "clientPort": 2181,
+            "admin.enableServer": "false",
+            "4lw.commands.whitelist": "srvr",
+            **{f"server.{at}": f"{other.address}:2888:3888" for at, other in enumerate(lab.hosts, 1)},
+        }
+        return {
+            **self.logging(),
+            "/etc/kafka/kafka.properties": kafka.properties(broker),
+            "/etc/kafka/zookeeper.properties": kafka.properties(zookeeper),
+            "/etc/systemd/system/kafka.service": self.unit("kafka", "kafka.Kafka", "/etc/kafka/kafka.properties", 192, 400),
+            "/etc/systemd/system/zookeeper.service": self.unit(
+                "zookeeper",
+                "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+                "/etc/kafka/zookeeper.properties",
+                96,
+                400,
+                f"ExecStartPre=/bin/sh -c 'echo {number} >/srv/zookeeper/myid'\n",
+            ),
+        }
+
+    def disks(self, host):
+        return {"/srv/kafka": ("kafka", 512), "/srv/zookeeper": ("kafka", 64)}
+
+    def services(self, host):
+        return ["zookeeper.service", "kafka.service"]
+
+    def variables(self, lab):
+        return {"KAFKA_ZOOKEEPER_HOSTS": logins(lab.hosts), "KAFKA_PORT": str(self.port), "KAFKA_DATA": "/srv/kafka"}
+
+
 def asked(address, port, question):
     """What a server answers to a question on a connection of its own."""
     try:
@@ -304,4 +460,4 @@ def asked(address, port, question):
         return str(error)
 
 
-SYSTEMS = {system.name: system for system in [Etcd(), Nginx(), Postgresql(), Redis(), Zookeeper()]}
+SYSTEMS = {system.name: system for system in [Etcd(), KafkaRaft(), KafkaZookeeper(), Nginx(), Postgresql(), Redis(), Zookeeper()]}

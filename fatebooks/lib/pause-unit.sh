@@ -6,5 +6,7 @@ set -eu
 [ "$(id -u)" = 0 ] || exec sudo -n "$0" "$@"
 for unit; do
     systemctl is-active --quiet "$unit" || { echo "$unit is not running" >&2; exit 1; }
+    [ "$(systemctl show --property MainPID --value "$unit")" != 0 ] ||
+        { echo "$unit has no process of its own: name the unit that has" >&2; exit 1; }
     systemctl kill --kill-who=all --signal=STOP "$unit"
 done

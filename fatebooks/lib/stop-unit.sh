@@ -16,6 +16,9 @@ for unit; do
     case $(systemctl show --property ActiveState --value "$unit") in
     inactive | failed) [ -e "$mark" ] || { echo "$unit is not running" >&2; exit 1; } ;;
     esac
+    # A unit that only stands for others has no process that could be killed.
+    [ -z "$kills" ] || [ -e "$mark" ] || [ "$(systemctl show --property MainPID --value "$unit")" != 0 ] ||
+        { echo "$unit has no process of its own: name the unit that has" >&2; exit 1; }
     mkdir -p "${mark%/*}"
     printf '[Service]\nRestart=no\n' >"$mark"
     systemctl daemon-reload

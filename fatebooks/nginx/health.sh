@@ -17,12 +17,12 @@ number=0
 while [ $number -lt "$count" ]; do
     number=$((number + 1))
     curl --silent --show-error --fail --max-time 2 --dump-header "$folder/head-$number" --output "$folder/page" "$NGINX_URL" ||
-        { echo "request $number of $count failed"; exit 1; }
-    [ -s "$folder/page" ] || { echo "page $number of $count is empty"; exit 1; }
+        { echo "request $number of $count failed" >&2; exit 1; }
+    [ -s "$folder/page" ] || { echo "page $number of $count is empty" >&2; exit 1; }
     [ $number != 1 ] || cp "$folder/page" "$folder/first"
-    cmp -s "$folder/page" "$folder/first" || { echo "page $number is another one"; exit 1; }
+    cmp -s "$folder/page" "$folder/first" || { echo "page $number is another one" >&2; exit 1; }
 done
 answered=$(cat "$folder"/head-* | tr -d '\r' | sed -n 's/^[Xx]-[Bb]ackend: //p' | sort -u)
 seen=$(echo "$answered" | grep -c . || true)
 echo "$count pages were read, from ${answered:-unnamed backends}" | paste -sd' '
-[ "$step" = 2 ] || [ "$seen" = 0 ] || [ "$seen" -ge "$backends" ] || { echo "only $seen of $backends backends answer"; exit 1; }
+[ "$step" = 2 ] || [ "$seen" = 0 ] || [ "$seen" -ge "$backends" ] || { echo "only $seen of $backends backends answer" >&2; exit 1; }

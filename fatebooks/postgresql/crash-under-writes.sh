@@ -22,7 +22,8 @@ until [ "$(wc -l <"$folder/committed")" -ge 200 ]; do
     sleep 0.1
 done
 systemctl kill --kill-who=all --signal=KILL "$1"
-wait $writer || true
+# Whoever could go on writing was not killed.
+! wait $writer || { echo "the server was not killed: is $1 the unit that runs it?"; exit 1; }
 # After a kill this waits until systemd has seen it.
 systemctl stop "$1"
 systemctl reset-failed "$1" 2>/dev/null || true

@@ -14,6 +14,6 @@ while [ $count -lt 2000 ]; do
     [ $((count % 5)) != 0 ] || sleep 0.1
 done
 case ${told:-} in
-*'connection slots'* | *'too many'*) echo "$count connections were opened, then: $told" ;;
+*'connection slots'* | *'too many clients'*) echo "$count connections were opened, then: $told" ;;
 *) echo "after $count connections: ${told:-there is room for more}"; exit 1 ;;
 esac

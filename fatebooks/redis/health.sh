@@ -1,57 +1,55 @@
 #!/bin/sh
-# health.sh --step=N: is this Redis a store that loses nothing that a replica has confirmed? A client asks the sentinels for
-# the primary, writes a key there, waits until replicas have it, reads it back, and looks whether all keys are there that
-# were confirmed since the case began. Exit 0 only if all of them were read. Before the failure and after it all replicas have
-# to confirm, during it one. REDISCLI_AUTH, REDIS_PORT (6379), REDIS_SENTINEL_PORT (26379) and REDIS_MASTER_NAME (mymaster)
-# may be set. Needs redis-cli.
-set -eu
-# An empty password would be sent.
-[ -n "${REDISCLI_AUTH:-}" ] || unset REDISCLI_AUTH
-command -v redis-cli >/dev/null || { echo "there is no redis-cli here"; exit 127; }
-step=${1#--step=}
-hosts=$(echo "$PISAURA_HOSTS" | tr , ' ')
+# health.sh --step=N: is this Redis a store that answers? A client asks the sentinels for the primary, writes a key there, waits
+# until a replica has confirmed it, and reads it back. Before the failure and after it there has to be one primary, every other
+# server a replica of it that is connected and confirms, and all sentinels have to agree and be enough. Exit 0 only if the key
+# was really read.
+# Lists of hosts are words on purpose.
 # shellcheck disable=SC2086
-replicas=$(($(set -- $hosts; echo $#) - 1))
-[ "$step" != 2 ] || replicas=1
-keys=pisaura:$PISAURA_CASE
-# What was confirmed, a name a line; it lies in the working folder, which stays until the book is done.
-accepted=.redis-$PISAURA_CASE
-[ "$step" != 1 ] || rm -f "$accepted"
-touch "$accepted"
-
-# Who hangs is given up after this time.
-sentinel() { timeout 1 redis-cli -h "$1" -p "${REDIS_SENTINEL_PORT:-26379}" sentinel get-master-addr-by-name "${REDIS_MASTER_NAME:-mymaster}" 2>/dev/null; }
-redis() { timeout 3 redis-cli -h "$primary" -p "$port" "$@" 2>&1; }
+set -eu
+# shellcheck source=fatebooks/redis/cluster.sh
+. "${0%/*}/cluster.sh"
+step=${1#--step=}
+key=pisaura:$PISAURA_CASE:health
+value=$step-$(date +%s%N)
+replicas=1
+[ "$step" = 2 ] || replicas=$((count - 1))
 
 work() {
-    name=$step-$(date +%s%N)
     # On one connection: replicas confirm what was written on the connection that waits.
-    told=$(printf 'set %s:%s %s ex 3600\nwait %s 1000\n' "$keys" "$name" "$name" "$replicas" | redis | paste -sd' ')
+    told=$(printf 'set %s %s ex 3600\nwait %s 1000\n' "$key" "$value" "$replicas" | redis "$primary" | paste -sd' ')
     confirmed=${told#OK }
-    [ "$confirmed" -ge "$replicas" ] 2>/dev/null || { echo "$primary: ${told:-no answer}: not confirmed by $replicas"; return 1; }
-    echo "$name" >>"$accepted"
-    while read -r name; do
-        told=$(redis get "$keys:$name") || return 1
-        [ "$told" = "$name" ] || { echo "$primary: $name was confirmed, and is lost (${told:-nothing there})"; exit 1; }
-    done <"$accepted"
-    count=$(wc -l <"$accepted")
-    [ "$step" = 3 ] || return 0
-    # All was read. Whatever comes of this, it is not asked for again.
-    names=$(sed "s/^/$keys:/" "$accepted")
-    rm -f "$accepted"
-    # shellcheck disable=SC2086
-    redis del $names >/dev/null || true
+    [ "$confirmed" -ge "$replicas" ] 2>/dev/null || { why="$primary: ${told:-no answer}: not confirmed by $replicas"; return 1; }
+    told=$(redis "$primary" get "$key")
+    [ "$told" = "$value" ] || { why="$primary: the key that was just confirmed is not there ($told)"; return 1; }
 }
 
 # A sentinel that is cut off still names the primary that it knew, so all that are named are tried.
-primaries=$(for host in $hosts; do sentinel "$host" | paste -sd' ' || true; done | sort -u)
-[ -n "$primaries" ] || { echo "no sentinel answers: $hosts"; exit 1; }
-while read -r primary port; do
+primaries=$(named $hosts)
+[ -n "$primaries" ] || no "no sentinel answers: $hosts"
+done=''
+while read -r primary _; do
     if work; then
-        echo "$primary: written, confirmed by $confirmed of $replicas, read back; all $count confirmed keys are there"
-        exit 0
+        done=yes
+        break
     fi
 done <<END
 $primaries
 END
-exit 1
+[ -n "$done" ] || no "$why"
+echo "$primary: written, confirmed by $confirmed of $replicas, read back"
+[ "$step" != 2 ] || exit 0
+
+[ "$(echo "$primaries" | wc -l)" = 1 ] || no "the sentinels name several primaries: $(echo "$primaries" | paste -sd,)"
+for host in $hosts; do
+    told=$(redis "$host" role | paste -sd' ')
+    case $told in
+    'master '*) [ "$host" = "$primary" ] || no "$host: this server is a primary, too, beside $primary" ;;
+    "slave $primary "*' connected '*) ;;
+    *) no "$host: this server is no connected replica of $primary: ${told:-no answer}" ;;
+    esac
+    told=$(sentinel "$host" ckquorum "$name") || no "$host: this sentinel does not answer"
+    case $told in OK*) ;; *) no "$host: $told" ;; esac
+    # As many as there are hosts, or one that is gone for good is not missed.
+    usable=$(echo "$told" | sed -n 's/^OK \([0-9]*\) usable.*/\1/p')
+    [ "${usable:-0}" -ge "$count" ] || no "$host: only ${usable:-0} of $count sentinels are usable"
+done

@@ -2,9 +2,12 @@
 //! the same; its reverter takes away what it did itself, and nothing else; reverted twice, nothing is left. Nor is it when the
 //! inducer was killed: before and after each of the programs that it calls.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use libtest_mimic::Trial;
@@ -29,6 +32,8 @@ pub fn tests() -> Vec<Trial> {
         test("library::burn_cpu", burn_cpu),
         test("library::eat_memory", eat_memory),
         needing("library::throttle", met, reason, throttle),
+        needing("library::unwritable", met, reason, unwritable),
+        test("library::hold_connections", hold_connections),
         needing("library::shift_clock", met && clock_may_be_shifted, clock_reason, shift_clock),
         needing("library::units", has_lab, lab_reason, units),
         needing("library::as_an_ordinary_user", has_lab, lab_reason, ordinary_user),
@@ -69,13 +74,17 @@ if [ "$(wc -l <"$KILLER/calls")" -ge "$KILL_AT" ]; then
 fi
 exec "${0##*/}" "$@"
 "#;
-const CALLED: [&str; 19] = [
+const CALLED: [&str; 26] = [
     "awk",
+    "bash",
     "cat",
+    "chmod",
+    "cut",
     "date",
     "dd",
     "df",
     "fallocate",
+    "find",
     "grep",
     "ip",
     "ip6tables",
@@ -86,9 +95,12 @@ const CALLED: [&str; 19] = [
     "pgrep",
     "rm",
     "rmdir",
+    "sed",
     "setsid",
+    "stat",
     "systemctl",
     "tc",
+    "xargs",
 ];
 
 /// Arguments as a shell reads them.
@@ -204,8 +216,48 @@ impl<'a> Library<'a> {
 }
 
 fn can_connect(host: &Host) -> bool {
-    let address: SocketAddr = format!("{}:22", host.address).parse().expect("an address");
+    can_connect_at(host, 22)
+}
+
+fn can_connect_at(host: &Host, port: u16) -> bool {
+    let address: SocketAddr = format!("{}:{port}", host.address).parse().expect("an address");
     TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok()
+}
+
+/// A process of the host's that listens at a port.
+struct Listening(Child);
+
+impl Listening {
+    fn on(host: &Host, port: u16) -> Self {
+        let script =
+            "import socket, sys; s = socket.create_server((\"\", int(sys.argv[1])))\nwhile True: s.accept()";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &host.name, "python3", "-c", script, &port.to_string()]);
+        let listening = Self(command.spawn().expect("it runs"));
+        wait_for("who listens", || can_connect_at(host, port));
+        listening
+    }
+}
+
+impl Listening {
+    /// A process of the host's that keeps a connection to a port of this machine.
+    fn connected(host: &Host, near: &str, port: u16) -> Self {
+        let script = "import socket, sys, time; s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); print(1, flush=True); time.sleep(600)";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &host.name, "python3", "-c", script, near, &port.to_string()]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+        let mut said = String::new();
+        let read = BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut said);
+        assert!(read.is_ok() && said == "1\n", "it is connected: {said:?}");
+        Self(child)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn rules(host: &Host) -> String {
@@ -231,14 +283,22 @@ fn block_port() {
     let host = Host::start();
     let library = Library::new(Place::Network(&host));
     let other = Library::new(Place::Network(&host));
-    other.run("block-port.sh", &["4711"]);
-    library
-        .check(("block-port.sh", &["2379", "22"]), ("unblock.sh", &["2379", "22"]), || !can_connect(&host));
+    other.run("block-port.sh", &["--out", "4711"]);
+    library.check(("block-port.sh", &["22"]), ("unblock.sh", &["22"]), || !can_connect(&host));
     library.check(("block-port.sh", &["--reject", "22"]), ("unblock.sh", &[]), || !can_connect(&host));
+    // For some hosts alone.
+    let near = near(&host);
+    library.check(
+        ("block-port.sh", &["--from", "192.0.2.7", "--from", &near, "22"]),
+        ("unblock.sh", &[]),
+        || !can_connect(&host),
+    );
+    library.run("block-port.sh", &["--from", "192.0.2.7", "22"]);
+    assert!(can_connect(&host));
+    library.run("unblock.sh", &[]);
     // What this host may not reach, while others reach it.
     let there = listener_for(&host);
     let reaches = |port: u16| {
-        let near = near(&host);
         let text = format!("timeout 1 bash -c ': </dev/tcp/{near}/{port}'");
         library.command(&text).stderr(Stdio::null()).status().expect("it runs").success()
     };
@@ -248,9 +308,33 @@ fn block_port() {
         assert!(can_connect(&host));
         !reaches(port)
     });
+    let _listening = Listening::on(&host, port);
     library.check(("block-port.sh", &["--both", &port.to_string(), "22"]), ("unblock.sh", &[]), || {
-        !can_connect(&host) && !reaches(port)
+        !can_connect(&host) && !can_connect_at(&host, port) && !reaches(port)
     });
+    // Where there is nothing to be blocked, nothing is.
+    for arguments in [&["4711"], ["22", "4711"].as_slice(), &["--both", "4711"]] {
+        let told = "nobody listens at port 4711 here\n".to_owned();
+        assert_eq!(library.fails("block-port.sh", arguments), (Some(1), told), "{arguments:?}");
+    }
+    let told = "nobody here is connected to port 4711 of another host\n".to_owned();
+    assert_eq!(library.fails("block-port.sh", &["--out", "--connected", "4711"]), (Some(1), told));
+    let (near_port, kept) = (port.to_string(), Listening::connected(&host, &near, port));
+    library.run("block-port.sh", &["--out", "--connected", &near_port]);
+    drop(kept);
+    library.run("block-port.sh", &["--out", "--connected", &near_port]);
+    library.run("unblock.sh", &[]);
+    // Rules that hold nothing up test nothing.
+    let none = |why: &str| (Some(1), format!("{why}\n"));
+    assert_eq!(library.fails("still-blocked.sh", &[]), none("there are no rules of this case any more"));
+    library.run("block-port.sh", &["22"]);
+    assert_eq!(
+        library.fails("still-blocked.sh", &[]),
+        none("no packet has met the rules: nothing goes that way")
+    );
+    assert!(!can_connect(&host));
+    library.run("still-blocked.sh", &["22"]);
+    library.run("unblock.sh", &[]);
     let rules = rules(&host);
     assert!(rules.contains(&other.case) && !rules.contains(&library.case), "{rules}");
 }
@@ -262,6 +346,21 @@ fn cut_off() {
     library.check(("cut-off.sh", &[&near, "192.0.2.0/24"]), ("unblock.sh", &[]), || !can_connect(&host));
     library.check(("cut-off.sh", &[&near]), ("unblock.sh", &["ignored"]), || !can_connect(&host));
     assert!(!rules(&host).contains("pisaura"), "{}", rules(&host));
+    // One way alone; and from everybody, but for the port of SSH.
+    for way in ["--in", "--out"] {
+        library.check(("cut-off.sh", &[way, &near]), ("unblock.sh", &[]), || !can_connect(&host));
+        library.run("cut-off.sh", &[way, &near]);
+        let chain = if way == "--in" { "-A INPUT -s " } else { "-A OUTPUT -d " };
+        let added: Vec<_> =
+            rules(&host).lines().filter(|rule| rule.starts_with("-A")).map(str::to_owned).collect();
+        assert!(added.len() == 1 && added[0].starts_with(chain), "{added:?}");
+        library.run("unblock.sh", &[]);
+    }
+    let _listening = Listening::on(&host, 8080);
+    library.check(("cut-off.sh", &["--everybody"]), ("unblock.sh", &[]), || {
+        assert!(can_connect(&host));
+        !can_connect_at(&host, 8080)
+    });
     assert_eq!(
         library.fails("cut-off.sh", &[]),
         (Some(1), "there is no other host to be cut off from\n".to_owned())
@@ -390,6 +489,96 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
     }
+}
+
+/// A user who is nobody's.
+const NOBODY: u32 = 65534;
+
+fn unwritable() {
+    let (scratch, library) = (Scratch::new(), Library::new(Place::Here));
+    let folder = scratch.join("of nobody");
+    std::fs::create_dir_all(folder.join("below")).expect("folders");
+    for (name, mode) in
+        [("log", 0o640), ("read only", 0o444), ("below/a line\nend", 0o664), ("below/*", 0o600)]
+    {
+        std::fs::write(folder.join(name), "x").expect("a file");
+        std::fs::set_permissions(folder.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .expect("a mode");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("link")).expect("a link");
+    let chown = Command::new("chown").args(["-hR", &NOBODY.to_string()]).arg(&folder).status();
+    assert!(chown.expect("chown runs").success());
+    let modes = || {
+        let listed =
+            Command::new("find").arg(&folder).args(["-printf", "%m %u %p\n"]).output().expect("find runs");
+        let mut lines: Vec<_> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let (before, shown) = (modes(), folder.display().to_string());
+    let writes = |file: &str| {
+        let text =
+            format!("exec setpriv --reuid {NOBODY} --clear-groups /bin/sh -c ': >>\"$0/{file}\"' '{shown}'");
+        library.command(&text).stderr(Stdio::null()).status().expect("it runs").success()
+    };
+    let is_there = || {
+        let those = [writes("log"), writes("below/*")];
+        assert!(those[0] == those[1], "a part of it");
+        !those[0]
+    };
+    library.check(("unwritable.sh", &[&shown]), ("writable.sh", &[&shown]), is_there);
+    assert_eq!(modes(), before);
+    library.run("unwritable.sh", &[&shown]);
+    assert!(!writes("new"), "a folder that can be written to");
+    // What is gone meanwhile is no trouble.
+    std::fs::remove_file(folder.join("log")).expect("a file");
+    library.run("writable.sh", &[&shown]);
+    let wrong = |folder: &str, why: &str| {
+        assert_eq!(library.fails("unwritable.sh", &[folder]), (Some(1), format!("{why}\n")));
+    };
+    wrong("/no/such/folder", "there is no folder /no/such/folder");
+    wrong("/etc", "/etc belongs to root, who may write all the same");
+    library.run("writable.sh", &["/no/such/folder"]);
+}
+
+fn hold_connections() {
+    let library = Library::new(Place::Here);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    // Whoever is let in stays for as long as it likes.
+    let accepting = listener.try_clone().expect("a listener");
+    let until_told = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::clone(&until_told);
+    let accepts = std::thread::spawn(move || {
+        let mut taken = Vec::new();
+        while let Ok((stream, _)) = accepting.accept() {
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            taken.push(stream);
+        }
+    });
+    let held = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's list");
+        let wanted = format!("0100007F:{port:04X}");
+        table
+            .lines()
+            .filter(|line| line.split_whitespace().nth(2) == Some(&wanted) && line.contains(" 01 "))
+            .count()
+    };
+    let arguments = [port.to_string(), "20".to_owned()];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    library.run("hold-connections.sh", &arguments);
+    wait_for("twenty connections", || held() == 20);
+    library.run("drop-connections.sh", &arguments);
+    wait_for("none", || held() == 0);
+    library.check(("hold-connections.sh", &arguments), ("drop-connections.sh", &[]), || held() > 0);
+    until_told.store(true, Ordering::Relaxed);
+    drop(TcpStream::connect(("127.0.0.1", port)));
+    accepts.join().expect("an end");
+    drop(listener);
+    let told = format!("nobody listens at port {port} of 127.0.0.1\n");
+    assert_eq!(library.fails("hold-connections.sh", &arguments), (Some(1), told));
 }
 
 fn fill_disk() {
@@ -532,6 +721,38 @@ fn units() {
     library.check(("stop-unit.sh", &["--kill", "nginx"]), ("start-unit.sh", &["--kill", "nginx"]), || {
         is_down(&web)
     });
+    // Whether it stays away is told apart from what somebody has started meanwhile.
+    let fails = |script: &str, why: &str| {
+        assert_eq!(library.fails(script, &["nginx"]), (Some(1), format!("{why}\n")));
+    };
+    fails("still-stopped.sh", "nginx.service runs again, and was to be stopped");
+    library.run("stop-unit.sh", &["nginx"]);
+    library.run("still-stopped.sh", &["--kill", "nginx"]);
+    lab.on(&web, "systemctl start nginx");
+    fails("still-stopped.sh", "nginx.service runs again, and was to be stopped");
+    library.run("start-unit.sh", &["nginx"]);
+    lab.on(&web, "systemctl stop nginx");
+    fails("still-stopped.sh", "nginx.service was not stopped by this case, or somebody has started it");
+    lab.on(&web, "systemctl start nginx");
+    fails("still-paused.sh", "nginx does not stand still any more");
+    library.run("pause-unit.sh", &["nginx"]);
+    library.run("still-paused.sh", &["nginx"]);
+    lab.on(&web, "systemctl kill --signal=CONT nginx");
+    fails("still-paused.sh", "nginx does not stand still any more");
+    library.run("resume-unit.sh", &["nginx"]);
+    // One that is ready by its word is waited for until it serves.
+    library.run("stop-unit.sh", &["nginx"]);
+    library.run("start-unit.sh", &["--port", "80", "--until", "test -e /run/nginx.pid", "nginx"]);
+    assert!(!is_down(&web));
+    for (arguments, why) in [
+        (
+            ["--within", "1", "--port", "4711", "nginx"],
+            "nginx: started, and after 1 s nobody listens at port 4711\n",
+        ),
+        (["--within", "1", "--until", "false", "nginx"], "nginx: started, and after 1 s `false` fails\n"),
+    ] {
+        assert_eq!(library.fails("start-unit.sh", &arguments), (Some(1), why.to_owned()));
+    }
     let stands = || lab.on(&web, "ps -C nginx -o stat=; true").contains('T');
     library.check(("pause-unit.sh", &["nginx"]), ("resume-unit.sh", &["nginx"]), stands);
     let drop_ins = "find /run/systemd/system -name '*pisaura*'";
@@ -606,7 +827,7 @@ fn first_lines() {
         );
         assert!(index.contains(&format!("`{name}")), "{name} is not in the index");
     }
-    assert_eq!(seen, 20);
+    assert_eq!(seen, 27);
     let library = Library::new(Place::Here);
     for (script, arguments) in [
         ("stop-unit.sh", ["--kill"].as_slice()),
@@ -614,6 +835,10 @@ fn first_lines() {
         ("pause-unit.sh", &[]),
         ("block-port.sh", &["--in", "80"]),
         ("block-port.sh", &["--out"]),
+        ("cut-off.sh", &["--both"]),
+        ("start-unit.sh", &["--ports", "80"]),
+        ("unwritable.sh", &[]),
+        ("hold-connections.sh", &["80"]),
         ("pause.sh", &[]),
         ("kill.sh", &["--term"]),
     ] {
