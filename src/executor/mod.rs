@@ -151,8 +151,8 @@ impl BookExecutor {
     }
 
     /// Takes over a host on which something of ours lies from an earlier run: it is taken away at the end.
-    /// Answers with what a person should know. Fails if the host cannot be reached.
-    pub fn take_over(&mut self, access: &Access) -> Result<Vec<String>, String> {
+    /// Answers with what a person should know, and with whose case may have left the host broken. Fails if the host cannot be reached.
+    pub fn take_over(&mut self, access: &Access) -> Result<(Vec<String>, Option<String>), String> {
         let host = self.host(access);
         let taken = host.take_over(Limit::within(CLEAN_UP_LIMIT / 2, None)).or_else(|_| {
             // A connection that was lost, or that says nothing, says nothing of the host.
@@ -161,7 +161,9 @@ impl BookExecutor {
         });
         let clean = |text: &str| self.redactor.clean(text);
         match taken {
-            Ok(notes) => Ok(notes.iter().map(|note| clean(note)).collect()),
+            Ok((notes, broken)) => {
+                Ok((notes.iter().map(|note| clean(note)).collect(), broken.as_deref().map(clean)))
+            }
             Err(trouble) => Err(clean(&trouble.message)),
         }
     }

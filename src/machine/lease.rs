@@ -59,7 +59,9 @@ pub enum LeaseAdvice {
     Heal,
     /// It will be free within this time: why.
     Wait(Duration, String),
-    /// It stays as it is: why, and what a person can do.
+    /// It is another machine's: why nothing is done about it.
+    KeepOff(String),
+    /// It stays as it is, and the host may be broken: why, and what a person can do.
     Refuse(String),
 }
 
@@ -141,7 +143,7 @@ impl Lease {
                     )),
                 }
             }
-            _ if self.whose == Whose::Other => LeaseAdvice::Refuse(format!(
+            _ if self.whose == Whose::Other => LeaseAdvice::KeepOff(format!(
                 "the folder of our own there belongs to another machine with the same home folder, which {who} has"
             )),
             (LeaseState::Gone, _) => LeaseAdvice::Refuse(format!(

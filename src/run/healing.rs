@@ -205,7 +205,12 @@ fn heal_host(
     if let Some(access) = host.access.known() {
         let access = access_of(access, book.as_deref());
         match executor.take_over(&access) {
-            Ok(notes) => healed.warnings.extend(notes),
+            Ok((notes, broken)) => {
+                healed.warnings.extend(notes);
+                let shown = access.target.shown.clone();
+                let shout = |case| Shout { case, host: shown, heal: String::new() };
+                healed.shouts.extend(broken.map(shout));
+            }
             Err(why) => {
                 healed.warnings.push(format!("something of ours may be left there: {why}"));
                 return;

@@ -1,6 +1,7 @@
 //! Ways in which a host could be called healed that is not, or lose what heals it: each was found once.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -20,6 +21,8 @@ pub fn tests() -> Vec<Trial> {
         test("healed::what_was_left_without_a_mark", unmarked),
         test("healed::what_cannot_be_looked_for_is_not_gone", blind),
         test("healed::who_only_reads_a_switch_is_none", only_reads),
+        test("healed::a_process_that_shows_nothing_keeps_nobody_from_it", shows_nothing),
+        test("healed::what_another_journal_knows_is_told", another_journal),
         test("healed::no_room_to_say_who_arms", no_room),
         needing(
             "healed::a_reverter_that_cannot_be_brought_again",
@@ -35,6 +38,60 @@ pub fn tests() -> Vec<Trial> {
 pub fn lives(process: i64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Puts these scripts in front of the host's programs.
+fn put_in_front(case: &Case, scripts: &[(&str, &str)]) {
+    let bin = case.sshd.home().join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    for (name, text) in scripts {
+        fs::write(bin.join(name), text).expect("a script");
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+    restart_with(&case.sshd, &format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()));
+}
+
+/// A process that is stuck in a file system that is frozen shows nothing of itself, and who asks it is stuck, too: the reverter that
+/// thaws it is run all the same, and counts once somebody has looked.
+fn shows_nothing() {
+    let grep = "#!/bin/sh\n[ ! -e \"$HOME/broken\" ] || case \"$*\" in */proc/*) exec sleep 300 ;; esac\nexec /usr/bin/grep \"$@\"\n";
+    let case = Case::new("");
+    put_in_front(&case, &[("grep", grep)]);
+    case.book("timeout: 20s", "");
+    case.says_all(0, &["b::f@127.0.0.1:PORT ... ok"]);
+    assert_eq!(case.log(), "break\nheal\nheal\n");
+    // The switch does the same.
+    fs::remove_file(case.sshd.home().join("log")).expect("a file");
+    case.waits_at("--step=2").book("timeout: 2s, deadman: 7s", "").begin_and_kill();
+    wait_for("the switch", || case.log() == "break\nheal\nheal\n");
+    let ran = case.pisaura(&["revert"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    case.check_left_clean();
+}
+
+/// A host that another run may have left broken, of which nothing is remembered here: whoever cleans up there says so.
+fn another_journal() {
+    let case = Case::new("");
+    case.waits_at("--step=2");
+    case.go();
+    let ran = case.pisaura(&["run", "--output", "ours"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    // As if that run had been killed before it cleaned up.
+    let journal = case.scratch.read("ours/journal.jsonl");
+    let lines =
+        journal.lines().filter(|line| !line.contains("\"host left\"") && !line.contains("\"run ended\""));
+    case.scratch.write("ours/journal.jsonl", lines.fold(String::new(), |text, line| text + line + "\n"));
+    fs::remove_file(case.scratch.join("go")).expect("a file");
+    let _ = fs::remove_file(case.scratch.join("at"));
+    case.book("timeout: 5s, deadman: 'off'", "").begin_and_kill();
+    fs::remove_dir_all(case.scratch.join("target")).expect("a folder");
+    fs::remove_dir_all(case.scratch.join("home")).expect("a folder");
+    let ran = case.pisaura(&["revert", "--output", "ours"]);
+    assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
+    let told = "!!! A HOST IS LEFT UNREVERTED, and may still be broken:\n!!!   127.0.0.1:PORT by `b::f@127.0.0.1:PORT` of a run on ";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    assert!(case.is_broken());
+    assert!(!ran.stdout.contains("no host was dirty"), "{}", ran.stdout);
 }
 
 /// The first number in a file of the case's folder.

@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         test("unseen::a_word_that_is_none_disarms_nobody", garbled),
         test("unseen::what_stood_there_comes_back_however_it_is_cut_off", cut_off_leaving),
         test("unseen::what_stood_there_comes_back_as_it_was", same_file),
+        test("unseen::a_path_without_cmp", without_cmp),
         test("unseen::what_somebody_else_has_put_there_stays", foreign_file),
         test("unseen::a_script_that_changes_itself_is_not_taken_away_silently", changes_itself),
         test("unseen::a_login_without_a_session_of_its_own", wrapped),
@@ -344,6 +345,27 @@ fn cut_off_leaving() {
         assert_eq!(fs::read_to_string(&path).expect("it is there"), "the host's own\n");
     }
     case.check_left_clean();
+}
+
+/// A host that cannot compare files does without.
+fn without_cmp() {
+    let (case, path) = installed("opt/tool");
+    let bin = case.sshd.home().join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    for folder in ["/usr/bin", "/bin", "/usr/sbin"] {
+        for entry in
+            fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.file_name() != "cmp")
+        {
+            let _ = symlink(entry.path(), bin.join(entry.file_name()));
+        }
+    }
+    restart_with(&case.sshd, &bin.display().to_string());
+    for _ in 0..2 {
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(fs::read_to_string(&path).expect("a file"), "the host's own\n");
+    }
+    assert_eq!(case.log(), "break\nheal\n".repeat(2));
 }
 
 /// The file itself, and no copy: with its attributes and all its names.

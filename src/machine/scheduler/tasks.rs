@@ -107,11 +107,17 @@ impl Scheduler {
         if !case.induced && !case.dirty {
             return None;
         }
+        let reverted = match outcome.verdict {
+            Verdict::Unreverted => "",
+            _ => "; the host was reverted",
+        };
         for finding in outcome.findings.iter_mut().filter(|finding| is_interrupted(finding)) {
             *finding = Finding::new(
                 Verdict::Botched,
                 "TaskEnded",
-                "its task was ended by somebody else than this run, after the inducer was handed out; the host was reverted",
+                format!(
+                    "its task was ended by somebody else than this run, after the inducer was handed out{reverted}"
+                ),
             );
         }
         outcome.verdict = worst(&outcome.findings);
@@ -126,11 +132,15 @@ impl Scheduler {
             self.executors.iter().find(|other| other.id == executor).map(|executor| executor.shown.clone());
         let mut outcome = outcome;
         if case.revert_attempts > 0 {
+            let reverted = match outcome.verdict {
+                Verdict::Unreverted => ", and no other has reverted the host",
+                _ => ", and the host was reverted by another",
+            };
             let lost = Finding::new(
                 Verdict::Botched,
                 "TaskLost",
                 format!(
-                    "its task was lost after the inducer was handed out, and the host was reverted by another: {}",
+                    "its task was lost after the inducer was handed out{reverted}: {}",
                     case.past.join("; ")
                 ),
             );

@@ -274,6 +274,53 @@ fn a_task_lost_after_inducing_is_only_reverted() {
     told.check(5, offers(&["a1", "a2"]), &["revert by r-c1-a2 by r-e2 on o-a2", "decline o-a1", "suppress"]);
 }
 
+/// What nobody has reverted is not said to be.
+#[test]
+fn a_revert_that_fails_elsewhere_is_told() {
+    let check = |verdict: Verdict, said: &str| {
+        let mut told = Told::launched();
+        told.check(3, asked("r-c1-a1", 1), &["tell: may be dirty"]);
+        told.check(4, SchedulerEvent::Noted { case: 1, result: Ok(()) }, &["answer 1 of r-c1-a1: Ok(())"]);
+        told.check(5, update("r-c1-a1", TaskNews::Ended, "TASK_FAILED"), &["acknowledge r-c1-a1", "revive"]);
+        told.check(5, offers(&["a2"]), &["revert by r-c1-a2 by r-e2 on o-a2", "suppress"]);
+        told.check(6, ended("r-c1-a2", verdict, "Reverted"), &[said]);
+    };
+    check(
+        Verdict::Botched,
+        "tell: botched, its task was lost after the inducer was handed out, and the host was reverted by another: attempt 1 on a1: TASK_FAILED",
+    );
+    check(
+        Verdict::Unreverted,
+        "tell: unreverted, its task was lost after the inducer was handed out, and no other has reverted the host: attempt 1 on a1: TASK_FAILED",
+    );
+}
+
+/// The same of one that somebody else has ended.
+#[test]
+fn a_revert_that_fails_when_it_is_ended_is_told() {
+    let check = |verdict: Verdict, said: &str| {
+        let mut told = Told::launched();
+        told.check(3, asked("r-c1-a1", 1), &["tell: may be dirty"]);
+        told.check(4, SchedulerEvent::Noted { case: 1, result: Ok(()) }, &["answer 1 of r-c1-a1: Ok(())"]);
+        told.check(5, ended("r-c1-a1", verdict, "Interrupted"), &[said]);
+    };
+    let why = "its task was ended by somebody else than this run, after the inducer was handed out";
+    check(Verdict::Skipped, &format!("tell: botched, {why}; the host was reverted"));
+    check(Verdict::Unreverted, &format!("tell: unreverted, {why}"));
+}
+
+/// An executor's last word of the case: with this verdict, and of this kind beside it.
+fn ended(task: &str, verdict: Verdict, kind: &str) -> SchedulerEvent {
+    let SchedulerEvent::Update(mut ended) = update(task, TaskNews::Ended, "") else { unreachable!() };
+    let mut findings = vec![Finding::new(Verdict::Botched, kind, "it was ended")];
+    if verdict == Verdict::Unreverted {
+        findings.push(Finding::new(verdict, "RevertFailed", "the reverter failed"));
+    }
+    ended.outcome =
+        Some(CaseOutcome { report: Some(crate::machine::CaseReport::default()), verdict, findings });
+    SchedulerEvent::Update(ended)
+}
+
 #[test]
 fn who_does_not_obey_is_shut_down() {
     let mut told = Told::launched();

@@ -25,7 +25,7 @@ _pisaura_look() {
     while :; do
         if [ -r /proc/self/environ ]; then
             # That some cannot be read is told by a 2, as by what others have begun; what is more was not looked at.
-            _pisaura_y=$(PISAURA_MARK='' LC_ALL=C grep -lsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " "$@" 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
+            _pisaura_y=$(_pisaura_search -lsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " "$@" 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
         else
             _pisaura_y=$(PISAURA_MARK='' ps axeww -o pid= -o command= 2>/dev/null) || _pisaura_blind=1
             _pisaura_y=$(printf '%s\n' "$_pisaura_y" | LC_ALL=C sed -n "s|^ *\([0-9]*\) .*PISAURA_MARK=$_pisaura_M.*|\1/environ|p") || _pisaura_blind=1
@@ -40,13 +40,14 @@ _pisaura_look() {
                 continue
             elif [ "$_pisaura_session" = "$_pisaura_only" ]; then
                 _pisaura_members="$_pisaura_members $_pisaura_c:$_pisaura_r"
-            elif PISAURA_MARK='' LC_ALL=C grep -qs "PISAURA_MARK=$_pisaura_M" "/proc/$_pisaura_c/task"/*/environ; then
+            elif _pisaura_search -qs "PISAURA_MARK=$_pisaura_M" "/proc/$_pisaura_c/task"/*/environ; then
                 # Its first thread has ended, and others are at work.
                 _pisaura_marked="$_pisaura_marked $_pisaura_c"
             fi
         done
         _pisaura_turns=$((_pisaura_turns + 1))
-        [ -z "$_pisaura_marked$_pisaura_members" ] && [ $_pisaura_turns -lt 5 ] || return 0
+        # Nor is it looked again where nobody can look: each time may take its whole time.
+        [ -z "$_pisaura_marked$_pisaura_members$_pisaura_blind" ] && [ $_pisaura_turns -lt 5 ] || return 0
         set -- /proc/[0-9]*
         _pisaura_arrived "$@"
         [ -n "$_pisaura_come" ] || return 0

@@ -10,6 +10,17 @@ _pisaura_now() {
     esac
 }
 
+# Searches what processes show of themselves. One that hangs in a file system that is frozen shows nothing, and whoever asks hangs with
+# it: it is left alone after five seconds, with what was found until then and status 124, where the host can do that.
+_pisaura_search() {
+    if command -v timeout >/dev/null 2>&1; then
+        PISAURA_MARK='' LC_ALL=C timeout 5 grep "$@" && return 0 || _pisaura_found=$?
+        # That of an old busybox wants its words in another order, and has run nothing.
+        case $_pisaura_found in 125 | 126 | 127) ;; *) return $_pisaura_found ;; esac
+    fi
+    PISAURA_MARK='' LC_ALL=C grep "$@"
+}
+
 # Whether process $1 is the one that was started at $2, and is alive. A number alone proves nothing: it may be another's by now.
 _pisaura_lives() {
     case ${1:--}${2:--} in *[!0-9]*) return 1 ;; esac

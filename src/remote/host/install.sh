@@ -7,6 +7,15 @@ _pisaura_make() {
     _pisaura_make "$(dirname -- "$1")" "$2" && mkdir -- "$1" && printf '%s\n' "$1" >>"$2"
 }
 
+# Whether two files hold the same.
+_pisaura_is_same() {
+    if command -v cmp >/dev/null 2>&1; then
+        cmp -s -- "$1" "$2"
+    else
+        _pisaura_y=$(cksum <"$1") && [ "$_pisaura_y" = "$(cksum <"$2")" ]
+    fi
+}
+
 # File $1 of ours is put to path $2; $3 is its name in our folder. Nobody but us and root may be able to change it there, or to put
 # another in its place: what runs from there may run as root.
 _pisaura_install() {
@@ -22,14 +31,14 @@ _pisaura_install() {
     fi
     [ ! -e "$_pisaura_d/back" ] || _pisaura_put_back "$_pisaura_d" || return 1
     # A file of the host's own that is the same already is left as it is.
-    if [ ! -e "$_pisaura_d/path" ] && _pisaura_is_own_file "$2" && [ -x "$2" ] && _pisaura_is_safe "$_pisaura_t" && cmp -s -- "$1" "$2"; then
+    if [ ! -e "$_pisaura_d/path" ] && _pisaura_is_own_file "$2" && [ -x "$2" ] && _pisaura_is_safe "$_pisaura_t" && _pisaura_is_same "$1" "$2"; then
         return 0
     fi
     _pisaura_v=$_pisaura_t
     while [ ! -d "$_pisaura_v" ]; do _pisaura_v=$(dirname -- "$_pisaura_v"); done
     _pisaura_is_safe "$_pisaura_v" || return 1
     mkdir -p "$_pisaura_d/owners" || return 1
-    if [ -e "$_pisaura_d/path" ] && ! cmp -s -- "$1" "$2"; then
+    if [ -e "$_pisaura_d/path" ] && ! _pisaura_is_same "$1" "$2"; then
         for _pisaura_x in "$_pisaura_d/owners"/*; do
             _pisaura_x=${_pisaura_x##*/}
             if [ "$_pisaura_x" != "${_pisaura_F##*/}" ] && [ -d "$_pisaura_R/$_pisaura_x" ]; then
@@ -51,14 +60,14 @@ _pisaura_install() {
     fi
     _pisaura_is_safe "$_pisaura_t" || return 1
     printf '' >"$_pisaura_d/owners/${_pisaura_F##*/}" || return 1
-    if _pisaura_is_own_file "$2" && [ -x "$2" ] && cmp -s -- "$1" "$2"; then return 0; fi
+    if _pisaura_is_own_file "$2" && [ -x "$2" ] && _pisaura_is_same "$1" "$2"; then return 0; fi
     # Under a name that nobody can guess, and that no link has.
     _pisaura_x=$(mktemp "$_pisaura_t/.pisaura.XXXXXX") || return 1
     cat <"$1" >"$_pisaura_x" && chmod 0755 "$_pisaura_x" && _pisaura_move "$_pisaura_x" "$2" || {
         rm -f -- "$_pisaura_x"
         return 1
     }
-    _pisaura_is_own_file "$2" && cmp -s -- "$1" "$2" || {
+    _pisaura_is_own_file "$2" && _pisaura_is_same "$1" "$2" || {
         echo "$2 is another file than was put there" >&2
         return 1
     }

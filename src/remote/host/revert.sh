@@ -16,7 +16,7 @@ _pisaura_find() {
     _pisaura_compare "${_pisaura_O:-}" "$_pisaura_I"
     [ "$_pisaura_r" != other ] || { _pisaura_tell m2; exit 0; }
     _pisaura_b=same _pisaura_a=-
-    _pisaura_y=$(printf '%s\n' ".case-$_pisaura_M/watch" | grep -ls -f - /proc/[0-9]*/cmdline) || :
+    _pisaura_y=$(printf '%s\n' ".case-$_pisaura_M/watch" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || :
     for _pisaura_x in $_pisaura_y; do
         _pisaura_x=${_pisaura_x#/proc/}
         _pisaura_v=${_pisaura_x%/cmdline}

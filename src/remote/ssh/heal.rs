@@ -72,7 +72,7 @@ impl SshHost {
                 Some(_) => {
                     let address = self.connection.as_ref().map(|connection| connection.address.to_string());
                     others.push(format!(
-                        "the machine at {} ({}) is not the one that was broken: {case_folder} is not there",
+                        "the machine at {} ({}) is not the one that was broken: {case_folder} is not there, or another's",
                         address.unwrap_or_default(),
                         ground.identity
                     ));

@@ -71,6 +71,8 @@ pub struct SshHost {
     without_sftp: bool,
     /// What the host that is being healed tells; times by [`time_since_boot`].
     record: Option<HostRecord>,
+    /// Whose case has left the host as it may be broken, as its lease says, if it was found so.
+    left_broken: Option<String>,
     /// Since when the present lease of somebody else was seen.
     seen: Option<(String, Instant)>,
     /// The present case.
@@ -149,6 +151,7 @@ impl SshHost {
             silent_for: None,
             without_sftp: false,
             record: None,
+            left_broken: None,
             seen: None,
             case: HostMark::default(),
             has_armed: false,

@@ -22,6 +22,13 @@ impl SshHost {
                 self.seen = None;
                 return Ok(());
             }
+            if line == "hangs" {
+                let message = format!(
+                    "{}: a process there hangs, so nobody can see whether a case has the host: a frozen file system may be the reason",
+                    self.target.shown
+                );
+                return Err(StepEnd::Busy { message, within: WATCHED_FOR });
+            }
             if let Some(process) = line.strip_prefix("watched ") {
                 let message = format!(
                     "{}: a case has the host whose word of it a failure has taken away: its dead man's switch, process {process} there, is still to heal it",
@@ -55,7 +62,11 @@ impl SshHost {
                 LeaseAdvice::Wait(within, message) => {
                     return Err(StepEnd::Busy { message: told(&message), within });
                 }
+                LeaseAdvice::KeepOff(message) => {
+                    return Err(StepEnd::Busy { message: told(&message), within: Duration::ZERO });
+                }
                 LeaseAdvice::Refuse(message) => {
+                    self.left_broken = Some(lease.described());
                     return Err(StepEnd::Busy { message: told(&message), within: Duration::ZERO });
                 }
                 LeaseAdvice::Heal => {
@@ -66,6 +77,7 @@ impl SshHost {
                     // Its own word, and not a status alone: a file that is empty ends with 0, too.
                     let healed = answer.stdout.lines().next_back() == Some("healed");
                     if answer.status != 0 || !healed {
+                        self.left_broken = Some(lease.described());
                         let said =
                             answer.stdout.lines().next_back().unwrap_or("no reason was given").to_owned();
                         let message = told(&format!(
@@ -90,16 +102,18 @@ impl SshHost {
     }
 
     /// Takes over what an older run has left: the folder of this name is looked for, to be cleaned up; and if a dead run still has
-    /// the host, whatever is known of it here, that is healed. Answers with what a person should know.
-    pub fn take_over(&mut self, limit: Limit<'_>) -> Result<Vec<String>, Trouble> {
+    /// the host, whatever is known of it here, that is healed. Answers with what a person should know, and with whose case may have
+    /// left the host broken, if none of that has healed it.
+    pub fn take_over(&mut self, limit: Limit<'_>) -> Result<(Vec<String>, Option<String>), Trouble> {
         self.connect(true, limit)?;
         self.takes_over = true;
+        self.left_broken = None;
         match self.look(limit) {
             Ok(()) => {}
             Err(StepEnd::Failed(trouble)) => return Err(trouble),
             Err(end) => self.notes.push(end.to_string()),
         }
-        Ok(self.take_notes())
+        Ok((self.take_notes(), self.left_broken.take()))
     }
 
     /// Whether the case of this mark has the host and its dead man's switch is armed: for how long at most, and what to tell. Where
