@@ -24,6 +24,12 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             let (line, fits) = shipped_with(&book, ship_bytes_max);
             broken |= !fits;
             text.push_str(&line);
+            let around = [("before_all", &book.before_all), ("after_all", &book.after_all)];
+            for (name, command) in around {
+                text.push_str(
+                    &command.as_ref().map(|command| told_around(&book, name, command)).unwrap_or_default(),
+                );
+            }
         }
         text.push_str(&format!("{}\n", case.name));
         if let Some(outcome) = case.settled_already() {
@@ -39,6 +45,15 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
     let count = chosen.iter().filter(|chosen| **chosen).count();
     text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
     print(&text, if broken { ExitKind::Usage } else { ExitKind::Fine })
+}
+
+/// What a book has done once, around its cases.
+fn told_around(book: &Fatebook, name: &str, command: &Command) -> String {
+    let values = CaseValues { host: "", service: &book.service, failure: "" };
+    let words = crate::executor::shown_words(command, &values, &[]);
+    let words: Vec<String> = words.iter().map(|word| crate::remote::quote(word)).collect();
+    let shown = Redactor::new(&book.secret_values).clean(&words.join(" "));
+    format!("{}: {name}, here, once, within {}: {shown}\n", book.name, show_duration(book.timeout))
 }
 
 /// One case, as it is told.
@@ -135,7 +150,12 @@ impl Telling<'_> {
             text.push_str(&format!("  2 arming       {} hosts, {within}\n", self.hosts.iter().count()));
         }
         let number = if self.hosts.is_several() { ' ' } else { '2' };
-        text.push_str(&self.on_hosts(&format!("{number} inducer"), &within, &fate.inducer));
+        for (inducer, step) in fate.inducer.iter().zip(1..) {
+            text.push_str(&match step {
+                1 => self.on_hosts(&format!("{number} inducer"), &within, inducer),
+                _ => self.on_hosts(&format!("  step {step}"), "then", inducer),
+            });
+        }
         if let Some(verify) = &fate.verify {
             text.push_str(&self.on_hosts("  verify", &within, verify));
         }
@@ -186,7 +206,16 @@ impl Telling<'_> {
         let tried = format!("tried for up to {} after {began} began", show_duration(fate.revert_within()));
         text.push_str(&match &fate.because {
             Some(reason) => format!("  4 reverter     none: {reason}\n"),
-            None => self.on_hosts("4 reverter", &tried, &fate.reverter),
+            None => {
+                let count = fate.reverter.iter().count();
+                let mut all: Vec<_> = fate.reverter.iter().zip(1..).collect();
+                all.reverse();
+                let tell = |(reverter, step): (&Command, usize)| match (step == count, count) {
+                    (true, _) => self.on_hosts("4 reverter", &tried, reverter),
+                    _ => self.on_hosts(&format!("  of step {step}"), "then", reverter),
+                };
+                all.into_iter().map(tell).collect()
+            }
         });
         let recovery = fate
             .max_recovery

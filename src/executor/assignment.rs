@@ -142,6 +142,15 @@ pub struct LocalCheck {
 const TRIES: u32 = 20;
 
 impl LocalCommand {
+    /// This command of a book, with these values.
+    pub(super) fn new(command: &crate::fatebook::Command, values: &CaseValues<'_>) -> Self {
+        Self {
+            words: command.fill(values),
+            style: command.style,
+            program: command.file.as_ref().map(|file| place_in_workplace(&file.source)),
+        }
+    }
+
     /// The command, with more arguments behind its own.
     pub(super) fn command(&self, workplace: &Path, more: &[String]) -> Command {
         if self.style == CommandStyle::Probe {
@@ -243,11 +252,7 @@ impl Assignment {
             work_on(book, fate, host, access.clone(), &env, name)
         });
         let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
-        let local = |command: &crate::fatebook::Command| LocalCommand {
-            words: command.fill(&values),
-            style: command.style,
-            program: command.file.as_ref().map(|file| place_in_workplace(&file.source)),
-        };
+        let local = |command: &crate::fatebook::Command| LocalCommand::new(command, &values);
         Self {
             id,
             only_reverts: false,
@@ -339,22 +344,28 @@ fn work_on(
 ) -> HostWork {
     let values = CaseValues { host: &host.host, service: &book.service, failure: &fate.name };
     let mut parcels: Vec<Parcel> = Vec::new();
-    let mut script = |command: &crate::fatebook::Command, step: &str| {
+    let mut part = |command: &crate::fatebook::Command, step: &str| {
         let (mut command, parcel) = host_command(command, &values);
         if let (Some(parcel), "reverter") = (&parcel, step) {
             // What is put elsewhere may be taken away, or changed.
             command.run_from_folder(&parcel.name());
         }
         parcels.extend(parcel.filter(|parcel| !parcels.contains(parcel)));
+        command
+    };
+    let script = |command: HostCommand, step: &str| {
         let mut env = env.to_vec();
         env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
         HostScript { command, env, role: Role::Bystander }
     };
-    let reverter = script(&fate.reverter, "reverter");
-    let inducer = script(&fate.inducer, "inducer");
-    let only_if = fate.only_if.as_ref().map(|only_if| script(only_if, "only_if"));
-    let verify = fate.verify.as_ref().map(|verify| script(verify, "verify"));
-    let still = fate.still.as_ref().map(|still| script(still, "still"));
+    let reverter = steps(fate.reverter.map(|command| part(command, "reverter")), true);
+    let inducer = steps(fate.inducer.map(|command| part(command, "inducer")), false);
+    let mut optional = |command: &Option<crate::fatebook::Command>, step| {
+        command.as_ref().map(|command| script(part(command, step), step))
+    };
+    let (only_if, verify) = (optional(&fate.only_if, "only_if"), optional(&fate.verify, "verify"));
+    let still = optional(&fate.still, "still");
+    let (reverter, inducer) = (script(reverter, "reverter"), script(inducer, "inducer"));
     let has_switch = fate.deadman != Deadman::Off;
     let who = name.split_whitespace().collect::<Vec<_>>().join("_");
     let arming = Arming {
@@ -450,6 +461,14 @@ fn host_command(
         }
     };
     (command, parcel)
+}
+
+/// One command alone, or several as the steps of one.
+fn steps(commands: OneOrMore<HostCommand>, reverts: bool) -> HostCommand {
+    match commands.is_several() {
+        true => HostCommand::Steps { steps: commands.iter().cloned().collect(), reverts },
+        false => commands.first().clone(),
+    }
 }
 
 /// The name that a script of the book has in our folder on a host: its own if it lies beside the book, else one that no

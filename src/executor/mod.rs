@@ -20,6 +20,7 @@ use crate::remote::{HostScript, Interrupt, Job, Left, Limit, Ran, Remote, child,
 
 mod agent;
 mod archive;
+mod around;
 mod asking;
 mod assignment;
 mod log;
@@ -38,6 +39,7 @@ use workload::Workload;
 
 pub use agent::{EXECUTOR_VARIABLE, TaskData, is_executor, serve};
 pub use archive::{Given, pack, sha256_of};
+pub use around::run_around;
 pub use assignment::{Access, Assignment, HostWork, LocalCommand, shown_words};
 pub use probe::{Probe, probe};
 pub use workplace::{OwnedFolder, Shipped, Workplace, shipped};

@@ -73,17 +73,20 @@ pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
 
 /// The files that the book's commands name.
 fn scripts(book: &Fatebook) -> impl Iterator<Item = &ScriptFile> {
-    book.fates.iter().flat_map(|fate| {
-        let always = [Some(&fate.inducer), Some(&fate.reverter), Some(&fate.healthcheck)];
-        let all = always.into_iter().chain([
+    let around = [&book.before_all, &book.after_all].into_iter().flatten();
+    let of_fates = book.fates.iter().flat_map(|fate| {
+        let always = fate.inducer.iter().chain(fate.reverter.iter()).map(Some);
+        let all = always.chain([
+            Some(&fate.healthcheck),
             fate.only_if.as_ref(),
             fate.verify.as_ref(),
             fate.still.as_ref(),
             fate.workload.as_ref(),
         ]);
         let checks = fate.checks.iter().map(|check| &check.command);
-        all.flatten().chain(&fate.stop_if).chain(checks).filter_map(|command| command.file.as_ref())
-    })
+        all.flatten().chain(&fate.stop_if).chain(checks)
+    });
+    of_fates.chain(around).filter_map(|command| command.file.as_ref())
 }
 
 /// Why a file is taken.

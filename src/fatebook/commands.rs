@@ -98,7 +98,7 @@ impl Reader<'_> {
         }
         self.check_lines(place, file.as_ref());
         let command = Command { words, style, file };
-        let judges = matches!(name, "reverter" | "verify");
+        let judges = matches!(name, "reverter" | "revert" | "verify");
         self.shell_notes(place, name, &command, command.words.len() > 1, judges);
         Some(command)
     }

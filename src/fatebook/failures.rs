@@ -7,7 +7,9 @@ use super::host_entry::HostEntry;
 use super::keys;
 use super::model::{Command, CommandStyle, Deadman, Expectation, Fate, Resource};
 use super::node::{Node, Value};
+use super::one_or_more::OneOrMore;
 use super::read::{CASES_MAX, Defaults, Reader, is_hidden};
+use super::steps::Steps;
 use super::text::Text;
 use super::time::show_duration;
 use super::values::Fields;
@@ -119,11 +121,17 @@ impl Reader<'_> {
         resources: &[Resource],
         defaults: &Defaults,
     ) -> Option<Fate> {
-        let inducer = self.host_command(fields.get("inducer"), "inducer", resources);
         let because = self.because(fields);
-        let reverter = match because {
-            Some(_) => Some(nothing()),
-            None => self.host_command(fields.get("reverter"), "reverter", resources),
+        let Steps { inducer, reverter } = match self.steps(fields, resources) {
+            Some(steps) => steps,
+            None => Steps {
+                inducer: self.host_command(fields.get("inducer"), "inducer", resources).map(OneOrMore::one),
+                reverter: match because {
+                    Some(_) => Some(nothing()),
+                    None => self.host_command(fields.get("reverter"), "reverter", resources),
+                }
+                .map(OneOrMore::one),
+            },
         };
         let timeout = self.timeout(fields.get("timeout")).unwrap_or(defaults.timeout);
         let healthcheck = match fields.get("healthcheck").filter(|node| Self::is_probe(node)) {

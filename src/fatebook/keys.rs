@@ -16,6 +16,8 @@ pub(super) enum Shape {
     Share,
     /// A command, or true.
     Still,
+    /// A command, or steps that are reverted each by itself.
+    Inducer,
     /// A command, or none.
     Reverter,
     /// Names, and lists of values.
@@ -128,7 +130,12 @@ const TAGS: KeyRule = key("tags", Shape::Texts, "", "labels to select cases by")
 const PASS_STEP: KeyRule =
     key("pass_step", Shape::Truth, "true", "the healthcheck gets --step=N as its last argument");
 
-const INDUCER: KeyRule = key("inducer", Shape::Command, "", "breaks the host: copied there, run there");
+const INDUCER: KeyRule = key(
+    "inducer",
+    Shape::Inducer,
+    "",
+    "breaks the host: copied there, run there; or steps, each with `run` and `revert`, in place of a reverter",
+);
 const REVERTER: KeyRule = key(
     "reverter",
     Shape::Reverter,
@@ -210,6 +217,13 @@ pub(super) const BOOK: &[KeyRule] = &[
         "after the first case that does not pass, the rest of the book is skipped",
     ),
     required("failures", Shape::Failures, "the failures to try"),
+    key(
+        "before_all",
+        Shape::Command,
+        "",
+        "run where the run was started, once before the first case; if it fails, none is tried",
+    ),
+    key("after_all", Shape::Command, "", "the same after the last case, also after an interrupt"),
     INDUCER,
     REVERTER,
     BECAUSE,
@@ -263,6 +277,16 @@ pub(super) const PROBE_KEYS: &[KeyRule] = &[
         "5s",
         "how long a healthy service may take to answer; shorter than `timeout`",
     ),
+];
+
+/// The keys of a step of an inducer.
+pub(super) const STEP_KEYS: &[KeyRule] = &[
+    required(
+        "run",
+        Shape::Command,
+        "breaks the host: copied there, run there, within the inducer's time limit",
+    ),
+    required("revert", Shape::Command, "heals what the step has broken, once it was begun"),
 ];
 
 /// The keys of one of the `checks`.

@@ -24,6 +24,7 @@ mod schema;
 mod secrets;
 mod shell;
 mod shell_words;
+mod steps;
 mod text;
 mod time;
 mod values;

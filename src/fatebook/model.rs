@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::host_entry::{HostEntry, HostSet};
+use super::one_or_more::OneOrMore;
 use super::probe::ExpectedOutput;
 use super::text::{CaseValues, Text};
 
@@ -37,6 +38,14 @@ pub struct Fatebook {
     pub fates: Vec<Fate>,
     /// More files for the working folder of the case.
     pub resources: Vec<Resource>,
+    /// Run once before the first of its cases, where the run was started.
+    pub before_all: Option<Command>,
+    /// Run once after the last of its cases.
+    pub after_all: Option<Command>,
+    /// Variables that all its scripts get.
+    pub env: Vec<(String, Text)>,
+    /// Time limit of each step, unless a failure has one of its own.
+    pub timeout: Duration,
     /// The values of the variables named in `secrets`, and of `ssh.password` and `ssh.passphrase`: shown nowhere.
     pub secret_values: Vec<String>,
     /// Variables of the environment that the book needs and that are not set.
@@ -105,10 +114,10 @@ pub struct Check {
 pub struct Fate {
     /// The failure's name.
     pub name: String,
-    /// Breaks the host.
-    pub inducer: Command,
-    /// Heals the host.
-    pub reverter: Command,
+    /// Breaks the host: one step after the other.
+    pub inducer: OneOrMore<Command>,
+    /// Heals the host: of several steps each what the step of the same number breaks, the last first.
+    pub reverter: OneOrMore<Command>,
     /// Why nothing has to, if the reverter does nothing.
     pub because: Option<String>,
     /// Asks whether the service works.

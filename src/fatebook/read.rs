@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::discover::Reading;
 use super::hold::HoldKeys;
 use super::keys;
-use super::model::{Deadman, Fatebook, LogLevel, Resource};
+use super::model::{Command, Deadman, Fatebook, LogLevel, Resource};
 use super::node::{Node, Value};
 use super::problem::{Place, Problem};
 use super::text::{Text, is_variable_name};
@@ -150,6 +150,8 @@ impl<'a> Reader<'a> {
         };
         self.note_same_hosts(fields.get("hosts"), &hosts, ssh.port);
         let fates = self.fates(&fields, &hosts, &resources, &defaults);
+        let before_all = self.around(&fields, "before_all", &resources);
+        let after_all = self.around(&fields, "after_all", &resources);
         self.check_limits_of_book(defaults.hold, &fates);
         self.secret_values.extend(secrets.iter().filter_map(|name| (self.environment)(name)));
         self.secret_values.retain(|value| !value.is_empty());
@@ -174,6 +176,10 @@ impl<'a> Reader<'a> {
             failfast,
             fates,
             resources,
+            before_all,
+            after_all,
+            env: defaults.env,
+            timeout: defaults.timeout,
             secret_values: self.secret_values.clone(),
             unset: std::mem::take(&mut self.unset),
             used: self.variables(),
@@ -189,6 +195,20 @@ impl<'a> Reader<'a> {
         };
         let seed = self.seed.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
         self.used.iter().filter_map(value_of).chain(seed).collect()
+    }
+
+    /// What is done once before or after all cases.
+    fn around(&mut self, fields: &Fields<'_>, name: &'static str, resources: &[Resource]) -> Option<Command> {
+        let node = fields.get(name)?;
+        let command = self.local_command(Some(node), name, resources)?;
+        let has_arguments = command.words.len() > 1;
+        self.shell_notes(node.place, name, &command, has_arguments, name == "before_all");
+        if !command.words.iter().all(|word| word.as_literal().is_some()) {
+            let message =
+                format!("`{name}` is run once for all cases: it has no `${{host}}` or `${{failure}}`");
+            self.problem(node.place, message);
+        }
+        Some(command)
     }
 
     pub(super) fn timeout(&mut self, node: Option<&Node>) -> Option<Duration> {

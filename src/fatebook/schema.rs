@@ -101,6 +101,10 @@ fn shape_of(shape: Shape) -> Value {
         }
         Shape::Share => or_variable(json!({ "type": "string", "pattern": "^[0-9.]+ ?%$" })),
         Shape::Still => json!({ "anyOf": [{ "type": "boolean" }, shape_of(Shape::Command)] }),
+        Shape::Inducer => json!({ "anyOf": [
+            shape_of(Shape::Command),
+            { "type": "array", "items": map_of(keys::STEP_KEYS), "minItems": 1 },
+        ]}),
         Shape::Reverter => json!({ "anyOf": [{ "const": "none" }, shape_of(Shape::Command)] }),
         Shape::Deadman => or_variable(json!({ "anyOf": [
             shape_of(Shape::Duration),

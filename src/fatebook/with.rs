@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::node::{Key, Node, Value};
 use super::read::{CASES_MAX, Reader, is_hidden};
+use super::steps::with_own_reverter;
 use super::text::{case_variable, is_variable_name};
 use super::values::Fields;
 
@@ -128,8 +129,11 @@ fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
         key.name == "cuts_off"
             && matches!(&node.value, Value::Scalar(scalar) if scalar.text.as_literal() == Some("true"))
     });
-    let has_reverter = entries.iter().any(|(key, _)| key.name == "reverter");
+    let mut has_reverter = entries.iter().any(|(key, _)| key.name == "reverter");
     for name in COMMANDS {
+        if name == "reverter" {
+            has_reverter |= with_own_reverter(&mut entries);
+        }
         // Why the book's failures need no reverter says nothing of one that has its own.
         if name == "because" && has_reverter {
             continue;

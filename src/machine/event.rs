@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fatebook::LogLevel;
 
 use super::output::{Captured, Stream};
-use super::verdict::{Finding, Step, StepEnd, Verdict};
+use super::verdict::{Finding, Step, StepEnd, Trouble, TroubleKind, Verdict};
 use super::watch::Watched;
 use super::workload::WorkloadSeen;
 
@@ -102,6 +102,8 @@ pub enum RunEvent {
         /// What, and where.
         message: String,
     },
+    /// What a book has done once, before its cases or after them, has ended.
+    WentAround(Box<AroundRecord>),
     /// A book's executor has ended, and has left its hosts clean.
     BookClosed,
     /// A case is over.
@@ -343,5 +345,58 @@ impl CaseOutcome {
     /// The finding that made the verdict.
     pub fn main_finding(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.verdict == self.verdict)
+    }
+}
+
+/// What a book has done once, around all its cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Around {
+    /// Before the first of them.
+    BeforeAll,
+    /// After the last of them.
+    AfterAll,
+}
+
+impl std::fmt::Display for Around {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::BeforeAll => "before_all",
+            Self::AfterAll => "after_all",
+        })
+    }
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AroundRecord {
+    /// The book's name.
+    pub book: String,
+    /// Which of both.
+    pub around: Around,
+    /// How it ended.
+    pub end: StepEnd,
+    /// How long it took.
+    pub took: Duration,
+    /// What it printed on standard output.
+    pub stdout: Captured,
+    /// What it printed on standard error.
+    pub stderr: Captured,
+}
+
+impl AroundRecord {
+    /// One that could not even be begun, and why.
+    pub fn not_begun(book: String, around: Around, why: String) -> Self {
+        let end = StepEnd::Failed(Trouble { kind: TroubleKind::Start, message: why });
+        let (stdout, stderr) = Default::default();
+        Self { book, around, end, took: Duration::ZERO, stdout, stderr }
+    }
+
+    /// That it failed, and the last thing that it said; `None` if it succeeded.
+    pub fn why_failed(&self) -> Option<String> {
+        if self.end.is_success() {
+            return None;
+        }
+        let said = self.stderr.last_line().map(|line| format!(": {}", line.trim())).unwrap_or_default();
+        Some(format!("`{}` failed ({}){said}", self.around, self.end))
     }
 }

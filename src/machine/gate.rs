@@ -141,6 +141,11 @@ impl Gate {
         }
     }
 
+    /// Nothing more of this book begins. Answers with those that are skipped for it.
+    pub fn close_book(&mut self, book: &str, reason: &str) -> Vec<Skipped> {
+        self.close(Scope::Book(book.to_owned()), reason.to_owned())
+    }
+
     /// Why a case that was let through, but has not begun yet, is not to begin any more.
     pub fn reason_against(&self, id: CaseId) -> Option<String> {
         let case = self.running.iter().find(|case| case.id == id)?;

@@ -21,8 +21,8 @@ pub use case::{
     worst_end, worst_record,
 };
 pub use event::{
-    CaseId, CaseOutcome, CaseReport, CycleReport, DirtyHost, DirtyHosts, HostMark, Placement, RunEvent,
-    StepRecord,
+    Around, AroundRecord, CaseId, CaseOutcome, CaseReport, CycleReport, DirtyHost, DirtyHosts, HostMark,
+    Placement, RunEvent, StepRecord,
 };
 pub use executor::{ExecutorAction, ExecutorEvent, ExecutorMachine, Report, Update};
 pub use gate::{Gate, GateCase, Skipped};

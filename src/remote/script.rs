@@ -33,6 +33,13 @@ pub enum HostCommand {
         /// Its arguments.
         arguments: Vec<String>,
     },
+    /// Several, one after the other; `begun` in the case's folder says how many of those that break the host were begun.
+    Steps {
+        /// Each of them.
+        steps: Vec<HostCommand>,
+        /// Whether they heal what as many others break: from the last one that was begun to the first.
+        reverts: bool,
+    },
 }
 
 /// Where a program lies on the host.
@@ -45,14 +52,26 @@ pub enum Place {
 }
 
 impl HostCommand {
-    /// Runs the file of this name in our folder, where it names one by a path.
+    /// Runs the file of this name in our folder, where it names one by a path. Of several steps those are meant that have one there.
     pub fn run_from_folder(&mut self, name: &str) {
         let place = match self {
             Self::Program { program, .. } => Some(program),
             Self::Shell { script, .. } => script.as_mut(),
+            Self::Steps { steps, .. } => {
+                let own = steps.iter_mut().filter(|step| step.own_file().is_some());
+                return own.for_each(|step| step.run_from_folder(name));
+            }
         };
         if let Some(place) = place {
             *place = Place::Folder(name.to_owned());
+        }
+    }
+
+    /// Its steps, or itself.
+    pub(super) fn parts(&self) -> &[Self] {
+        match self {
+            Self::Steps { steps, .. } => steps,
+            one => std::slice::from_ref(one),
         }
     }
 
@@ -60,7 +79,79 @@ impl HostCommand {
         match self {
             Self::Program { program, .. } => Some(program),
             Self::Shell { script, .. } => script.as_ref(),
+            Self::Steps { .. } => None,
         }
+    }
+
+    /// The name in our folder of the file that it runs, if it is one of ours.
+    pub(super) fn own_file(&self) -> Option<&str> {
+        match self.place()? {
+            Place::Folder(name) => Some(name),
+            Place::AsWritten(_) => None,
+        }
+    }
+
+    /// The path that it runs as the book has written it, if that is one from the root.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self.place()? {
+            Place::AsWritten(path) if path.starts_with('/') => Some(path),
+            _ => None,
+        }
+    }
+
+    fn change_texts(&mut self, change: &dyn Fn(&str) -> String) {
+        let each = |text: &mut String| *text = change(text);
+        match self {
+            Self::Program { arguments, .. } => arguments.iter_mut().for_each(each),
+            Self::Shell { before, after, arguments, .. } => {
+                [before, after].into_iter().chain(arguments).for_each(each);
+            }
+            Self::Steps { steps, .. } => steps.iter_mut().for_each(|step| step.change_texts(change)),
+        }
+    }
+
+    /// As a shell reads it, if it is one alone.
+    fn text(&self, folder: &str) -> String {
+        let mut words = Vec::new();
+        let arguments = match self {
+            Self::Program { program, arguments } => {
+                // A word that the shell would take for one of its own, or for an option, is still a program's name.
+                words.push(place_text(program, folder));
+                arguments.as_slice()
+            }
+            Self::Shell { before, script, after, ends_at_failure, arguments } => {
+                let script = script.as_ref().map(|script| place_text(script, folder)).unwrap_or_default();
+                let text = format!("{before}{script}{after}");
+                let shell = ShellText { text, ends_at_failure: *ends_at_failure };
+                words.extend(shell.words().iter().map(|word| quote(word)));
+                arguments
+            }
+            Self::Steps { .. } => &[],
+        };
+        words.extend(arguments.iter().map(|argument| quote(argument)));
+        words.join(" ")
+    }
+
+    /// Lines that prove, with the functions of `check.sh`, that it can begin on the host.
+    fn check_lines(&self, name: &str, folder: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(file) = self.own_file() {
+            lines.push(format!("_p_check_file {name} {}", quote(&format!("{folder}/{file}"))));
+        }
+        match self {
+            Self::Program { program: Place::AsWritten(program), .. } => {
+                lines.push(format!("_p_check_program {name} {}", quote(program)));
+            }
+            Self::Program { .. } | Self::Steps { .. } => {}
+            Self::Shell { before, script, after, .. } => {
+                let place = script.as_ref().map(|script| place_text(script, folder)).unwrap_or_default();
+                let text = format!("{before}{place}{after}");
+                lines.push(format!("_p_check_text {name} {}", quote(&text)));
+                let programs = programs(&text).into_iter().filter(|program| !program.starts_with(folder));
+                lines.extend(programs.map(|program| format!("_p_check_program {name} {}", quote(&program))));
+            }
+        }
+        lines
     }
 }
 
@@ -125,14 +216,8 @@ pub struct Healing {
 impl HostScript {
     /// Changes the words of the command and the values of its variables.
     pub fn change_texts(&mut self, change: &dyn Fn(&str) -> String) {
-        let mut each = |text: &mut String| *text = change(text);
-        match &mut self.command {
-            HostCommand::Program { arguments, .. } => arguments.iter_mut().for_each(&mut each),
-            HostCommand::Shell { before, after, arguments, .. } => {
-                [before, after].into_iter().chain(arguments).for_each(&mut each);
-            }
-        }
-        self.env.iter_mut().for_each(|(_, value)| each(value));
+        self.command.change_texts(change);
+        self.env.iter_mut().for_each(|(_, value)| *value = change(value));
         if let Role::Breaks(arming) = &mut self.role {
             arming.reverter.change_texts(change);
             if let Some(only_if) = &mut arming.only_if {
@@ -144,7 +229,7 @@ impl HostScript {
     /// Its variables and the command as the text of a file that a shell on the host runs. Its status is the command's; a part of
     /// the text, without its last bracket, is none.
     pub(super) fn text(&self, folder: &str, mark: &str, whole: &str) -> String {
-        format!("{{\n{whole}{}{} </dev/null\n}}\n", self.exports(mark), self.command_text(folder))
+        format!("{{\n{whole}{}{} </dev/null\n}}\n", self.exports(mark), self.command_text(folder, mark))
     }
 
     /// The same as a shell's function of this name.
@@ -153,7 +238,7 @@ impl HostScript {
         format!(
             "{name}() {{ (\n{whole}{}{}\n) </dev/null; }}\n",
             self.exports(mark),
-            self.command_text(folder)
+            self.command_text(folder, mark)
         )
     }
 
@@ -170,69 +255,70 @@ impl HostScript {
         script
     }
 
-    /// The name in our folder of the file that it runs, if it is one of ours.
+    /// The name in our folder of the file that it runs, if it is one of ours: of what heals in several steps there is one at most.
     pub(super) fn own_file(&self) -> Option<&str> {
-        match self.command.place()? {
-            Place::Folder(name) => Some(name),
-            Place::AsWritten(_) => None,
-        }
+        self.command.parts().iter().find_map(HostCommand::own_file)
     }
 
-    /// The path that it runs as the book has written it, if that is one from the root.
-    pub(super) fn path(&self) -> Option<&str> {
-        match self.command.place()? {
-            Place::AsWritten(path) if path.starts_with('/') => Some(path),
-            _ => None,
-        }
-    }
-
-    /// A line that proves, with the functions of `check.sh`, that the command can begin on the host.
+    /// Lines that prove, with the functions of `check.sh`, that the command can begin on the host.
     pub(super) fn check_text(&self, folder: &str) -> String {
-        let name = quote(self.env.iter().find(|(name, _)| name == STEP).map_or("command", |(_, step)| step));
-        let mut lines = Vec::new();
-        if let Some(file) = self.own_file() {
-            lines.push(format!("_p_check_file {name} {}", quote(&format!("{folder}/{file}"))));
-        }
-        match &self.command {
-            HostCommand::Program { program: Place::AsWritten(program), .. } => {
-                lines.push(format!("_p_check_program {name} {}", quote(program)));
-            }
-            HostCommand::Program { .. } => {}
-            HostCommand::Shell { before, script, after, .. } => {
-                let place = script.as_ref().map(|script| place_text(script, folder)).unwrap_or_default();
-                let text = format!("{before}{place}{after}");
-                lines.push(format!("_p_check_text {name} {}", quote(&text)));
-                let programs = programs(&text).into_iter().filter(|program| !program.starts_with(folder));
-                lines.extend(programs.map(|program| format!("_p_check_program {name} {}", quote(&program))));
-            }
-        }
-        lines.join("\n")
-    }
-
-    fn command_text(&self, folder: &str) -> String {
-        self.words(|place| place_text(place, folder))
-    }
-
-    fn words(&self, place: impl Fn(&Place) -> String) -> String {
-        let mut words = Vec::new();
-        let arguments = match &self.command {
-            HostCommand::Program { program, arguments } => {
-                let word = place(program);
-                // A word that the shell would take for one of its own, or for an option, is still a program's name.
-                words.push(word);
-                arguments
-            }
-            HostCommand::Shell { before, script, after, ends_at_failure, arguments } => {
-                let script = script.as_ref().map(&place).unwrap_or_default();
-                let text = format!("{before}{script}{after}");
-                let shell = ShellText { text, ends_at_failure: *ends_at_failure };
-                words.extend(shell.words().iter().map(|word| quote(word)));
-                arguments
-            }
+        let step = self.env.iter().find(|(name, _)| name == STEP).map_or("command", |(_, step)| step);
+        let parts = self.command.parts();
+        let name = |number: usize| match parts.len() {
+            1 => quote(step),
+            _ => quote(&format!("step {} of the {step}", number + 1)),
         };
-        words.extend(arguments.iter().map(|argument| quote(argument)));
-        words.join(" ")
+        let all = parts.iter().enumerate();
+        all.flat_map(|(number, part)| part.check_lines(&name(number), folder)).collect::<Vec<_>>().join("\n")
     }
+
+    fn command_text(&self, folder: &str, mark: &str) -> String {
+        match &self.command {
+            HostCommand::Steps { steps, reverts: false } => breaking_text(steps, folder),
+            HostCommand::Steps { steps, reverts: true } => {
+                healing_text(steps, folder, &super::host::case_folder(folder, mark))
+            }
+            one => one.text(folder),
+        }
+    }
+}
+
+/// Steps that break the host, each written down before it begins: the first that fails is the last. For the text of `induce.sh`.
+fn breaking_text(steps: &[HostCommand], folder: &str) -> String {
+    let count = steps.len();
+    let one = |(step, number): (&HostCommand, usize)| {
+        format!(
+            "_p_put begun {number} || {{ echo 'cannot write down that step {number} begins' >&2; exit 125; }}\n\
+             [ \"$_p_Y\" = 0 ] || sync 2>/dev/null || :\n\
+             {} || {{ _p_s=$?; echo 'step {number} of {count} failed' >&2; exit $_p_s; }}\n",
+            step.text(folder)
+        )
+    };
+    format!("{{\n{}}}", steps.iter().zip(1..).map(one).collect::<String>())
+}
+
+/// Steps that heal it, from the last one of those that were begun to the first, whatever becomes of the others. Where nobody can say
+/// how many were, all are run: in whatever text this stands, and whether or not the case's folder is there, or answers.
+fn healing_text(steps: &[HostCommand], folder: &str, case_folder: &str) -> String {
+    let count = steps.len();
+    let one = |(step, number): (&HostCommand, usize)| {
+        format!(
+            "[ \"$_p_n\" -lt {number} ] || {} || {{ _p_w=$?; echo 'reverting step {number} of {count} failed' >&2; }}\n",
+            step.text(folder)
+        )
+    };
+    let all: Vec<String> = steps.iter().zip(1..).map(one).collect();
+    format!(
+        "{{\n\
+         _p_n= _p_w=0 _p_c=${{_p_C:-}}\n\
+         [ -n \"$_p_c\" ] || _p_c={}\n\
+         [ -n \"${{_p_every:-}}\" ] || {{ read -r _p_n _ <\"$_p_c/begun\"; }} 2>/dev/null || :\n\
+         unset _p_every\n\
+         case $_p_n in '' | *[!0-9]*) _p_n={count} ;; esac\n\
+         {}(exit $_p_w)\n}}",
+        quote(case_folder),
+        all.into_iter().rev().collect::<String>()
+    )
 }
 
 /// The variable in which a script finds its step.
@@ -363,6 +449,64 @@ mod tests {
                 assert_eq!((marks.process(), marks.status()), (Some((77, None)), Some(137)));
             }
         }
+    }
+
+    /// However many were begun, and wherever that is looked for, in each shell: what fails is told, and keeps no other from it.
+    #[test]
+    fn what_was_begun_is_reverted_from_the_last_to_the_first() {
+        let step = |number: u32| HostCommand::Shell {
+            before: format!("printf {number}; [ $FAILS != {number} ]"),
+            script: None,
+            after: String::new(),
+            ends_at_failure: false,
+            arguments: Vec::new(),
+        };
+        let steps: Vec<HostCommand> = (1..=3).map(step).collect();
+        let script = HostScript {
+            command: HostCommand::Steps { steps, reverts: true },
+            env: Vec::new(),
+            role: Role::Bystander,
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let case = folder.path().join(".case-m");
+        std::fs::create_dir(&case).expect("a folder");
+        let text = script.text(&folder.path().display().to_string(), "m", "");
+        let check = |begun: Option<&str>, fails: u32, before: &str, said: &str, succeeds: bool| {
+            let _ = std::fs::remove_file(case.join("begun"));
+            if let Some(begun) = begun {
+                std::fs::write(case.join("begun"), format!("{begun:<63}\n")).expect("a file");
+            }
+            for shell in ["dash", "busybox sh", "bash --posix"] {
+                let mut words = shell.split(' ');
+                let mut command = std::process::Command::new(words.next().unwrap_or_default());
+                command.args(words).arg("-euc").arg(format!("{before}\n{text}"));
+                let output = command.env("FAILS", fails.to_string()).output().expect("a shell");
+                let told = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert_eq!(
+                    (told.as_str(), output.status.success()),
+                    (said, succeeds),
+                    "{shell}: {begun:?} {fails}"
+                );
+                let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+                let wanted = match succeeds {
+                    true => String::new(),
+                    false => format!("reverting step {fails} of 3 failed\n"),
+                };
+                assert_eq!(errors, wanted, "{shell}: {begun:?} {fails}");
+            }
+        };
+        check(Some("0"), 0, "", "", true);
+        check(Some("1"), 0, "", "1", true);
+        check(Some("2"), 0, "", "21", true);
+        check(Some("2"), 2, "", "21", false);
+        check(Some("3"), 1, "", "321", false);
+        check(Some("9"), 0, "", "321", true);
+        check(Some("-"), 0, "", "321", true);
+        check(Some("x y"), 3, "", "321", false);
+        check(Some(""), 0, "", "321", true);
+        check(None, 0, "", "321", true);
+        check(Some("1"), 0, "export _p_every=1", "321", true);
+        check(Some("1"), 0, "_p_C=/nowhere", "321", true);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use junit_report::{
 };
 
 use crate::fatebook::strip_escapes;
-use crate::machine::{CaseId, CaseOutcome, KNOWN, RunEvent, Verdict, file_name};
+use crate::machine::{Around, AroundRecord, CaseId, CaseOutcome, KNOWN, RunEvent, Verdict, file_name};
 
 use super::CaseInfo;
 use super::files::make_folder;
@@ -38,6 +38,8 @@ pub struct JunitReport {
     late: bool,
     /// Why nothing was run.
     refused: Option<String>,
+    /// What books have done once, around their cases.
+    around: Vec<AroundRecord>,
 }
 
 impl JunitReport {
@@ -53,6 +55,7 @@ impl JunitReport {
             written: None,
             late: false,
             refused: None,
+            around: Vec::new(),
         }
     }
 
@@ -79,6 +82,10 @@ impl JunitReport {
             RunEvent::Reverted { case, host: None } => self.entry(*case, infos, |_, dirty| *dirty = false),
             RunEvent::Settled { case, outcome } => {
                 self.entry(*case, infos, |known, _| *known = Some(outcome.clone()));
+                self.late = true;
+            }
+            RunEvent::WentAround(record) => {
+                self.around.push((**record).clone());
                 self.late = true;
             }
             _ => {}
@@ -171,17 +178,45 @@ impl JunitReport {
             suite.set_timestamp(started);
             let mut ids = ids.clone();
             ids.sort_unstable();
+            suite.add_testcases(self.around_cases(book, Around::BeforeAll));
             for id in ids {
                 if let Some((info, outcome, dirty)) = self.cases.get(&id) {
                     suite.add_testcase(self.testcase(info, outcome.as_ref(), *dirty));
                 }
             }
+            suite.add_testcases(self.around_cases(book, Around::AfterAll));
             let mut suite = suite.build();
             // Jenkins would show it before the name, and it says nothing.
             suite.package.clear();
             report.add_testsuite(suite);
         }
         report
+    }
+
+    /// A test case for what this book has done once, if it was.
+    fn around_cases(&self, book: &str, around: Around) -> Vec<TestCase> {
+        let records = self.around.iter().filter(|record| record.book == book && record.around == around);
+        let case = |record: &AroundRecord| {
+            let (name, took) =
+                (around.to_string(), JunitDuration::milliseconds(record.took.as_millis() as i64));
+            let printed = format!("{}{}", record.stdout.whole(), record.stderr.whole());
+            let mut case = match record.why_failed() {
+                None => TestCaseBuilder::success(&name, took),
+                Some(why) => {
+                    let kind = if around == Around::BeforeAll { "BeforeAllFailed" } else { "AfterAllFailed" };
+                    let mut case = TestCaseBuilder::error(&name, took, kind, &clean(&why));
+                    case.set_trace(&cdata(&format!("{why}\n{printed}")));
+                    case
+                }
+            }
+            .build();
+            case.classname = Some(clean(&format!("pisaura.{}", book.replace("::", "."))));
+            if !printed.is_empty() {
+                case.system_out = Some(cdata(&printed));
+            }
+            case
+        };
+        records.map(case).collect()
     }
 
     fn testcase(&self, info: &CaseInfo, outcome: Option<&CaseOutcome>, dirty: bool) -> TestCase {

@@ -137,6 +137,14 @@ impl Terminal {
                 };
                 self.line(&format!("pisaura: interrupted by {by}: {waits}"));
             }
+            RunEvent::WentAround(record) => {
+                if let Some(why) = record.why_failed() {
+                    self.warn(&format!("{}: {why}", record.book));
+                } else if self.look.progress {
+                    let seconds = record.took.as_secs_f64();
+                    self.line(&format!("{}: {} ok ({seconds:.1} s)", record.book, record.around));
+                }
+            }
             RunEvent::Reverted { host: Some(_), .. }
             | RunEvent::Began { .. }
             | RunEvent::StepEnded { .. }

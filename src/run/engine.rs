@@ -29,6 +29,7 @@ pub(super) struct Engine {
     pub(super) dirty: DirtyHosts,
     /// How many executors have ended and left their hosts clean.
     pub(super) books_closed: usize,
+    pub(super) arounds: Arounds,
     pub(super) end: RunEnd,
 }
 
@@ -45,13 +46,13 @@ impl Engine {
                 self.settle(id, outcome);
             }
         }
-        while !self.gate.is_done() {
+        while !self.is_done() {
             while !self.interrupt.is_raised()
                 && let Some(id) = self.gate.let_through()
             {
                 self.lock(id);
             }
-            if self.gate.is_done() {
+            if self.is_done() {
                 break;
             }
             // While a case is at work elsewhere there is time to write reports.
@@ -93,6 +94,10 @@ impl Engine {
         std::mem::take(&mut self.end)
     }
 
+    fn is_done(&self) -> bool {
+        self.gate.is_done() && !self.arounds.are_at_work()
+    }
+
     /// What decides has broken down. Nothing new begins, what runs is reverted, and whoever is dirty then is told.
     pub(super) fn break_down(&mut self, messages: &Receiver<Message>) -> RunEnd {
         let began = Instant::now();
@@ -127,6 +132,7 @@ impl Engine {
                 Err(_) => break,
             }
         }
+        self.end.after_all_failed |= !self.arounds.finish(self.ship_bytes_max);
         self.broken_down()
     }
 
@@ -174,6 +180,7 @@ impl Engine {
                 self.settle(id, CaseOutcome::botched("LockFailed", why));
             }
             Message::LockFailed(..) => {}
+            Message::WentAround(record) => self.went_around(*record),
             Message::Signal(name) => self.signalled(name),
             Message::Stop(by) => self.interrupt(by),
         }
@@ -264,7 +271,7 @@ impl Engine {
         ))
     }
 
-    fn start(&mut self, id: CaseId) {
+    pub(super) fn start(&mut self, id: CaseId) {
         let case = Arc::clone(&self.cases[&id]);
         if self.interrupt.is_raised() {
             return self.settle(id, CaseOutcome::skipped("interrupted before it began"));
@@ -278,6 +285,9 @@ impl Engine {
         let (Some(book), Some((fate, hosts))) = (case.book(), case.fate_and_hosts()) else {
             return self.settle(id, CaseOutcome::botched("StartFailed", "this case has no host"));
         };
+        if !self.is_book_ready(id, &book) {
+            return;
+        }
         let access = |host: &HostEntry| Ok((host.clone(), self.access.access(&book, host)?));
         let hosts: Result<_, String> = hosts.try_map(access);
         let hosts = match hosts {
@@ -308,7 +318,7 @@ impl Engine {
         outcome
     }
 
-    fn settle(&mut self, id: CaseId, outcome: CaseOutcome) {
+    pub(super) fn settle(&mut self, id: CaseId, outcome: CaseOutcome) {
         let outcome = self.judged(id, outcome);
         let Some(waiting) = self.waiting.remove(&id) else {
             return;
@@ -351,6 +361,7 @@ impl Engine {
             && !self.gate.has_open(&book.name)
         {
             self.cluster.close_book(&book.name);
+            self.finish_book(&book);
         }
     }
 }

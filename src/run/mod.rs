@@ -16,12 +16,14 @@ use crate::cluster::{Cluster, LocalCluster, MesosCluster, Order};
 use crate::executor::Observer;
 use crate::fatebook::{Fatebook, HostEntry};
 use crate::machine::{
-    CaseId, CaseOutcome, DirtyHosts, Gate, GateCase, KNOWN, NOT_FOR_THIS_HOST, RunEvent, Verdict,
+    AroundRecord, CaseId, CaseOutcome, DirtyHosts, Gate, GateCase, KNOWN, NOT_FOR_THIS_HOST, RunEvent,
+    Verdict,
 };
 use crate::remote::Interrupt;
 use crate::report::{CaseInfo, Debts, JOURNAL, Look, Reporters, Shout, Terminal};
 
 mod access;
+mod around;
 #[cfg(test)]
 mod break_down_tests;
 mod cases;
@@ -46,6 +48,7 @@ pub use options::{JunitFlavor, OUTPUT, RunOptions, without_empty_variables};
 pub use signals::{Listening, SignalWords, raise_on_signal};
 
 use access::AccessMaker;
+use around::Arounds;
 use locks::{Locked, Locks};
 use marks::Marks;
 
@@ -57,6 +60,7 @@ enum Message {
     Stop(&'static str),
     Locked(CaseId, Locked),
     LockFailed(CaseId, String),
+    WentAround(Box<AroundRecord>),
 }
 
 /// How a run ended.
@@ -81,9 +85,15 @@ pub struct RunEnd {
     pub broke_down: bool,
     /// Whether a case failed as it is known to.
     pub tried_known: bool,
+    /// Whether what a book does after all its cases failed.
+    pub after_all_failed: bool,
 }
 
 impl RunEnd {
+    fn is_amiss(&self) -> bool {
+        self.report_lost || self.unrecorded || self.not_left || self.broke_down || self.after_all_failed
+    }
+
     /// The exit code of `pisaura run`.
     pub fn exit(&self) -> ExitKind {
         let worst = self.verdicts.iter().max().copied().unwrap_or(Verdict::Survived);
@@ -92,7 +102,7 @@ impl RunEnd {
             _ if self.interrupted => ExitKind::Interrupted,
             _ if self.broken_books => ExitKind::Usage,
             Verdict::Botched => ExitKind::Trouble,
-            _ if self.report_lost || self.unrecorded || self.not_left || self.broke_down => ExitKind::Trouble,
+            _ if self.is_amiss() => ExitKind::Trouble,
             Verdict::Unfit | Verdict::Succumbed | Verdict::NotRecovered => ExitKind::Unhealthy,
             Verdict::Survived | Verdict::Skipped => ExitKind::Fine,
         }
@@ -165,6 +175,7 @@ pub fn begin(
         selective: BTreeMap::new(),
         dirty: DirtyHosts::default(),
         books_closed: 0,
+        arounds: Arounds::default(),
         end: RunEnd::default(),
     };
     let thread = std::thread::Builder::new()

@@ -138,7 +138,7 @@ fn spellings() {
             book.hosts,
             book.failfast,
             book.mem_mib,
-            book.fates.iter().map(|fate| (&fate.name, &fate.inducer.words)).collect::<Vec<_>>()
+            book.fates.iter().map(|fate| (&fate.name, &fate.inducer.first().words)).collect::<Vec<_>>()
         )
     };
     assert_eq!(shown(&python), shown(json));

@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "a test target is nobody's library")]
 
+mod around;
 mod bad_books;
 mod r#become;
 mod case;
@@ -46,6 +47,7 @@ mod secrets;
 mod several;
 mod shell;
 mod ssh;
+mod steps;
 mod sweep;
 mod texts;
 mod too_early;
@@ -59,6 +61,7 @@ fn main() -> std::process::ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     common::keep_panics();
     let tests = [
+        around::tests(),
         bad_books::tests(),
         r#become::tests(),
         checks::tests(),
@@ -95,6 +98,7 @@ fn main() -> std::process::ExitCode {
         several::tests(),
         shell::tests(),
         ssh::tests(),
+        steps::tests(),
         sweep::tests(),
         texts::tests(),
         too_early::tests(),

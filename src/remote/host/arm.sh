@@ -76,6 +76,7 @@ _pisaura_make() {
         printf '%-63s\n' - >"$_pisaura_C/$_pisaura_x" || return 1
     done
     printf '' >"$_pisaura_C/kept" &&
+        printf '%-63s\n' 0 >"$_pisaura_C/begun" &&
         printf '%s\n' "$_pisaura_M" "$_pisaura_I" "$_pisaura_s" "${HOME:-/}" >"$_pisaura_C/facts" &&
         printf '%-63s\n' armed >"$_pisaura_C/orders" &&
         printf %s "$_pisaura_revert" >"$_pisaura_C/revert" &&

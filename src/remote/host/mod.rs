@@ -31,6 +31,7 @@
 //! | `watch`, `watcher`, `ready` | the dead man's switch; its process and when that was started; that it has all it needs | `arm.sh`, `watch.sh` |
 //! | `inducing`, `reverting` | the shell that is at it, and when it was started | `induce.sh`, `revert.sh` |
 //! | `induced` | the host's own record: `begun`, or the inducer's status and when it ended | `induce.sh` |
+//! | `begun` | of an inducer of several steps, the last one that was begun: 0 before the first | `arm.sh`, the inducer's own text |
 //! | `left` | whether the inducer has left processes of its session: `looking`, `none`, `some`; and who stays in that session, so that its number is nobody else's | `induce.sh` |
 //! | `kept` | a copy of a reverter that a shell cannot hold in memory, for the watcher to open: it loses its name at once | `arm.sh`, `watch.sh` |
 //! | `recorded` | that the case is over is written down elsewhere; the folder stays in the way of a text that is late | `leave.sh` |
@@ -92,7 +93,7 @@
 //! ends with a mark: without that, whatever the server says, it has failed.
 
 use super::quote::quote;
-use super::script::{Arming, HostScript};
+use super::script::{Arming, HostCommand, HostScript};
 use text::{Marked, SHORT, Text, common, strip};
 
 #[cfg(test)]
@@ -158,26 +159,28 @@ impl Site<'_> {
         case_folder(self.folder, self.mark)
     }
 
-    /// What is known of the file of ours that this command runs.
-    fn file_of(&self, script: &HostScript) -> Option<&FileFacts> {
-        let is_own = |facts: &&FileFacts| script.own_file() == Some(&facts.name);
-        let is_put = |facts: &&FileFacts| facts.put_to.is_some() && facts.put_to.as_deref() == script.path();
-        self.files.iter().find(|facts| is_own(facts) || is_put(facts))
-    }
-
-    /// The path from which this command runs that file.
-    fn path_of(&self, script: &HostScript, facts: &FileFacts) -> String {
-        match script.path() {
-            Some(path) => path.to_owned(),
-            None => format!("{}/{}", self.folder, facts.name),
-        }
+    /// The files of ours that this command runs, as far as they are known: the path from which it does, and what they hold.
+    fn files_of(&self, script: &HostScript) -> Vec<(String, &FileFacts)> {
+        let of_part = |part: &HostCommand| {
+            let is_own = |facts: &&FileFacts| part.own_file() == Some(&facts.name);
+            let is_put =
+                |facts: &&FileFacts| facts.put_to.is_some() && facts.put_to.as_deref() == part.path();
+            let facts = self.files.iter().find(|facts| is_own(facts) || is_put(facts))?;
+            let path = part.path().map_or_else(|| format!("{}/{}", self.folder, facts.name), str::to_owned);
+            Some((path, facts))
+        };
+        let mut files: Vec<_> = script.command.parts().iter().filter_map(of_part).collect();
+        files.sort_by(|one, other| one.0.cmp(&other.0));
+        files.dedup_by(|one, other| one.0 == other.0);
+        files
     }
 
     /// Lines that end with 127 if the file of this command is not whole: a part of a reverter would heal a part. What was brought
     /// anew says so of itself in `PISAURA_WHOLE`.
     fn whole(&self, script: &HostScript) -> String {
-        let Some(facts) = self.file_of(script) else { return String::new() };
-        let file = quote(&self.path_of(script, facts));
+        // Of what heals there is one at most; a case of several steps that break has proven theirs before.
+        let Some((path, facts)) = self.files_of(script).into_iter().next() else { return String::new() };
+        let file = quote(&path);
         let (command, wanted) = match facts.checksum {
             Some(checksum) => ("cksum", format!("{checksum} {}", facts.bytes)),
             None => ("wc -c", format!("{} ", facts.bytes)),
@@ -189,9 +192,7 @@ impl Site<'_> {
 
     /// A function that tells of all files of these commands what they hold, and what it has to tell.
     fn sums(&self, scripts: &[&HostScript]) -> (String, String) {
-        let known =
-            |script: &&HostScript| self.file_of(script).map(|facts| (self.path_of(script, facts), facts));
-        let mut files: Vec<(String, &FileFacts)> = scripts.iter().filter_map(known).collect();
+        let mut files: Vec<_> = scripts.iter().flat_map(|script| self.files_of(script)).collect();
         files.sort_by(|one, other| one.0.cmp(&other.0));
         files.dedup_by(|one, other| one.0 == other.0);
         let all = files.iter().map(|(path, _)| quote(path)).collect::<Vec<_>>().join(" ");

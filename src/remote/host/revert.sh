@@ -283,6 +283,8 @@ if [ -z "$_pisaura_s" ]; then
     _pisaura_there=$*
     _pisaura_now
     _pisaura_begun=$_pisaura_r
+    # What was on its way to the disk when the machine went down is not there, as which steps were begun.
+    [ "$_pisaura_b" != rebooted ] || export _pisaura_every=1
     set +eu
     _pisaura_command
     _pisaura_s=$?
@@ -351,6 +353,6 @@ if [ $_pisaura_s = 0 ]; then
         [ $_pisaura_keep = 0 ] || exit 0
         # Once `watch` is gone, nothing more is done here.
         _pisaura_free
-        cd "${_pisaura_C:?}" && rm -rf "$_pisaura_F/.arming-$_pisaura_M" armed revert heal out ready word left inducing induced watcher reverting turn touched lease watch
+        cd "${_pisaura_C:?}" && rm -rf "$_pisaura_F/.arming-$_pisaura_M" armed revert heal out ready word left begun inducing induced watcher reverting turn touched lease watch
     ) </dev/null >/dev/null 2>&1 &
 fi

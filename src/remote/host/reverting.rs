@@ -52,7 +52,7 @@ pub(in crate::remote) fn revert(
     }
     text.add_at_work().add(OVER_SSH);
     // What an older run has armed is not known here to be whole.
-    let is_provable = script.own_file().is_none() || site.file_of(script).is_some();
+    let is_provable = script.own_file().is_none() || !site.files_of(script).is_empty();
     match reverting.is_known && is_provable {
         true => text.add_as_it_is(&script.function("_p_recorded", site.folder, site.mark, &site.whole(script))),
         false => text.add("_pisaura_recorded() { echo 'what was left on the host to heal it is gone, and nothing else is known to be the same' >&2; return 125; }\n"),

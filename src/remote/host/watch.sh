@@ -255,6 +255,8 @@ _pisaura_try() {
         if [ $((_pisaura_tries % 2)) = 0 ] && { printf '' >out; } 2>/dev/null; then exec >>out; fi
         cd "$HOME" 2>/dev/null || cd /
     else
+        # Nor can be read how much of it was begun.
+        export _pisaura_every=1
         cd /
     fi
     exec 3<&- 4<&- 5<&- 6<&- 7<&- 2>&1

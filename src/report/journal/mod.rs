@@ -190,6 +190,12 @@ impl Journal {
             RunEvent::HostLeft { folder } => {
                 self.write(Record::HostLeft { folder: folder.clone(), afterwards: false })
             }
+            RunEvent::WentAround(record) => self.write(Record::WentAround {
+                book: record.book.clone(),
+                step: record.around.to_string(),
+                took_seconds: record.took.as_secs_f64(),
+                end: record.end.to_string(),
+            }),
             RunEvent::StepEnded { case, record } => self.write(Record::StepEnded {
                 case: name(case),
                 step: record.step.to_string(),

@@ -78,6 +78,9 @@ pub(super) enum Record {
         took_seconds: f64,
         end: String,
     },
+    /// What a book has done once, around its cases.
+    #[serde(rename = "went around")]
+    WentAround { book: String, step: String, took_seconds: f64, end: String },
     #[serde(rename = "settled")]
     Settled {
         case: String,
