@@ -358,8 +358,8 @@ fn work_on(
         env.push(("PISAURA_STEP".to_owned(), step.to_owned()));
         HostScript { command, env, role: Role::Bystander }
     };
-    let reverter = steps(fate.reverter.map(|command| part(command, "reverter")), true);
-    let inducer = steps(fate.inducer.map(|command| part(command, "inducer")), false);
+    let reverter = steps(&fate.reverter.map(|command| part(command, "reverter")), true);
+    let inducer = steps(&fate.inducer.map(|command| part(command, "inducer")), false);
     let mut optional = |command: &Option<crate::fatebook::Command>, step| {
         command.as_ref().map(|command| script(part(command, step), step))
     };
@@ -464,7 +464,7 @@ fn host_command(
 }
 
 /// One command alone, or several as the steps of one.
-fn steps(commands: OneOrMore<HostCommand>, reverts: bool) -> HostCommand {
+fn steps(commands: &OneOrMore<HostCommand>, reverts: bool) -> HostCommand {
     match commands.is_several() {
         true => HostCommand::Steps { steps: commands.iter().cloned().collect(), reverts },
         false => commands.first().clone(),

@@ -36,7 +36,7 @@ pub enum HostCommand {
     /// Several, one after the other; `begun` in the case's folder says how many of those that break the host were begun.
     Steps {
         /// Each of them.
-        steps: Vec<HostCommand>,
+        steps: Vec<Self>,
         /// Whether they heal what as many others break: from the last one that was begun to the first.
         reverts: bool,
     },
