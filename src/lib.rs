@@ -35,6 +35,7 @@
 //! | the names of verdicts, steps and kinds of trouble | `machine::verdict` |
 //! | outages, availability, when a held failure is over | `machine::watch`; its keys `fatebook::hold` |
 //! | several checks beside a healthcheck | keys `fatebook::checks`; asked by `executor::asking`; judged by `machine::watch::check` |
+//! | failures that are made from the controller | key `where` in `fatebook::failures`; shells of this machine `remote::here`, behind `remote::line` |
 //! | an inducer of several steps | its key `fatebook::steps`; the text that runs it, and what was begun `remote::script` |
 //! | `before_all`, `after_all` | when `run::around`; how `executor::around` |
 //! | a workload: what is accepted, refused, lost | its process `executor::workload`, `remote::companion`; its figures `machine::workload` |

@@ -8,7 +8,7 @@ use crate::fatebook::{
     Redactor, show_duration, tell_allowed,
 };
 use crate::machine::Verdict;
-use crate::report::headline;
+use crate::report::{clean_text, headline};
 use crate::run::{CaseKind, ExitKind, Shelf};
 
 use super::check::shipped_with;
@@ -44,7 +44,8 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
     }
     let count = chosen.iter().filter(|chosen| **chosen).count();
     text.push_str(&format!("\n{count} of {} cases; nothing was touched\n", chosen.len()));
-    print(&text, if broken { ExitKind::Usage } else { ExitKind::Fine })
+    // What stands in a book may move a cursor, or hide a line.
+    print(&clean_text(&text), if broken { ExitKind::Usage } else { ExitKind::Fine })
 }
 
 /// What a book has done once, around its cases.
@@ -81,7 +82,8 @@ impl Telling<'_> {
             }
         }
         let line = |(hosts, text): &(Vec<String>, String)| {
-            format!("  {what:<14} on {}, {when}: {text}\n", hosts.join(" and "))
+            let place = if self.hosts.first().here { "here, for" } else { "on" };
+            format!("  {what:<14} {place} {}, {when}: {text}\n", hosts.join(" and "))
         };
         shown.iter().map(line).collect()
     }

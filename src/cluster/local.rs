@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::executor::{BookExecutor, Notary, Observer, Workplace};
 use crate::fatebook::Redactor;
 use crate::machine::{CaseId, CaseOutcome, DirtyHost, RunEvent};
-use crate::remote::Interrupt;
+use crate::remote::{Interrupt, Limit};
 
 use super::{Cluster, Order};
 
@@ -127,7 +127,8 @@ fn serve(
     for order in orders {
         let guard = SettleOnPanic { case: order.id, observer };
         if executor.is_none() {
-            match Workplace::open(&order.book, order.ship_bytes_max) {
+            let limit = Limit::within(order.book.timeout, Some(interrupt));
+            match Workplace::open(&order.book, order.ship_bytes_max, Some(limit)) {
                 Ok(workplace) => {
                     let book = &order.book;
                     let made = BookExecutor::new(
@@ -138,6 +139,10 @@ fn serve(
                         Arc::clone(ledger) as Arc<dyn Notary>,
                     );
                     executor = Some((made, workplace));
+                }
+                Err(_) if interrupt.is_raised() => {
+                    let outcome = CaseOutcome::skipped("interrupted before it began");
+                    observer(RunEvent::Settled { case: order.id, outcome });
                 }
                 Err(error) => {
                     let message = Redactor::new(&order.book.secret_values)

@@ -19,7 +19,7 @@ pub fn run_around(
         Around::BeforeAll => &book.before_all,
         Around::AfterAll => &book.after_all,
     };
-    let ran = match (command, Workplace::open(book, ship_bytes_max)) {
+    let ran = match (command, Workplace::open(book, ship_bytes_max, Some(limit))) {
         (None, _) => Ran::silent(StepEnd::Exited(Exit::Status(0))),
         (Some(command), Ok(workplace)) => {
             let values = CaseValues { host: "", service: &book.service, failure: "" };

@@ -10,11 +10,13 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::fatebook::{Fatebook, Resource, ScriptFile, ends_like_windows, is_book};
-use crate::remote::fetch;
+use crate::remote::{Limit, fetch};
 
 /// Where files of a book that lie outside of its folder are put.
 const OUTSIDE: &str = ".pisaura-outside";
 const DEPTH_MAX: usize = 32;
+/// More folders than travel with any book.
+const FOLDERS_MAX: usize = 10_000;
 
 /// A working folder; it goes when this is dropped.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub struct Shipped {
 /// Fails, naming the file, if one cannot be read, if a link leads out of the folder that neither a command nor `resources` names, or
 /// if all of it is more than `bytes_max`.
 pub fn shipped(book: &Fatebook, bytes_max: u64) -> io::Result<Vec<Shipped>> {
-    let mut list = List { all: BTreeMap::new(), named: BTreeSet::new(), bytes: 0, bytes_max };
+    let mut list = List { all: BTreeMap::new(), named: BTreeSet::new(), bytes: 0, bytes_max, folders: 0 };
     let root = book.folder.canonicalize().map_err(|error| named(&book.folder, &error))?;
     for resource in &book.resources {
         if let Resource::Path(path) = resource {
@@ -103,6 +105,7 @@ struct List {
     named: BTreeSet<PathBuf>,
     bytes: u64,
     bytes_max: u64,
+    folders: usize,
 }
 
 impl List {
@@ -134,10 +137,18 @@ impl List {
             if depth > DEPTH_MAX {
                 return Err(named(source, &io::Error::other("folders within folders, without an end")));
             }
+            self.folders += 1;
+            if self.folders > FOLDERS_MAX {
+                let why = format!(
+                    "more than {FOLDERS_MAX} folders would travel with the book: do links lead back to folders above them?"
+                );
+                return Err(named(source, &io::Error::other(why)));
+            }
             for entry in fs::read_dir(source).map_err(|error| named(source, &error))? {
                 let name = entry.map_err(|error| named(source, &error))?.file_name();
                 let hidden = match rule {
-                    Rule::Named => name == ".git",
+                    // What is in a folder that is named goes with it, but for what nobody means.
+                    Rule::Named => name == ".git" || name == ".env",
                     Rule::Beside(_) => name.as_encoded_bytes().starts_with(b"."),
                 };
                 if !hidden {
@@ -146,8 +157,12 @@ impl List {
             }
             return Ok(());
         }
-        let stays = matches!(rule, Rule::Beside(_)) && (is_book(source) || is_private_key(source));
-        if !metadata.is_file() || stays || self.all.contains_key(place) {
+        // A pipe would be waited for when it is opened.
+        let stays = || {
+            matches!(rule, Rule::Beside(_))
+                && (is_book(source) || is_copy_of_book(source) || is_private_key(source))
+        };
+        if !metadata.is_file() || stays() || self.all.contains_key(place) {
             return Ok(());
         }
         self.bytes += metadata.len();
@@ -168,17 +183,32 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Whether a file begins as private keys do.
+/// Whether a file is what an editor has kept of a book.
+fn is_copy_of_book(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["~", ".bak", ".orig", ".old", ".save", ".swp"]
+        .iter()
+        .any(|ending| name.strip_suffix(ending).is_some_and(|name| is_book(Path::new(name))))
+}
+
+/// How far into a file a private key is looked for.
+const KEY_WITHIN_BYTES: u64 = 4096;
+
+/// Whether a file holds a private key, as OpenSSH, OpenSSL or PuTTY writes one.
 fn is_private_key(path: &Path) -> bool {
-    let mut first = [0; 64];
-    let read = File::open(path).and_then(|mut file| file.read(&mut first)).unwrap_or(0);
-    first[..read].starts_with(b"-----BEGIN ") && first[..read].windows(11).any(|part| part == b"PRIVATE KEY")
+    let mut first = Vec::new();
+    if File::open(path).and_then(|file| file.take(KEY_WITHIN_BYTES).read_to_end(&mut first)).is_err() {
+        return false;
+    }
+    let holds = |words: &[u8]| first.windows(words.len()).any(|part| part == words);
+    first.starts_with(b"PuTTY-User-Key-File-") || holds(b"-----BEGIN ") && holds(b"PRIVATE KEY-----")
 }
 
 impl Workplace {
     /// Copies what travels with the book to a new folder.
+    /// What URLs name is fetched within this limit; without one it is left out, as where a host is only healed.
     /// Fails, naming the file or URL, if one cannot be read or the disk is full.
-    pub fn open(book: &Fatebook, bytes_max: u64) -> io::Result<Self> {
+    pub fn open(book: &Fatebook, bytes_max: u64, limit: Option<Limit<'_>>) -> io::Result<Self> {
         let folder = OwnedFolder::new()?;
         for file in shipped(book, bytes_max)? {
             let place = folder.path().join(&file.place);
@@ -188,12 +218,15 @@ impl Workplace {
             copy(&file.source, &place, file.bytes)?;
         }
         for resource in &book.resources {
-            if let Resource::Url { url, name } = resource {
-                fetch(url, &folder.path().join(name), bytes_max)?;
+            if let (Resource::Url { url, name }, Some(limit)) = (resource, limit) {
+                fetch(url, &folder.path().join(name), bytes_max, limit)?;
             }
         }
         for file in scripts(book) {
             let place = folder.path().join(place_in_workplace(&file.source));
+            if limit.is_none() && !place.exists() {
+                continue;
+            }
             if ends_like_windows(&place) {
                 let message = format!(
                     "the first line of {} ends with a carriage return, so its interpreter will not be found: save it with Unix line ends",

@@ -159,8 +159,12 @@ impl Reader<'_> {
             env.retain(|(other, _)| *other != name);
             env.push((name, value));
         }
+        let is_here = self.one_of(fields.get("where"), "where", keys::PLACES) == Some("controller");
         let own_hosts = fields.get("hosts").map(|node| {
             let own = self.hosts(Some(node));
+            if is_here && hosts.is_empty() {
+                return own;
+            }
             let all: HashSet<String> = hosts.iter().map(ToString::to_string).collect();
             for host in &own {
                 if !hosts.is_empty() && !all.contains(&host.to_string()) {
@@ -198,7 +202,10 @@ impl Reader<'_> {
             None => defaults.tags.clone(),
         };
         let deadman = self.deadman(fields.get("deadman"));
-        let targets = self.targets(fields, &name, own_hosts.as_deref().unwrap_or(hosts));
+        let targets = match own_hosts.as_deref().unwrap_or(hosts) {
+            hosts if is_here => self.targets_from_here(fields, &name, hosts),
+            hosts => self.targets(fields, &name, hosts),
+        };
         let mut fate = Fate {
             name,
             inducer: inducer?,
@@ -260,6 +267,11 @@ impl Reader<'_> {
             });
         }
         if let Some(node) = fields.get("cuts_off").filter(|_| fate.cuts_off) {
+            if is_here {
+                let message =
+                    "no login is cut off where the failure is made from the controller: take `cuts_off` out";
+                self.problem(node.place, message);
+            }
             if fate.deadman == Deadman::Off {
                 let message = "a host that is cut off can only heal by itself, and `deadman` is \"off\"";
                 self.problem(node.place, message.to_owned());

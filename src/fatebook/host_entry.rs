@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::one_or_more::OneOrMore;
+use super::read::is_hidden;
 
 /// `[user@]host[:port]`, or `sandbox:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +16,12 @@ pub struct HostEntry {
     pub port: Option<u16>,
     /// Whether it is a demo host that the run makes itself.
     pub sandbox: bool,
+    /// Whether it only names what is broken from here, without a login there.
+    pub here: bool,
 }
+
+/// The longest name that DNS knows.
+const NAME_BYTES_MAX: usize = 253;
 
 impl HostEntry {
     /// Reads an entry. Fails with what is wrong with it.
@@ -32,7 +38,7 @@ impl HostEntry {
                     "`{entry}` is no demo host: write `sandbox:NAME`, of letters, digits, `-` and `_`"
                 ));
             }
-            return Ok(Self { user: None, host: name.to_owned(), port: None, sandbox: true });
+            return Ok(Self { user: None, host: name.to_owned(), port: None, sandbox: true, here: false });
         }
         let (user, rest) = match entry.rsplit_once('@') {
             Some(("", _)) => return Err(format!("`{entry}` has no user before the `@`: {SHAPE}")),
@@ -69,13 +75,26 @@ impl HostEntry {
         if host.is_empty() {
             return Err(format!("`{entry}` has no host name: {SHAPE}"));
         }
+        if host.len() > NAME_BYTES_MAX {
+            return Err(format!("a host's name of {} letters is longer than any: {SHAPE}", host.len()));
+        }
+        if host.contains(is_hidden) {
+            return Err(format!(
+                "a host's name has an invisible character in it, or one that turns the text around: {SHAPE}"
+            ));
+        }
         if host.starts_with('-') || host.contains(strange) {
             return Err(format!("`{host}` is not a host name: {SHAPE}"));
         }
         if user.as_deref().is_some_and(|user| user.contains(strange)) {
             return Err(format!("`{entry}` has a user that is no name: {SHAPE}"));
         }
-        Ok(Self { user, host: host.to_owned(), port, sandbox: false })
+        Ok(Self { user, host: host.to_owned(), port, sandbox: false, here: false })
+    }
+
+    /// What stands for a host where a failure is made from here, and names none.
+    pub fn controller() -> Self {
+        Self { user: None, host: "controller".to_owned(), port: None, sandbox: false, here: true }
     }
 }
 

@@ -70,6 +70,7 @@ const fn also(alias: &'static str, rule: KeyRule) -> KeyRule {
 pub(super) const LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 pub(super) const HOST_KEY_CHECKS: &[&str] = &["strict", "accept-new", "off"];
 pub(super) const MAY_DIE_WITH: &[&str] = &["session"];
+pub(super) const PLACES: &[&str] = &["host", "controller"];
 pub(super) const EXPECTATIONS: &[&str] = &["healthy", "unhealthy"];
 
 const ENV: KeyRule = key("env", Shape::Variables, "", "variables that all scripts get");
@@ -195,6 +196,13 @@ const STILL: KeyRule = key(
     "run on the host just before the revert; not 0 means that the failure ended by itself; true asks `verify` once more",
 );
 
+const WHERE: KeyRule = key(
+    "where",
+    Shape::OneOf(PLACES),
+    "host",
+    "where the inducer, the reverter and what is asked between them run: on the host over SSH, or where the case runs, as for an API",
+);
+
 const STOP_IF: KeyRule = key(
     "stop_if",
     Shape::Command,
@@ -207,7 +215,12 @@ pub(super) const BOOK: &[KeyRule] = &[
     required("service", Shape::Text, "title of the tested service"),
     also("cpus", key("cpu", Shape::Number, "0.1", "cpus the task needs")),
     key("mem", Shape::Number, "64", "memory the task needs, in MiB"),
-    required("hosts", Shape::Hosts, "the service's hosts: [user@]host[:port]"),
+    key(
+        "hosts",
+        Shape::Hosts,
+        "",
+        "the service's hosts: [user@]host[:port]; required, unless all failures are made from the controller",
+    ),
     key("ssh", Shape::Ssh, "", "how to log in"),
     key("loglevel", Shape::OneOf(LEVELS), "info", "of the executor's own log"),
     key(
@@ -224,6 +237,7 @@ pub(super) const BOOK: &[KeyRule] = &[
         "run where the run was started, once before the first case; if it fails, none is tried",
     ),
     key("after_all", Shape::Command, "", "the same after the last case, also after an interrupt"),
+    WHERE,
     INDUCER,
     REVERTER,
     BECAUSE,
@@ -379,6 +393,7 @@ pub(super) const SSH: &[KeyRule] = &[
 /// The keys of a failure.
 pub(super) const FAILURE: &[KeyRule] = &[
     required("name", Shape::Text, "the name of the test; unique in the book"),
+    WHERE,
     required("inducer", INDUCER.shape, INDUCER.meaning),
     required("reverter", REVERTER.shape, REVERTER.meaning),
     BECAUSE,

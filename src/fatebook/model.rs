@@ -193,6 +193,11 @@ impl Fate {
         arming + self.timeout * steps + watched + stop_if + silence
     }
 
+    /// Whether it is made from where the case runs, without a login on its hosts.
+    pub fn is_made_here(&self) -> bool {
+        self.targets.iter().any(|set| set.first().here)
+    }
+
     /// Whether a case of it breaks more than one host.
     pub fn breaks_several(&self) -> bool {
         self.targets.iter().any(HostSet::is_several)

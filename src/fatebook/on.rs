@@ -58,6 +58,26 @@ impl Reader<'_> {
         targets
     }
 
+    /// The same of a failure that is made from here: its hosts are names, and there need not be any.
+    pub(super) fn targets_from_here(
+        &mut self,
+        fields: &Fields<'_>,
+        failure: &str,
+        hosts: &[HostEntry],
+    ) -> Vec<HostSet> {
+        if hosts.is_empty() {
+            if let Some(node) = fields.get("on") {
+                self.problem(node.place, "`on` chooses among `hosts`, and there are none: take it out");
+            }
+            return vec![HostSet::one(HostEntry::controller())];
+        }
+        let names: Vec<HostEntry> = hosts
+            .iter()
+            .map(|host| HostEntry { user: None, port: None, here: true, ..host.clone() })
+            .collect();
+        self.targets(fields, failure, &names)
+    }
+
     /// How many hosts at once; `None` if that is not known, and was told.
     fn counted(&mut self, node: &Node, hosts: &[HostEntry]) -> Option<usize> {
         let all = hosts.len();

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::discover::Reading;
 use super::hold::HoldKeys;
 use super::keys;
-use super::model::{Command, Deadman, Fatebook, LogLevel, Resource};
+use super::model::{Command, Deadman, Fate, Fatebook, LogLevel, Resource};
 use super::node::{Node, Value};
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, nearest};
 use super::text::{Text, is_variable_name};
 use super::time::parse_duration;
 use super::values::Fields;
@@ -150,6 +150,10 @@ impl<'a> Reader<'a> {
         };
         self.note_same_hosts(fields.get("hosts"), &hosts, ssh.port);
         let fates = self.fates(&fields, &hosts, &resources, &defaults);
+        let are_all_here = !fates.is_empty() && fates.iter().all(Fate::is_made_here);
+        if fields.get("hosts").is_none() && !are_all_here {
+            self.miss_hosts(root);
+        }
         let before_all = self.around(&fields, "before_all", &resources);
         let after_all = self.around(&fields, "after_all", &resources);
         self.check_limits_of_book(defaults.hold, &fates);
@@ -184,6 +188,19 @@ impl<'a> Reader<'a> {
             unset: std::mem::take(&mut self.unset),
             used: self.variables(),
         })
+    }
+
+    /// Only a failure that is made from here needs no host. What was told already is not missing as well.
+    fn miss_hosts(&mut self, root: &Node) {
+        let Value::Map(entries) = &root.value else { return };
+        let names = || keys::BOOK.iter().flat_map(|rule| [Some(rule.name), rule.alias]).flatten();
+        let is_meant = |name: &str| {
+            name == "hosts" || !names().any(|known| known == name) && nearest(name, names()) == Some("hosts")
+        };
+        if !entries.iter().any(|(key, _)| is_meant(&key.name)) {
+            let place = Place { length: 1, ..root.place };
+            self.problem(place, "`hosts` is missing: the service's hosts: [user@]host[:port]");
+        }
     }
 
     /// The variables that are needed to read the book again. Only hosts are no secret for sure.

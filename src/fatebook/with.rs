@@ -150,7 +150,8 @@ fn with_commands_of(book: &Fields<'_>, item: &Node) -> Node {
 }
 
 /// The keys of commands and what belongs to one, which a book may have for all its failures.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
+    "where",
     "inducer",
     "reverter",
     "because",

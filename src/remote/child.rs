@@ -126,7 +126,7 @@ fn spawn(command: &mut Command, limit: Limit<'_>) -> std::io::Result<Child> {
     }
 }
 
-fn exit_of(status: ExitStatus) -> Exit {
+pub(super) fn exit_of(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Status(code),
         (None, signal) => {

@@ -17,6 +17,7 @@ use crate::machine::{Trouble, TroubleKind};
 
 use super::exchange::close;
 use super::known_hosts::{KnownHost, preferred_key_types, shown_key};
+use super::line::Wait;
 use super::login::{Login, Target, log_in};
 use super::spare::Spare;
 use super::watchdog::Watchdog;
@@ -141,7 +142,7 @@ impl Connection {
             Some(known) => known.check(&session, login.host_key_check)?,
             None => {}
         }
-        let waiter = Waiter { session: &session, stream: &stream, limit, shown: &target.shown };
+        let waiter = Waiter { session: &session, next: None, stream: &stream, limit, shown: &target.shown };
         log_in(&session, target, login, &waiter)?;
         tracing::debug!(
             host = target.shown,
@@ -194,6 +195,8 @@ fn fingerprint_of(host_key: &str) -> &str {
 #[derive(Clone, Copy)]
 pub(super) struct Waiter<'a> {
     pub(super) session: &'a Session,
+    /// Begun meanwhile: the shell for the next command.
+    pub(super) next: Option<&'a Spare>,
     pub(super) stream: &'a TcpStream,
     pub(super) limit: Limit<'a>,
     pub(super) shown: &'a str,
@@ -262,6 +265,37 @@ impl Waiter<'_> {
             error.message().to_lowercase()
         };
         Trouble { kind: TroubleKind::Connection, message: format!("{}: {what}, {doing}", self.shown) }
+    }
+}
+
+impl Wait for Waiter<'_> {
+    fn limit(&self) -> Limit<'_> {
+        self.limit
+    }
+
+    fn shown(&self) -> &str {
+        self.shown
+    }
+
+    fn wait(&self, until: Instant) -> Woken {
+        Waiter::wait(self, until)
+    }
+
+    fn must_send(&self) -> bool {
+        Waiter::must_send(self)
+    }
+
+    fn wait_to_send(&self) -> Woken {
+        Waiter::wait_to_send(self)
+    }
+
+    fn go_on_with_next(&self) -> Woken {
+        self.next.map_or(Woken::Socket, |next| next.go_on(self))
+    }
+
+    fn ask_if_there(&self, every: Duration) {
+        self.session.set_keepalive(true, every.as_secs().max(1) as u32);
+        let _ = self.session.keepalive_send();
     }
 }
 

@@ -9,9 +9,10 @@ use ssh2::Channel;
 
 use crate::machine::{Exit, Recorder, Stream, Trouble, TroubleKind};
 
-use super::connection::{EAGAIN, Pulse, Waiter, Woken};
+use super::connection::{Pulse, Waiter, Woken};
+use super::line::{Line, Wait};
+use super::own::Answer;
 use super::script::Marks;
-use super::spare::Spare;
 use super::{Limit, Watcher};
 
 /// How long a silence ends a command's output after its own end: a child that it left may hold the channel for ever.
@@ -46,6 +47,24 @@ pub(super) fn channel_exit(channel: &mut Channel, waiter: &Waiter<'_>) -> Result
     channel.exit_status().map(Exit::Status).map_err(|error| failed(&error))
 }
 
+impl Line for Channel {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
+    fn end_input(&mut self) -> io::Result<()> {
+        self.send_eof().map_err(io::Error::from)
+    }
+
+    fn receive(&mut self, stream: i32, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream(stream).read(buffer)
+    }
+
+    fn is_over(&self) -> bool {
+        self.eof()
+    }
+}
+
 /// Feeds a command and takes in what it prints, both streams at once, for either could stop the other.
 pub(super) struct Exchange<'a> {
     input: &'a [u8],
@@ -62,8 +81,6 @@ pub(super) struct Exchange<'a> {
     ended_at: Option<Instant>,
     /// Nothing is sent before the command has printed this, by which we know that it is ours.
     gate: Option<(Vec<u8>, Vec<u8>)>,
-    /// Begun meanwhile: the shell for the next command.
-    spare: Option<&'a Spare>,
     /// How the server is asked if it is there, once the command was sent.
     pulse: Option<Pulse>,
     /// When anything last came from the server, and when it was asked.
@@ -98,7 +115,6 @@ impl<'a> Exchange<'a> {
             heard_at: None,
             ended_at: None,
             gate: None,
-            spare: None,
             pulse: None,
             heard_anything_at: Instant::now(),
             pulse_at: Instant::now(),
@@ -122,7 +138,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Asks whether the server is there, if it is time for that. Fails if it has not answered for too long.
-    fn feel_pulse(&mut self, waiter: &Waiter<'_>) -> Result<(), Trouble> {
+    fn feel_pulse(&mut self, waiter: &dyn Wait) -> Result<(), Trouble> {
         // Not only from its first word on: what cuts the server off may take that with it.
         let Some(pulse) =
             self.pulse.filter(|pulse| self.input_closed && self.pulse_at.elapsed() >= pulse.every)
@@ -136,22 +152,15 @@ impl<'a> Exchange<'a> {
         if self.is_silent() {
             return Err(Trouble {
                 kind: TroubleKind::Connection,
-                message: format!("{}: nothing answers any more on the connection", waiter.shown),
+                message: format!("{}: nothing answers any more on the connection", waiter.shown()),
             });
         }
         self.pulse_at = Instant::now();
         // What is on its way in part is sent first.
         if !waiter.must_send() {
-            waiter.session.set_keepalive(true, pulse.every.as_secs().max(1) as u32);
-            let _ = waiter.session.keepalive_send();
+            waiter.ask_if_there(pulse.every);
         }
         Ok(())
-    }
-
-    /// Begins a shell for the next command while this one is at work.
-    pub(super) fn with_next(mut self, spare: &'a Spare) -> Self {
-        self.spare = Some(spare);
-        self
     }
 
     /// Sends nothing before the command has printed this token.
@@ -165,20 +174,32 @@ impl<'a> Exchange<'a> {
         self.gate.is_none()
     }
 
+    /// What a text of our own has answered, which began with this token.
+    pub(super) fn into_answer(self, token: &str) -> Answer {
+        let printed = String::from_utf8_lossy(self.answer.as_deref().unwrap_or_default()).into_owned();
+        let (begin, end) = (format!("{token}:b0;"), format!("{token}:x"));
+        let answer = printed.split_once(&begin).map_or("", |(_, rest)| rest);
+        Answer {
+            status: self.marks.as_ref().and_then(Marks::status).unwrap_or(1),
+            stdout: answer.split(&end).next().unwrap_or_default().to_owned(),
+            stderr: self.stderr.finish(str::to_owned).whole(),
+        }
+    }
+
     /// Whether the text has said anything of itself: it does so first of all.
     pub(super) fn has_begun(&self) -> bool {
         self.marks.as_ref().is_some_and(|marks| !marks.is_empty())
     }
 
-    pub(super) fn command_is_over(&mut self, channel: &Channel) -> Option<Over> {
+    pub(super) fn command_is_over(&mut self, line: &dyn Line) -> Option<Over> {
         if self.marks.as_ref().is_some_and(Marks::is_over) {
             let now = Instant::now();
             let heard_at = *self.heard_at.get_or_insert(now);
             let ended_at = *self.ended_at.get_or_insert(now);
-            if channel.eof() || heard_at.elapsed() >= OUTPUT_GRACE || ended_at.elapsed() >= CHATTER_GRACE {
+            if line.is_over() || heard_at.elapsed() >= OUTPUT_GRACE || ended_at.elapsed() >= CHATTER_GRACE {
                 return Some(Over::Marked);
             }
-        } else if channel.eof() {
+        } else if line.is_over() {
             return Some(Over::Closed);
         }
         None
@@ -187,14 +208,14 @@ impl<'a> Exchange<'a> {
     /// Goes on until `over` says so; `None` at the limit or an interrupt. Fails if the connection is lost.
     pub(super) fn go_on<T>(
         &mut self,
-        channel: &mut Channel,
-        waiter: &Waiter<'_>,
+        line: &mut dyn Line,
+        waiter: &dyn Wait,
         watcher: Watcher<'_>,
-        mut over: impl FnMut(&mut Self, &Channel) -> Option<T>,
+        mut over: impl FnMut(&mut Self, &dyn Line) -> Option<T>,
     ) -> Result<Option<T>, Trouble> {
         let mut buffer = vec![0; 32 * 1024];
         loop {
-            let mut progress = self.feed(channel, waiter)?;
+            let mut progress = self.feed(line, waiter)?;
             if !progress && !self.input_closed && self.gate.is_none() && waiter.must_send() {
                 // A packet has gone out in part, and libssh2 takes no other before the rest of it has gone, too.
                 match waiter.wait_to_send() {
@@ -202,33 +223,33 @@ impl<'a> Exchange<'a> {
                     Woken::TimedOut | Woken::Interrupted => return Ok(None),
                 }
             }
-            if let Some(spare) = self.spare.filter(|_| self.input_closed) {
-                match spare.go_on(waiter) {
+            if self.input_closed {
+                match waiter.go_on_with_next() {
                     Woken::Socket => {}
                     Woken::TimedOut | Woken::Interrupted => return Ok(None),
                 }
             }
-            progress |= self.take(channel, 0, &mut buffer, waiter, watcher)?;
-            progress |= self.take(channel, 1, &mut buffer, waiter, watcher)?;
-            if let Some(end) = over(self, channel) {
+            progress |= self.take(line, 0, &mut buffer, waiter, watcher)?;
+            progress |= self.take(line, 1, &mut buffer, waiter, watcher)?;
+            if let Some(end) = over(self, line) {
                 return Ok(Some(end));
             }
             if progress {
                 self.heard_at = self.heard_at.map(|_| Instant::now());
-                if waiter.limit.left().is_zero() || waiter.limit.is_interrupted() {
-                    return Ok(self.at_the_limit(channel, over));
+                if waiter.limit().left().is_zero() || waiter.limit().is_interrupted() {
+                    return Ok(self.at_the_limit(line, over));
                 }
                 continue;
             }
             self.feel_pulse(waiter)?;
-            let mut until = self.heard_at.map_or(waiter.limit.until, |heard_at| heard_at + OUTPUT_GRACE);
+            let mut until = self.heard_at.map_or(waiter.limit().until, |heard_at| heard_at + OUTPUT_GRACE);
             if let Some(pulse) = self.pulse {
                 until = until.min(self.pulse_at.max(Instant::now()) + pulse.every);
             }
             match waiter.wait(until) {
                 Woken::Socket => self.heard_anything_at = Instant::now(),
-                Woken::TimedOut if Instant::now() < waiter.limit.until => {}
-                Woken::TimedOut | Woken::Interrupted => return Ok(self.at_the_limit(channel, over)),
+                Woken::TimedOut if Instant::now() < waiter.limit().until => {}
+                Woken::TimedOut | Woken::Interrupted => return Ok(self.at_the_limit(line, over)),
             }
         }
     }
@@ -236,25 +257,25 @@ impl<'a> Exchange<'a> {
     /// A command that has ended is one that ended, whatever it left still prints.
     fn at_the_limit<T>(
         &mut self,
-        channel: &Channel,
-        mut over: impl FnMut(&mut Self, &Channel) -> Option<T>,
+        line: &dyn Line,
+        mut over: impl FnMut(&mut Self, &dyn Line) -> Option<T>,
     ) -> Option<T> {
         self.heard_at = self.heard_at.and_then(|_| Instant::now().checked_sub(OUTPUT_GRACE));
-        over(self, channel)
+        over(self, line)
     }
 
-    fn feed(&mut self, channel: &mut Channel, waiter: &Waiter<'_>) -> Result<bool, Trouble> {
+    fn feed(&mut self, line: &mut dyn Line, waiter: &dyn Wait) -> Result<bool, Trouble> {
         if self.input_closed || self.gate.is_some() {
             return Ok(false);
         }
         if self.sent < self.input.len() {
-            return match channel.write(&self.input[self.sent..]) {
+            return match line.send(&self.input[self.sent..]) {
                 Ok(count) => {
                     self.sent += count;
                     Ok(true)
                 }
                 // A command that reads no more has ended, or soon will; how, its status tells.
-                Err(_) if channel.eof() => {
+                Err(_) if line.is_over() => {
                     self.input_closed = true;
                     Ok(true)
                 }
@@ -262,25 +283,25 @@ impl<'a> Exchange<'a> {
                 Err(error) => Err(lost(waiter, &error)),
             };
         }
-        match channel.send_eof() {
+        match line.end_input() {
             Ok(()) => {
                 self.input_closed = true;
                 Ok(true)
             }
-            Err(error) if error.code() == EAGAIN => Ok(false),
-            Err(error) => Err(waiter.trouble(&error, "running a command")),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(lost(waiter, &error)),
         }
     }
 
     fn take(
         &mut self,
-        channel: &mut Channel,
+        line: &mut dyn Line,
         stream: i32,
         buffer: &mut [u8],
-        waiter: &Waiter<'_>,
+        waiter: &dyn Wait,
         watcher: Watcher<'_>,
     ) -> Result<bool, Trouble> {
-        match channel.stream(stream).read(buffer) {
+        match line.receive(stream, buffer) {
             Ok(0) => Ok(false),
             Ok(count) if stream == 0 => {
                 if let Some((token, seen)) = &mut self.gate {
@@ -288,7 +309,7 @@ impl<'a> Exchange<'a> {
                     if seen.windows(token.len()).any(|window| window == token.as_slice()) {
                         self.gate = None;
                     } else if seen.len() > CHATTER_BYTES_MAX {
-                        let message = format!("{}: the login there prints without an end", waiter.shown);
+                        let message = format!("{}: the login there prints without an end", waiter.shown());
                         return Err(Trouble { kind: TroubleKind::Upload, message });
                     }
                 }
@@ -320,9 +341,9 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn lost(waiter: &Waiter<'_>, error: &io::Error) -> Trouble {
+fn lost(waiter: &dyn Wait, error: &io::Error) -> Trouble {
     Trouble {
         kind: TroubleKind::Connection,
-        message: format!("{}: the connection was lost while a command ran: {error}", waiter.shown),
+        message: format!("{}: the connection was lost while a command ran: {error}", waiter.shown()),
     }
 }

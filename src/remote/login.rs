@@ -32,6 +32,9 @@ pub struct Target {
     pub port: u16,
     /// How a person calls it.
     pub shown: String,
+    /// It is not logged in to: whatever is done is done on this machine, which only one case of this service and name has at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub here: Option<String>,
 }
 
 /// How to log in.
@@ -121,7 +124,7 @@ fn user_of_this_process() -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn home() -> PathBuf {
+pub(super) fn home() -> PathBuf {
     std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"))
 }
 

@@ -49,10 +49,23 @@ pub(super) struct Answer {
     pub(super) stderr: String,
 }
 
+impl Answer {
+    /// What was printed. Fails, with the last thing that was said, if the status is not 0.
+    pub(super) fn had(self, shown: &str, doing: &str) -> Result<String, Trouble> {
+        if self.status == 0 {
+            return Ok(self.stdout);
+        }
+        let said =
+            self.stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason was given");
+        Err(Trouble { kind: TroubleKind::Upload, message: format!("{shown}: {doing}: {said}") })
+    }
+}
+
 impl<'a> Desk<'a> {
     pub(super) fn waiter(self) -> Waiter<'a> {
         Waiter {
             session: &self.connection.session,
+            next: None,
             stream: &self.connection.stream,
             limit: self.limit,
             shown: self.shown,
@@ -136,8 +149,6 @@ impl<'a> Desk<'a> {
             return self.ask(text, doing);
         }
         let has_begun = exchange.has_begun();
-        let stderr = exchange.stderr.finish(str::to_owned).whole();
-        let printed = String::from_utf8_lossy(exchange.answer.as_deref().unwrap_or_default()).into_owned();
         match over? {
             None if !has_begun && !self.limit.is_interrupted() => Err(self.trouble(
                 TroubleKind::Connection,
@@ -148,14 +159,13 @@ impl<'a> Desk<'a> {
                 "running a command of our own",
             )),
             Some(Over::Marked) => {
-                let begin = format!("{}:b0;", text.token);
-                let end = format!("{}:x", text.token);
-                let answer = printed.split_once(&begin).map_or("", |(_, rest)| rest);
-                let stdout = answer.split(&end).next().unwrap_or_default().to_owned();
-                let status = exchange.marks.as_ref().and_then(Marks::status).unwrap_or(1);
-                Ok(Answer { status, stdout, stderr })
+                Ok(exchange.into_answer(&text.token))
             }
-            Some(Over::Closed) => Err(self.not_to_its_end(&printed, &text.token, &stderr, exit, doing)),
+            Some(Over::Closed) => {
+                let printed = String::from_utf8_lossy(exchange.answer.as_deref().unwrap_or_default()).into_owned();
+                let stderr = exchange.stderr.finish(str::to_owned).whole();
+                Err(self.not_to_its_end(&printed, &text.token, &stderr, exit, doing))
+            }
         }
     }
 
@@ -192,17 +202,6 @@ impl<'a> Desk<'a> {
         self.trouble(kind, &what)
     }
 
-    /// The same, but a status other than 0 is a failure too.
-    pub(super) fn have(self, text: &Whole, doing: &str) -> Result<String, Trouble> {
-        let answer = self.ask(text, doing)?;
-        if answer.status == 0 {
-            return Ok(answer.stdout);
-        }
-        let said =
-            answer.stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason was given");
-        Err(self.trouble(TroubleKind::Upload, &format!("{doing}: {said}")))
-    }
-
     /// Brings bytes to a new file of this plain name in our folder. Whether all of them are there, [`super::host::place`] tells.
     pub(super) fn bring(self, bytes: &[u8], folder: &str, name: &str) -> Result<Brought, Trouble> {
         let _watch = self.connection.watchdog.watch(self.limit);
@@ -229,8 +228,8 @@ impl<'a> Desk<'a> {
             .until_done(|| channel.exec(&command))
             .map_err(|error| waiter.trouble(&error, "bringing a file"))
             .and_then(|()| {
-                exchange.go_on(&mut channel, &waiter, &mut |_, _| {}, |exchange, channel| {
-                    channel.eof().then(|| exchange.is_let_in())
+                exchange.go_on(&mut channel, &waiter, &mut |_, _| {}, |exchange, line| {
+                    line.is_over().then(|| exchange.is_let_in())
                 })
             });
         let exit = match &over {

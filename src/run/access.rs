@@ -7,7 +7,7 @@ use crate::executor::Access;
 use crate::executor::OwnedFolder;
 #[cfg(feature = "demo")]
 use crate::fatebook::HostKeyCheck;
-use crate::fatebook::{Fatebook, HostEntry};
+use crate::fatebook::{Fatebook, HostEntry, SshOptions};
 use crate::machine::digits_of;
 use crate::remote::{Login, Target, own_controller, random_hex};
 #[cfg(feature = "demo")]
@@ -27,6 +27,9 @@ pub(super) struct AccessMaker {
 pub(super) fn host_key(book: &Fatebook, host: &HostEntry) -> String {
     if host.sandbox {
         return format!("sandbox {} of {}", host.host, book.name);
+    }
+    if host.here {
+        return format!("controller of {}, {}", book.service, host.host);
     }
     format!("{} port {}", host.host.to_lowercase(), host.port.unwrap_or(book.ssh.port))
 }
@@ -71,9 +74,36 @@ impl AccessMaker {
         self.sandboxes.clear();
     }
 
+    /// What stands for a login where everything is done on this machine.
+    fn access_here(&self, book: &Fatebook, host: &HostEntry, folder: String) -> Access {
+        let shown = match *host == HostEntry::controller() {
+            true => host.to_string(),
+            false => format!("{host} (from here)"),
+        };
+        let mut login = Login::new(&SshOptions::default(), None);
+        login.connect_timeout = book.ssh.connect_timeout;
+        Access {
+            target: Target {
+                host: host.host.clone(),
+                port: 0,
+                shown,
+                here: Some(format!("{} {host}", book.service)),
+            },
+            login,
+            folder,
+            env: Vec::new(),
+            lasting: true,
+            controller: own_controller(),
+            may_heal: self.may_heal,
+        }
+    }
+
     /// How to get at a host of a book.
     pub(super) fn access(&self, book: &Fatebook, host: &HostEntry) -> Result<Access, String> {
         let folder = digits_of(&format!("{} {} {host}", self.run, book.name));
+        if host.here {
+            return Ok(self.access_here(book, host, folder));
+        }
         if host.sandbox {
             #[cfg(feature = "demo")]
             if let Some(login) =
@@ -84,6 +114,7 @@ impl AccessMaker {
                         host: "127.0.0.1".to_owned(),
                         port: login.port,
                         shown: host.to_string(),
+                        here: None,
                     },
                     login: Login {
                         user: login.user,
@@ -107,7 +138,7 @@ impl AccessMaker {
         }
         let port = host.port.unwrap_or(book.ssh.port);
         Ok(Access {
-            target: Target { host: host.host.clone(), port, shown: host.to_string() },
+            target: Target { host: host.host.clone(), port, shown: host.to_string(), here: None },
             login: Login::new(&book.ssh, host.user.as_deref()),
             folder,
             env: Vec::new(),

@@ -9,7 +9,7 @@ use crate::cluster::Order;
 use crate::executor::{BookExecutor, Notary, Observer, Workplace};
 use crate::fatebook::{Deadman, Fatebook, HostEntry, LogLevel, OneOrMore, Redactor, plural};
 use crate::machine::{CaseId, DirtyHost, RunEvent};
-use crate::remote::Interrupt;
+use crate::remote::{Interrupt, Limit};
 
 use super::access::AccessMaker;
 use super::{Case, Shelf};
@@ -76,14 +76,15 @@ fn connect_book(
 ) -> Connected {
     let mut connected = Connected::default();
     let redactor = Redactor::new(&book.secret_values);
-    let workplace = match Workplace::open(book, ship_bytes_max) {
-        Ok(workplace) => workplace,
-        Err(error) => {
-            let message = format!("{}: cannot make a working folder for the book: {error}", book.name);
-            connected.not_ready.push(redactor.clean(&message));
-            return connected;
-        }
-    };
+    let workplace =
+        match Workplace::open(book, ship_bytes_max, Some(Limit::within(book.timeout, Some(interrupt)))) {
+            Ok(workplace) => workplace,
+            Err(error) => {
+                let message = format!("{}: cannot make a working folder for the book: {error}", book.name);
+                connected.not_ready.push(redactor.clean(&message));
+                return connected;
+            }
+        };
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let observer: Observer = {
         let told = Arc::clone(&told);
@@ -153,6 +154,9 @@ fn connect_host(
         user.clone_from(&assignment.hosts.first().access.login.user);
     }
     let failures = plural(cases.len(), "failure");
+    if host.here {
+        return Ok(format!("{failures}, from here; its dead man's switch: {}", switches.join("; or ")));
+    }
     Ok(format!("{failures}, as {user}; its dead man's switch: {}", switches.join("; or ")))
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Engine {
     pub(super) reporters: Reporters,
     pub(super) sender: Sender<Message>,
     pub(super) interrupt: Interrupt,
+    /// How many signals were taken in.
+    pub(super) signals_heard: Arc<AtomicUsize>,
     pub(super) signalled_at: Option<Instant>,
     /// In which runs say what they leave.
     pub(super) journal: PathBuf,
@@ -128,7 +130,10 @@ impl Engine {
                     self.access.close();
                     std::process::exit(end.exit() as i32);
                 }
-                Ok(_) => {}
+                Ok(message) => {
+                    let is_signal = matches!(message, Message::Signal(_));
+                    self.signals_heard.fetch_add(usize::from(is_signal), Ordering::SeqCst);
+                }
                 Err(_) => break,
             }
         }
@@ -181,7 +186,10 @@ impl Engine {
             }
             Message::LockFailed(..) => {}
             Message::WentAround(record) => self.went_around(*record),
-            Message::Signal(name) => self.signalled(name),
+            Message::Signal(name) => {
+                self.signals_heard.fetch_add(1, Ordering::SeqCst);
+                self.signalled(name);
+            }
             Message::Stop(by) => self.interrupt(by),
         }
     }

@@ -27,9 +27,14 @@ pub fn check_allowed(shelf: &Shelf, chosen: &[bool], patterns: &[String]) -> Res
     }
     for case in shelf.cases.iter().filter(|case| chosen[case.id]) {
         let Some(book) = case.book() else { continue };
+        // A failure that is made from here may name no host.
+        let of_case = case.fate_and_hosts().map(|(_, hosts)| hosts.iter()).into_iter().flatten();
         let refused: Vec<String> = book
             .hosts
             .iter()
+            .chain(
+                of_case.filter(|host| host.here && !book.hosts.iter().any(|other| other.host == host.host)),
+            )
             .filter(|host| !host.sandbox && !patterns.iter().any(|pattern| fits(pattern.trim(), &host.host)))
             .map(ToString::to_string)
             .collect();

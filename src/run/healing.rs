@@ -126,7 +126,7 @@ fn heal_host(
     let book = host.book().and_then(|path| read_book(path, environment));
     let redactor = book.as_ref().map(|book| Redactor::new(&book.secret_values)).unwrap_or_default();
     // How much may travel was decided when the host was broken.
-    let workplace = match book.as_ref().map(|book| Workplace::open(book, u64::MAX)) {
+    let workplace = match book.as_ref().map(|book| Workplace::open(book, u64::MAX, None)) {
         Some(Ok(workplace)) => Some(workplace),
         Some(Err(error)) => {
             healed.warnings.push(format!("{shown}: only what was left there can heal it: {error}"));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -128,7 +129,9 @@ pub fn begin(
 ) -> Result<(Run, Outcomes), String> {
     let interrupt = Interrupt::new().map_err(|error| format!("cannot begin: {error}"))?;
     let (sender, messages) = channel();
-    signals::listen(sender.clone()).map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let signals_heard: Arc<AtomicUsize> = Arc::default();
+    signals::listen(sender.clone(), Arc::clone(&signals_heard))
+        .map_err(|error| format!("cannot listen to signals: {error}"))?;
     if let Some(file) = &options.stop_file {
         guards::watch(file, sender.clone())?;
     }
@@ -169,6 +172,7 @@ pub fn begin(
         reporters,
         sender,
         interrupt,
+        signals_heard,
         signalled_at: None,
         journal: options.output.join(JOURNAL),
         ship_bytes_max: options.ship_max,

@@ -1,10 +1,10 @@
 //! Signals that ask the run to end: SIGINT (Ctrl-C), SIGTERM (what CI sends), SIGHUP (a terminal that was closed).
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,9 +12,32 @@ use crate::remote::Interrupt;
 
 use super::Message;
 
-/// Passes them on to the run, for as long as the process lives.
-pub(super) fn listen(sender: Sender<Message>) -> io::Result<()> {
-    each(move |name| sender.send(Message::Signal(name)).is_ok())
+/// How long the run has to take in a second signal, which ends it at once, before the process is ended without it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// Passes them on to the run, for as long as the process lives; `heard` is how many the run has taken in. One that hangs in a system
+/// call, as on a disk that does not answer, is ended by the second signal all the same.
+pub(super) fn listen(sender: Sender<Message>, heard: Arc<AtomicUsize>) -> io::Result<()> {
+    let mut sent = 0;
+    let mut first: Option<Instant> = None;
+    each(move |name| {
+        sent += 1;
+        let in_earnest =
+            name != "SIGHUP" && first.is_some_and(|at| at.elapsed() >= super::SECOND_SIGNAL_AFTER);
+        first.get_or_insert_with(Instant::now);
+        let is_sent = sender.send(Message::Signal(name)).is_ok();
+        if is_sent && in_earnest {
+            let (heard, wanted) = (Arc::clone(&heard), sent);
+            let _ = std::thread::Builder::new().name("leave".to_owned()).spawn(move || {
+                std::thread::sleep(ANSWER_WITHIN);
+                if heard.load(Ordering::SeqCst) < wanted {
+                    eprintln!("pisaura: {name} again: the run hangs, and is left at once; `pisaura revert --list` shows the hosts that may be broken");
+                    std::process::exit(super::ExitKind::Unreverted as i32);
+                }
+            });
+        }
+        is_sent
+    })
 }
 
 /// While this lives, the first signal raises a flag, and is told; one more, not at the same moment, ends the process at once.

@@ -292,6 +292,9 @@ fn names_of(order: &Order) -> Vec<String> {
 
 fn names_of_host(host: &HostEntry, access: &Access) -> Vec<String> {
     let target = &access.target;
+    if host.here {
+        return Vec::new();
+    }
     let addresses = (target.host.as_str(), target.port).to_socket_addrs();
     let addresses: Vec<_> = addresses.into_iter().flatten().map(|address| address.ip()).collect();
     // A port of its own on loopback is the way to some other host; that of the SSH server that every machine has is not.
@@ -306,7 +309,8 @@ fn names_of_host(host: &HostEntry, access: &Access) -> Vec<String> {
 
 /// An archive of the book's working folder; in it, all is in the folder [`TaskData::WORKPLACE`].
 fn make_archive(order: &Order, folder: &Path) -> io::Result<Given> {
-    let workplace = Workplace::open(&order.book, order.ship_bytes_max)?;
+    let limit = Limit::within(order.book.timeout, None);
+    let workplace = Workplace::open(&order.book, order.ship_bytes_max, Some(limit))?;
     pack(&workplace, folder.join(format!("{}-{}.tar", digits_of(&order.book.name), order.id)))
 }
 

@@ -21,7 +21,7 @@ use crate::machine::{
 };
 use crate::mesos::translate::{self, ExecutorPlan, FetchedFile, Framework, TaskPlan};
 use crate::mesos::{Client, Leader, MasterAddress, Next, Security, WireError};
-use crate::remote::random_hex;
+use crate::remote::{Limit, random_hex};
 
 use super::files::FileServer;
 use super::{Cluster, Order};

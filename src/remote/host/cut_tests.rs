@@ -66,6 +66,7 @@ impl Home {
 
     fn site<'a>(&self, folder: &'a str) -> Site<'a> {
         Site {
+            scope: "",
             folder,
             identity: "- - - - -",
             mark: "m",

@@ -126,6 +126,7 @@ const OVER_SSH: &str = include_str!("over_ssh.sh");
 const BY_HAND: &str = include_str!("by_hand.sh");
 const BY_HAND_END: &str = include_str!("by_hand_end.sh");
 const WATCH: &str = include_str!("watch.sh");
+const HEAL_ANOTHERS: &str = include_str!("heal_anothers.sh");
 const FREE: &str = include_str!("free.sh");
 const LOOK: &str = include_str!("look.sh");
 const LEAVE: &str = include_str!("leave.sh");
@@ -150,6 +151,8 @@ pub(super) struct Site<'a> {
     pub(super) tells_others: bool,
     /// How the dead man's switch gets out of the login's reach, as `probe.sh` tells.
     pub(super) reach: &'a str,
+    /// What one case at a time has there; the machine itself, unless it says otherwise.
+    pub(super) scope: &'a str,
     /// The files that were brought there.
     pub(super) files: Vec<FileFacts>,
 }
@@ -215,7 +218,7 @@ impl Site<'_> {
             .set("M", self.mark)
             .set("I", self.identity)
             .set("T", self.healer)
-            .set("L", &lease_path(case_folder, self.identity))
+            .set("L", &lease_path(case_folder, self.identity, self.scope))
             .set("J", if self.tells_others { "1" } else { "0" })
             .set("U", if self.becomes_root { "1" } else { "0" });
     }
@@ -227,11 +230,12 @@ pub(super) fn case_folder(folder: &str, mark: &str) -> String {
 }
 
 /// The file that says who has the host: one for each machine that shares the root.
-fn lease_path(case_folder: &str, identity: &str) -> String {
+fn lease_path(case_folder: &str, identity: &str, scope: &str) -> String {
     let root = case_folder.rsplitn(3, '/').nth(2).unwrap_or_default();
     let mut words = identity.split(' ');
     let (machine, namespace) = (words.next().unwrap_or("-"), words.nth(1).unwrap_or("-"));
-    format!("{root}/lease-{}", crate::machine::digits_of(&format!("{machine} {namespace}")))
+    let what = [machine, namespace, scope].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    format!("{root}/lease-{}", crate::machine::digits_of(&what.join(" ")))
 }
 
 /// The file that heals the host when a shell runs it.
@@ -454,9 +458,7 @@ pub(super) fn look(token: &str, site: &Site<'_>) -> Whole {
 /// Heals what a case of a dead run has left, by what lies in its folder.
 pub(super) fn heal(token: &str, heal: &str) -> Whole {
     let mut text = Text::new(token, Marked::Stdout);
-    text.add("_pisaura_mark b 0\n")
-        .add_as_it_is(&format!("{SHORT}s=0\n/bin/sh {} </dev/null 2>&1 || {SHORT}s=$?\n", quote(heal)))
-        .end("$_pisaura_s")
+    text.add("_pisaura_mark b 0\n").set("x", heal).add_common().add(HEAL_ANOTHERS).end("$_pisaura_s")
 }
 
 /// Takes a lease away whose case is over or gone.

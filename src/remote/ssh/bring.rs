@@ -29,7 +29,10 @@ impl SshHost {
             };
             let name = parcel.name();
             let temporary = format!(".in-{}", self.token()?);
-            let brought = self.desk(limit)?.bring(&bytes, &folder, &temporary);
+            let brought = match self.is_here() {
+                true => here::bring(&bytes, &folder, &temporary, &self.target.shown),
+                false => self.desk(limit)?.bring(&bytes, &folder, &temporary),
+            };
             // The next connection does without.
             self.without_sftp |=
                 self.connection.as_ref().is_some_and(|connection| connection.sftp_is_silent.get());

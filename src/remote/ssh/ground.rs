@@ -6,7 +6,7 @@ use crate::remote::controller::is_this_machine;
 impl SshHost {
     /// Connects if need be, proves that what runs there is ours, and makes the folder of our own if it `makes` one.
     pub(super) fn connect(&mut self, makes: bool, limit: Limit<'_>) -> Result<(), Trouble> {
-        if self.connection.is_none() {
+        if self.connection.is_none() && !self.is_here() {
             let mut connection = Connection::open(&self.target, &self.login, &self.route, limit)?;
             connection.without_sftp |= self.without_sftp;
             self.connection = Some(connection);
@@ -15,19 +15,16 @@ impl SshHost {
             let key =
                 self.login.identity_file.as_deref().filter(|key| !self.has_armed && others_may_read(key));
             self.notes.extend(key.map(|key| {
-                let key = key.display();
-                format!("others may read or change the private key {key}: `chmod 600 {key}`")
+                let key = key.display().to_string();
+                format!("others may read or change the private key {key}: `chmod 600 {}`", quote(&key))
             }));
         }
         if self.ground.is_some() && (!makes || self.folder.is_some()) {
             return Ok(());
         }
+        let text = host::probe(&self.token()?, &self.folder_name, makes, self.is_remembered);
         let answer = self
-            .desk(limit)?
-            .have(
-                &host::probe(&self.token()?, &self.folder_name, makes, self.is_remembered),
-                "cannot make a folder there",
-            )
+            .ask(&text, "cannot make a folder there", limit)
             .map_err(|trouble| self.told_of_root(trouble))?;
         let mut ground = Ground::default();
         for line in answer.lines() {
@@ -57,7 +54,7 @@ impl SshHost {
                 _ => {}
             }
         }
-        let is_new = makes && !self.has_armed;
+        let is_new = makes && !self.has_armed && !self.is_here();
         if is_new && is_this_machine(&ground.identity) && self.is_in_own_network(limit)? {
             let shown = &self.target.shown;
             if self.spares_own {
@@ -103,7 +100,7 @@ impl SshHost {
             return Ok(false);
         }
         let own = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
-        let told = self.desk(limit)?.have(&host::network(&self.token()?), "cannot tell its network")?;
+        let told = self.ask(&host::network(&self.token()?), "cannot tell its network", limit)?;
         Ok(std::path::Path::new(told.trim()) == own)
     }
 
@@ -121,7 +118,8 @@ impl SshHost {
             healer: &self.healer,
             becomes_root: self.login.becomes_root,
             setsid: ground.setsid,
-            tells_others: !self.is_by_own_port(),
+            tells_others: !self.is_here() && !self.is_by_own_port(),
+            scope: self.target.here.as_deref().unwrap_or_default(),
             reach: &ground.reach,
             files: self.known_files(),
         }

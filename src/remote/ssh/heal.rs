@@ -54,9 +54,10 @@ impl SshHost {
             let site = self.site(&ground);
             let text = host::revert(&self.token()?, script, &reverting, &site);
             let (mut ran, marks) = self.run_text(&text, limit, watcher)?;
+            let held_here = self.held_here.take();
             let was_taken = match self.desk(Limit::within(ASIDE, None)) {
                 Ok(desk) => desk.connection.let_go(&desk.waiter()).is_some_and(|all| all),
-                Err(_) => false,
+                Err(_) => held_here.is_some_and(|mut line| line.had_room()),
             };
             let Some(marks) = marks else { return Ok(ran) };
             match marks.get('m') {
@@ -69,6 +70,15 @@ impl SshHost {
                 }
                 // It is the machine, but what was left on it is gone, or cannot be reached.
                 Some(3) if !brought_anew => return Err(self.is_gone(&case_folder)),
+                Some(_) if self.is_here() => {
+                    return Err(Trouble {
+                        kind: TroubleKind::OtherMachine,
+                        message: format!(
+                            "{}: it was broken from another machine ({}), and what heals it lies there, in {case_folder}: `pisaura revert` on that machine heals it. If you know that it is healthy, `pisaura revert --forget` drops it",
+                            self.target.shown, self.case.identity
+                        ),
+                    });
+                }
                 Some(_) => {
                     let address = self.connection.as_ref().map(|connection| connection.address.to_string());
                     others.push(format!(

@@ -11,11 +11,12 @@ use crate::machine::{
     TroubleKind, digits_of,
 };
 
-use super::connection::{Connection, Route};
+use super::connection::{Connection, Route, Waiter};
 use super::exchange::{ASIDE, CUT_OFF, Exchange, Over, channel_exit, close};
+use super::here::{self, HereLine};
 use super::host::{self, FileFacts, Reverting, Site, Whole};
 use super::login::{Login, Target, others_may_read};
-use super::own::{Brought, Desk, Shell, cksum};
+use super::own::{Answer, Brought, Desk, Shell, cksum};
 use super::quote::quote;
 use super::script::{Arming, Healing, HostScript, Marks, Role};
 use super::{Job, Left, Limit, Parcel, Ran, Remote, Watcher, random_hex, time_since_boot};
@@ -34,6 +35,8 @@ pub struct SshHost {
     login: Login,
     redactor: Redactor,
     connection: Option<Connection>,
+    /// The inducer's shell, where that is done here and what it has left running holds its output.
+    held_here: Option<HereLine>,
     route: Route,
     /// What the host told on the present connection.
     ground: Option<Ground>,
@@ -131,6 +134,7 @@ impl SshHost {
             login,
             redactor,
             connection: None,
+            held_here: None,
             route: Route::default(),
             ground: None,
             folder: None,
@@ -264,8 +268,22 @@ impl SshHost {
         random_hex().map_err(|message| Trouble { kind: TroubleKind::Start, message })
     }
 
+    /// Whether what is done is done on this machine.
+    fn is_here(&self) -> bool {
+        self.target.here.is_some()
+    }
+
+    /// Runs one of our own texts. Fails unless all of it ran to its end.
+    fn answer(&self, text: &Whole, doing: &str, limit: Limit<'_>) -> Result<Answer, Trouble> {
+        match self.is_here() {
+            true => here::ask(text, limit, &self.target.shown),
+            false => self.desk(limit)?.ask(text, doing),
+        }
+    }
+
+    /// The same; fails if that ends with another status than 0, too.
     fn ask(&self, text: &Whole, doing: &str, limit: Limit<'_>) -> Result<String, Trouble> {
-        self.desk(limit)?.have(text, doing)
+        self.answer(text, doing, limit)?.had(&self.target.shown, doing)
     }
 
     fn forget_folder(&mut self) {
@@ -403,6 +421,9 @@ impl Remote for SshHost {
         let folder =
             self.folder.as_deref().or(Some(self.case.folder.as_str()).filter(|folder| !folder.is_empty()))?;
         let script = host::heal_path(folder, &self.case.mark);
+        if self.is_here() {
+            return Some(format!("sh {}", quote(&script)));
+        }
         let port = match self.target.port {
             22 => String::new(),
             port => format!("-p {port} "),
@@ -455,6 +476,11 @@ impl Remote for SshHost {
     }
 
     fn disconnect(&mut self) {
+        if self.is_here() {
+            self.held_here = None;
+            self.ground = None;
+            self.looked = false;
+        }
         let Some(connection) = self.connection.take() else {
             return;
         };

@@ -72,8 +72,7 @@ impl SshHost {
                 LeaseAdvice::Heal => {
                     let heal = host::heal_path(&lease.folder, &lease.mark);
                     let text = host::heal(&self.token().map_err(StepEnd::Failed)?, &heal);
-                    let desk = self.desk(limit).map_err(StepEnd::Failed)?;
-                    let answer = desk.ask(&text, "cannot heal it").map_err(StepEnd::Failed)?;
+                    let answer = self.answer(&text, "cannot heal it", limit).map_err(StepEnd::Failed)?;
                     // Its own word, and not a status alone: a file that is empty ends with 0, too.
                     let healed = answer.stdout.lines().next_back() == Some("healed");
                     if answer.status != 0 || !healed {

@@ -1,6 +1,7 @@
 //! One command on a host, from its text to what its marks say; and the inducer.
 
 use super::*;
+use crate::remote::line::Line;
 
 impl SshHost {
     /// Runs a text that is for a script, and answers with what its marks say.
@@ -21,6 +22,9 @@ impl SshHost {
         limit: Limit<'_>,
         watcher: Watcher<'_>,
     ) -> Result<(Ran, Option<Marks>), Trouble> {
+        if self.is_here() {
+            return self.run_text_here(breaking.is_some(), text, limit, watcher);
+        }
         let may_cut_off = breaking.is_some_and(|arming| arming.cuts_off);
         self.sent_at = time_since_boot();
         let desk = self.desk(limit)?;
@@ -29,10 +33,10 @@ impl SshHost {
         let Shell { mut channel, was_spare } = desk.shell()?;
         let framed = text.framed();
         let mut exchange = Exchange::new(framed.as_bytes(), self.redactor.longest())
-            .with_next(&desk.connection.spare)
             .feeling(if may_cut_off { CUT_OFF } else { desk.connection.pulse });
         exchange.marks = Some(Marks::new(&text.token));
-        let gone_on = exchange.go_on(&mut channel, &waiter, watcher, Exchange::command_is_over);
+        let with_next = Waiter { next: Some(&desk.connection.spare), ..waiter };
+        let gone_on = exchange.go_on(&mut channel, &with_next, watcher, Exchange::command_is_over);
         drop(watch);
         // Closing, and ending what runs, have limits of their own.
         let closing = desk.connection.watchdog.watch(Limit::within(ASIDE * 2, None));
@@ -72,17 +76,62 @@ impl SshHost {
             Err(_) => drop(channel),
         }
         drop(closing);
+        self.is_silent |= is_silent;
+        self.leaves_output |= leaves_some;
+        if may_cut_off {
+            self.silent_for = Some(silent_for);
+        }
+        Ok(self.ran_text(exchange, end))
+    }
+
+    /// The same in a shell of this machine.
+    fn run_text_here(
+        &mut self,
+        breaks: bool,
+        text: &Whole,
+        limit: Limit<'_>,
+        watcher: Watcher<'_>,
+    ) -> Result<(Ran, Option<Marks>), Trouble> {
+        self.sent_at = time_since_boot();
+        let mut line = HereLine::begin(&self.target.shown)?;
+        let waiter = line.waiter(limit, &self.target.shown);
+        let framed = text.framed();
+        let mut exchange = Exchange::new(framed.as_bytes(), self.redactor.longest());
+        exchange.marks = Some(Marks::new(&text.token));
+        let end = match exchange.go_on(&mut line, &waiter, watcher, Exchange::command_is_over) {
+            Ok(Some(Over::Marked)) => Ok(None),
+            Ok(Some(Over::Closed)) => {
+                let how = line
+                    .exit()
+                    .map_or_else(|| "in a way that nobody knows".to_owned(), |exit| exit.to_string());
+                let message = format!("{}: the shell ended before the command did: {how}", self.target.shown);
+                Err(Trouble { kind: TroubleKind::Connection, message })
+            }
+            Ok(None) => {
+                self.end_process(exchange.marks.as_ref().and_then(Marks::process));
+                Ok(Some(if limit.is_interrupted() { StepEnd::Interrupted } else { StepEnd::TimedOut }))
+            }
+            Err(trouble) => Err(trouble),
+        };
+        if breaks && matches!(end, Ok(None)) && !line.is_over() {
+            self.leaves_output = true;
+            self.held_here = Some(line);
+        }
+        Ok(self.ran_text(exchange, end))
+    }
+
+    /// What a text has done, once it has ended as it did: by itself, or in another way that is known.
+    fn ran_text(
+        &mut self,
+        mut exchange: Exchange<'_>,
+        end: Result<Option<StepEnd>, Trouble>,
+    ) -> (Ran, Option<Marks>) {
         let mut marks = exchange.marks.take();
         let held = marks.as_mut().map(Marks::finish).unwrap_or_default();
         let has_begun = marks.as_ref().is_some_and(|marks| marks.get('b').is_some());
         exchange.stderr.push(&held);
         let clean = |text: &str| self.redactor.clean(text);
         let (stdout, stderr) = (exchange.stdout.finish(clean), exchange.stderr.finish(clean));
-        self.is_silent |= is_silent;
-        self.leaves_output |= leaves_some;
-        if may_cut_off {
-            self.silent_for = Some(silent_for);
-        }
         self.has_begun |= has_begun;
         let (end, marks) = match end {
             Ok(None) => {
@@ -91,7 +140,7 @@ impl SshHost {
             Ok(Some(end)) => (end, None),
             Err(trouble) => (StepEnd::Failed(trouble), None),
         };
-        Ok((Ran { end, stdout, stderr, seen_at: None }, marks))
+        (Ran { end, stdout, stderr, seen_at: None }, marks)
     }
 
     /// Ends the process group that the command's shell leads, and all that it has begun, from a channel beside it. Answers with
