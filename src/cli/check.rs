@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::fatebook::{Reading, plural};
 use crate::remote::Interrupt;
-use crate::report::clean_line;
+use crate::report::{clean_line, clean_text};
 use crate::run::{self, CaseKind, ExitKind, RunOptions, Shelf, SignalWords};
 
 use super::{environment, print, say};
@@ -43,7 +43,7 @@ pub fn check(options: &RunOptions, connects: bool) -> ExitCode {
         match (&case.kind, &case.ignored) {
             (CaseKind::Broken(book), _) => {
                 broken += 1;
-                eprintln!("{}\n", book.report());
+                eprintln!("{}\n", clean_text(&book.report()));
             }
             (_, Some(reason)) => *ignored.entry(reason.clone()).or_default() += 1,
             _ => {}
@@ -61,16 +61,16 @@ pub fn check(options: &RunOptions, connects: bool) -> ExitCode {
         plural(cases, "case")
     ));
     if broken + cannot_travel > 0 {
-        return print(&text, ExitKind::Usage);
+        return print(&clean_text(&text), ExitKind::Usage);
     }
     if !connects {
-        return print(&text, ExitKind::Fine);
+        return print(&clean_text(&text), ExitKind::Fine);
     }
     match try_hosts(&shelf, options) {
         Ok((hosts, exit)) => print(&(text + &hosts), exit),
         Err(message) => {
             eprintln!("error: {message}");
-            print(&text, ExitKind::Trouble)
+            print(&clean_text(&text), ExitKind::Trouble)
         }
     }
 }
@@ -111,7 +111,9 @@ const SHIPPED_TOLD: usize = 20;
 pub(super) fn shipped_with(book: &crate::fatebook::Fatebook, bytes_max: u64) -> (String, bool) {
     let files = match crate::executor::shipped(book, bytes_max) {
         Ok(files) => files,
-        Err(error) => return (format!("{}: cannot travel: {error}\n", book.name), false),
+        Err(error) => {
+            return (format!("{}: cannot travel: {}\n", book.name, clean_line(&error.to_string())), false);
+        }
     };
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     // As the book would name them.

@@ -18,6 +18,8 @@ use super::secrets::Redactor;
 
 /// Folders within folders within folders: a loop of links would go on for ever.
 const FOLDER_DEPTH_MAX: usize = 16;
+/// More folders than anybody keeps books in: links may lead round in circles.
+const FOLDERS_MAX: usize = 10_000;
 
 /// How closely a book is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +97,7 @@ pub fn find_books(path: &Path) -> io::Result<Vec<BookFile>> {
             _ => PathBuf::from("."),
         }
     } else {
-        walk(path, 0, &mut files)?;
+        walk(path, 0, &mut 0, &mut files)?;
         path.to_owned()
     };
     let mut books: Vec<BookFile> = files
@@ -123,9 +125,16 @@ pub fn find_books(path: &Path) -> io::Result<Vec<BookFile>> {
     Ok(books)
 }
 
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+fn walk(folder: &Path, depth: usize, folders: &mut usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if depth > FOLDER_DEPTH_MAX {
         return Ok(());
+    }
+    *folders += 1;
+    if *folders > FOLDERS_MAX {
+        let why = format!(
+            "there are more than {FOLDERS_MAX} folders in it: do links lead back to folders above them?"
+        );
+        return Err(io::Error::other(why));
     }
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -143,7 +152,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()>
             kind = target.file_type();
         }
         if kind.is_dir() {
-            walk(&path, depth + 1, files)?;
+            walk(&path, depth + 1, folders, files)?;
         } else if kind.is_file() && is_book(&path) {
             files.push(path);
         }

@@ -81,7 +81,7 @@ pub(super) fn always_succeeds(written: &str) -> Option<String> {
 /// The programs that a text certainly runs, and that have to be there before it, as far as its beginning tells: up to the first
 /// bracket, compound command, here-document or condition, and to the first command that may bring another one there. Built-in commands are among them; words with quotes or expansions in them are not.
 pub fn programs(text: &str) -> Vec<String> {
-    let mut lexer = Lexer { text, at: 0, uses_parameters: false, is_whole: true };
+    let mut lexer = Lexer::new(text);
     // Where a path begins is another place after `cd`.
     let (mut found, mut words, mut redirects, mut moved) = (Vec::new(), Vec::new(), false, false);
     while let Some(token) = lexer.next() {
@@ -200,7 +200,7 @@ impl Parsed {
 }
 
 fn parse(text: &str) -> Parsed {
-    let mut lexer = Lexer { text, at: 0, uses_parameters: false, is_whole: true };
+    let mut lexer = Lexer::new(text);
     let mut parsed = Parsed::default();
     let mut words: Vec<String> = Vec::new();
     // What the next word is: the beginning of a command, the target of a redirection, or another word.

@@ -18,6 +18,16 @@ pub(super) struct Lexer<'a> {
     pub(super) at: usize,
     pub(super) uses_parameters: bool,
     pub(super) is_whole: bool,
+    depth: usize,
+}
+
+/// Quotes and brackets within each other, deeper than anybody writes them.
+const DEPTH_MAX: usize = 200;
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, uses_parameters: false, is_whole: true, depth: 0 }
+    }
 }
 
 impl Lexer<'_> {
@@ -100,6 +110,16 @@ impl Lexer<'_> {
 
     /// Goes on to the end of what a double quote, a backquote or a bracket has begun.
     fn until(&mut self, end: char) {
+        if self.depth >= DEPTH_MAX {
+            // What nobody reads is taken for a text that is not whole, to which nothing is added.
+            return self.break_off();
+        }
+        self.depth += 1;
+        self.until_end(end);
+        self.depth -= 1;
+    }
+
+    fn until_end(&mut self, end: char) {
         while let Some(c) = self.rest().chars().next() {
             if c == end {
                 self.at += c.len_utf8();

@@ -119,7 +119,12 @@ impl Lease {
     /// been looked at; `may_heal` whether others' debts may be settled.
     pub fn advice(&self, alive: Option<bool>, seen: Duration, may_heal: bool) -> LeaseAdvice {
         let who = self.described();
-        let by_hand = format!("`sh {}/.case-{}/heal` there heals it by hand", self.folder, self.mark);
+        // The host has told it, and a person may paste it.
+        let is_safe = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "/._+@-".contains(c));
+        let by_hand = match is_safe(&self.folder) && is_safe(&self.mark) {
+            true => format!("`sh {}/.case-{}/heal` there heals it by hand", self.folder, self.mark),
+            false => "the file `heal` in the case's folder there heals it by hand".to_owned(),
+        };
         let heal = match may_heal {
             true => LeaseAdvice::Heal,
             false => LeaseAdvice::Refuse(format!(

@@ -14,6 +14,7 @@ use crate::fatebook::HostKeyCheck;
 use crate::machine::{Trouble, TroubleKind};
 
 use super::files::read_file;
+use super::quote::quote;
 
 /// One line that is about our host.
 struct Entry {
@@ -159,11 +160,12 @@ impl KnownHost {
                 known.iter().map(|entry| format!("{} ({})", entry.line, entry.key_type)).collect();
             return Err(refuse(format!(
                 "the host key of {} is not the known one: it shows {shown}, and {path} has another in line {}. Either \
-                 the host was set up anew, or this is another host. If you know which, `ssh-keygen -R '{}' -f {path}` \
+                 the host was set up anew, or this is another host. If you know which, `ssh-keygen -R {} -f {}` \
                  forgets the old key",
                 self.name,
                 lines.join(", "),
-                self.name
+                quote(&self.name),
+                quote(&path.to_string())
             )));
         }
         if let Some(line) = self.authorities.first() {
@@ -184,8 +186,11 @@ impl KnownHost {
         if policy == HostKeyCheck::Strict {
             return Err(refuse(format!(
                 "the host key of {} is not known: it shows {shown}, and {path} has none for it. If that is the right \
-                 one, `ssh-keyscan -p {} {} >> {path}` adds it, and `host_key_check: accept-new` would",
-                self.name, self.port, self.host
+                 one, `ssh-keyscan -p {} {} >> {}` adds it, and `host_key_check: accept-new` would",
+                self.name,
+                self.port,
+                quote(&self.host),
+                quote(&path.to_string())
             )));
         }
         self.add(session, &key, key_type)

@@ -117,7 +117,15 @@ impl Locks {
         if self.shared {
             // Another user's run has to be able to lock it too, whatever the umask of this one says; and another user's file can be
             // locked without being written to, and in a sticky folder only if not to be created. The first reason is the one to tell.
-            if let Ok(file) = &opened {
+            // Only of a file that is a lock: what another name of it is for is not known.
+            let is_lock = |metadata: fs::Metadata| {
+                metadata.is_file()
+                    && metadata.nlink() <= 1
+                    && metadata.uid() == rustix::process::geteuid().as_raw()
+            };
+            if let Ok(file) = &opened
+                && file.metadata().is_ok_and(is_lock)
+            {
                 let _ = file.set_permissions(fs::Permissions::from_mode(mode));
             }
             opened =

@@ -1,8 +1,9 @@
 //! The gate across processes: under nextest each case is a process of its own, and a book that failfast closed stays closed
 //! for the rest of that run by a mark on disk. Touches files in the run's output folder.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +32,10 @@ impl Marks {
         let folder = all.join(run);
         if !folder.exists() {
             remove_old_runs(&all, run);
-            fs::create_dir_all(&folder)
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
                 .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         }
         Ok(Self { folder: Some(folder), fail_fast: options.fail_fast })
@@ -78,7 +82,13 @@ impl Marks {
         };
         // The service's lock is still held, so nobody else writes these marks now; the first culprit stays.
         for mark in marks.iter().filter(|mark| !mark.exists()) {
-            fs::write(mark, &reason).map_err(|error| format!("cannot write {}: {error}", mark.display()))?;
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(mark)
+                .and_then(|mut file| file.write_all(reason.as_bytes()))
+                .map_err(|error| format!("cannot write {}: {error}", mark.display()))?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ fn names_that_cannot_be() {
             format!("fatebooks/ blank.yaml:1:1: {}", refused("begins or ends with a blank")),
             format!("fatebooks/-x/fatebook.yaml:1:1: {}", refused("begins with `-`, like an option")),
             format!("fatebooks/a::b.yaml:1:1: {}", refused("has `::` in it, which separates the parts of a name")),
-            format!("fatebooks/c\td.yaml:1:1: {}", refused("has a control character in it")),
+            format!("fatebooks/c d.yaml:1:1: {}", refused("has a control character in it")),
             "fatebooks/e.yaml:1:1: the name `e` is also that of fatebooks/e/fatebook.json: rename one of them".to_owned(),
             "fatebooks/e/fatebook.json:1:1: the name `e` is also that of fatebooks/e.yaml: rename one of them".to_owned(),
         ]

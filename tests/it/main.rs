@@ -22,6 +22,7 @@ mod green;
 mod harness;
 mod healed;
 mod healing;
+mod here;
 mod hold;
 mod host_keys;
 mod hostile;
@@ -36,6 +37,7 @@ mod losses;
 mod machines;
 mod mesos;
 mod messages;
+mod neighbors;
 mod nextest;
 mod probes;
 mod protocol;
@@ -73,6 +75,7 @@ fn main() -> std::process::ExitCode {
         gate::tests(),
         green::tests(),
         harness::tests(),
+        here::tests(),
         hold::tests(),
         host_keys::tests(),
         hostile::tests(),
@@ -89,6 +92,7 @@ fn main() -> std::process::ExitCode {
         machines::tests(),
         mesos::tests(),
         messages::tests(),
+        neighbors::tests(),
         nextest::tests(),
         probes::tests(),
         protocol::tests(),

@@ -80,16 +80,18 @@ _pisaura_who() {
 }
 
 # Tells those who wait for one of these in $_pisaura_h that it is ended, before it is: a reverter may say then that it has succeeded. A
-# shell is ended; the watcher, which goes on, gets a signal of its own.
+# shell is ended; the watcher, which goes on, gets a signal of its own. Other users of the host may have forged what a process bears, so
+# only what is a shell of ours by its own words is signalled.
 _pisaura_tell_waiters() {
     _pisaura_said=${_pisaura_r-}
     for _pisaura_c in $_pisaura_h; do
         _pisaura_y=$(tr '\000' '\n' 2>/dev/null <"/proc/$_pisaura_c/environ" | sed -n 's/^PISAURA_BY=\([0-9]*:[0-9]*\)$/\1/p') || :
         for _pisaura_y in $_pisaura_y; do
             [ "${_pisaura_y%:*}" != $$ ] && _pisaura_lives "${_pisaura_y%:*}" "${_pisaura_y#*:}" || continue
+            [ -O "/proc/${_pisaura_y%:*}" ] || continue
             case $(tr '\000' ' ' 2>/dev/null <"/proc/${_pisaura_y%:*}/cmdline") in
             *"/.case-$_pisaura_M/watch ") kill -USR2 "${_pisaura_y%:*}" 2>/dev/null || : ;;
-            *) kill -KILL "${_pisaura_y%:*}" 2>/dev/null || : ;;
+            *_pisaura_l=1* | *"/.case-$_pisaura_M/heal "* | *"sh heal "*) kill -KILL "${_pisaura_y%:*}" 2>/dev/null || : ;;
             esac
         done
     done

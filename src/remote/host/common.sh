@@ -33,6 +33,12 @@ _pisaura_is_own() {
     [ -d "$1" ] && [ -O "$1" ] && [ ! -h "$1" ]
 }
 
+# The same, and nobody else may write to it.
+_pisaura_is_ours_alone() {
+    _pisaura_is_own "$1" || return 1
+    case $(ls -ldn "$1" 2>/dev/null) in d????-??-?*) ;; *) return 1 ;; esac
+}
+
 # Writes $2 over what is in file $1 of the case's folder, without a byte of room: the file has its full length from the first. Nothing
 # is written through a link.
 _pisaura_put() {
@@ -113,7 +119,9 @@ _pisaura_run() {
 # folder that all may write to is neither believed nor run. Calls $1 with each, until that succeeds; fails if it never does.
 _pisaura_each_lease() {
     for _pisaura_x in "$_pisaura_L" "${HOME:-}/.pisaura/${_pisaura_L##*/}" /var/tmp/.pisaura-*/"${_pisaura_L##*/}" /tmp/.pisaura-*/"${_pisaura_L##*/}"; do
-        [ -O "$_pisaura_x" ] && [ -O "${_pisaura_x%/*}" ] || continue
+        [ -f "$_pisaura_x" ] && [ ! -h "$_pisaura_x" ] && [ -O "$_pisaura_x" ] && _pisaura_is_own "${_pisaura_x%/*}" || continue
+        # The root in use was looked at before.
+        [ "${_pisaura_x%/*}" = "${_pisaura_L%/*}" ] || _pisaura_is_ours_alone "${_pisaura_x%/*}" || continue
         if "$1" "$_pisaura_x"; then return 0; fi
     done
     return 1
@@ -127,6 +135,8 @@ _pisaura_is_anothers() {
     _pisaura_now
     _pisaura_e=$_pisaura_r
     for _pisaura_x in "/var/tmp/.pisaura-${_pisaura_L##*/}".*; do
+        # Its name is shown, and may be anything.
+        case ${_pisaura_x#"/var/tmp/.pisaura-${_pisaura_L##*/}."} in *[!0-9a-f]* | '') continue ;; esac
         [ -f "$_pisaura_x" ] && [ ! -h "$_pisaura_x" ] && [ ! -O "$_pisaura_x" ] || continue
         { read -r _pisaura_y _pisaura_z _pisaura_q _pisaura_d <"$_pisaura_x"; } 2>/dev/null || continue
         case $_pisaura_e:$_pisaura_z:$_pisaura_d in *[!0-9:]* | *::* | *:) continue ;; esac

@@ -6,11 +6,11 @@ _pisaura_each_lease _pisaura_take_it || :
 { read -r _pisaura_M _pisaura_W _pisaura_D _pisaura_s _pisaura_F <"$_pisaura_L"; } 2>/dev/null || {
     if [ -e "$_pisaura_L" ]; then echo 'host unknown'; else
         # A failure may have taken the word away; what lives and is to heal the host has it all the same.
-        _pisaura_y=$(printf '%s\n' "${_pisaura_L%/*}/" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || [ $? -le 2 ] || { echo 'host hangs'; _pisaura_mark x 0; exit 0; }
+        _pisaura_y=$(printf '%s\n' "${_pisaura_L%/*}/" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || [ $? != 124 ] || { echo "host hangs"; _pisaura_mark x 0; exit 0; }
         _pisaura_state=free
         for _pisaura_x in $_pisaura_y; do
             _pisaura_x=${_pisaura_x%/cmdline}
-            [ -e "$_pisaura_x/fd/3" ] && grep -qs '/\.case-[0-9a-f]*/watch' "$_pisaura_x/cmdline" || continue
+            [ -O "$_pisaura_x" ] && [ -e "$_pisaura_x/fd/3" ] && grep -qs '/\.case-[0-9a-f]*/watch' "$_pisaura_x/cmdline" || continue
             [ "$_pisaura_x/ns/mnt" -ef /proc/self/ns/mnt ] || continue
             # One that was told that it is over is about to go.
             _pisaura_z=
@@ -19,23 +19,24 @@ _pisaura_each_lease _pisaura_take_it || :
             _pisaura_state="watched ${_pisaura_x#/proc/}"
         done
         # What older cases of ours have left for other users goes, unless one takes the host just now: its lease comes first.
-        _pisaura_z=
+        set --
         for _pisaura_x in "/var/tmp/.pisaura-${_pisaura_L##*/}".*; do
-            [ ! -O "$_pisaura_x" ] || [ "$_pisaura_J" = 0 ] || _pisaura_z="$_pisaura_z $_pisaura_x"
+            # Somebody else may have put a link there, or a name with blanks.
+            case ${_pisaura_x#"/var/tmp/.pisaura-${_pisaura_L##*/}."} in *[!0-9a-f]* | '') continue ;; esac
+            [ ! -f "$_pisaura_x" ] || [ -h "$_pisaura_x" ] || [ ! -O "$_pisaura_x" ] || [ "$_pisaura_J" = 0 ] || set -- "$@" "$_pisaura_x"
         done
-        # shellcheck disable=SC2086
-        [ -z "$_pisaura_z" ] || [ -e "$_pisaura_L" ] || rm -f $_pisaura_z
+        [ $# = 0 ] || [ -e "$_pisaura_L" ] || rm -f -- "$@"
         if [ "$_pisaura_state" = free ] && _pisaura_is_anothers; then
             _pisaura_state="anothers $_pisaura_r $_pisaura_q $_pisaura_x"
         fi
-        echo "host $_pisaura_state"
+        printf 'host %s\n' "$_pisaura_state"
     fi
     _pisaura_mark x 0
     exit 0
 }
 _pisaura_C=$_pisaura_F/.case-$_pisaura_M
 _pisaura_x=
-{ read -r _pisaura_x; read -r _pisaura_i; } 2>/dev/null <"$_pisaura_C/facts" || :
+! _pisaura_is_own "$_pisaura_F" || ! _pisaura_is_own "$_pisaura_C" || { read -r _pisaura_x; read -r _pisaura_i; } 2>/dev/null <"$_pisaura_C/facts" || :
 _pisaura_state=gone _pisaura_left=0 _pisaura_whose=same
 if [ "$_pisaura_x" = "$_pisaura_M" ]; then
     _pisaura_compare "$_pisaura_i" "$_pisaura_I"

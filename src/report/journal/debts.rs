@@ -162,7 +162,8 @@ impl Debts {
         if let Some(folder) = journal.parent() {
             make_folder(folder).map_err(failed)?;
         }
-        let healing = go_on(journal).or_else(|_| File::open(journal)).map_err(failed)?;
+        // Where nothing can be written, the journal itself is all that there is to be locked.
+        let healing = lock_of(journal).or_else(|_| File::open(journal)).map_err(failed)?;
         if healing.try_lock().is_err() {
             waits();
             healing.lock().map_err(failed)?;

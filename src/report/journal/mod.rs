@@ -15,7 +15,7 @@ use crate::machine::{CaseId, CaseReport, DirtyHost, RunEvent};
 use crate::remote::{is_alive as controller_is_alive, own_controller, random_hex};
 
 use super::CaseInfo;
-use super::files::{create, make_folder};
+use super::files::{create_private, make_folder, make_private_folder};
 use super::memory::{Memory, Remembered};
 
 /// The journal's name in the folder for reports.
@@ -26,6 +26,8 @@ const ALIVE: &str = ".alive";
 const BROKEN_OFF: &str = " (broken off)";
 /// What its name ends with until it is locked.
 const BEGINNING: &str = ".new";
+/// The file in that folder that is locked by whoever begins or heals. Whoever can open a file can lock it, and everybody may read a journal.
+const LOCK: &str = ".lock";
 
 mod debts;
 mod record;
@@ -300,21 +302,22 @@ impl Journal {
 
     fn open(&mut self) -> io::Result<()> {
         let folder = alive_folder(&self.path);
-        make_folder(&folder)?;
+        make_private_folder(&folder)?;
         // From before the journal is touched, this run can be seen to be alive. Under its name it is locked from the first.
         if self.alive.is_none() {
             let beginning = folder.join(format!("{}{BEGINNING}", self.run));
-            let alive = create(&beginning)?;
+            let alive = create_private(&beginning)?;
             alive.lock()?;
             fs::rename(&beginning, folder.join(&self.run))?;
             self.alive = Some(alive);
         }
         let mut file = go_on(&self.path)?;
         // Who else begins or heals now, waits.
-        file.lock()?;
+        let lock = lock_of(&self.path)?;
+        lock.lock()?;
         let is_other = |entry: &fs::DirEntry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            name != self.run && !name.ends_with(BEGINNING)
+            name != self.run && name != LOCK && !name.ends_with(BEGINNING)
         };
         let others = fs::read_dir(&folder)?.flatten().filter(is_other);
         let mut alone = true;
@@ -334,7 +337,7 @@ impl Journal {
         } else {
             end_line(&mut file)?;
         }
-        file.unlock()?;
+        lock.unlock()?;
         self.file = Some(file);
         Ok(())
     }
@@ -381,6 +384,13 @@ fn failed(path: &Path, error: &io::Error) -> String {
 
 fn alive_folder(journal: &Path) -> PathBuf {
     journal.with_file_name(ALIVE)
+}
+
+/// The file by which those who begin and those who heal wait for each other.
+fn lock_of(journal: &Path) -> io::Result<File> {
+    let folder = alive_folder(journal);
+    make_private_folder(&folder)?;
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(LOCK))
 }
 
 /// Whether a run of this mark holds it. Fails if that cannot be known: locks may not work where it lies.
