@@ -8,7 +8,7 @@ use crate::remote::Interrupt;
 use crate::report::{clean_line, clean_text};
 use crate::run::{self, CaseKind, ExitKind, RunOptions, Shelf, SignalWords};
 
-use super::{environment, print, say};
+use super::{environment, print, say, without_values};
 
 /// Reads all books and says what is wrong with them, or what was taken in a way that may not have been meant.
 ///
@@ -45,7 +45,10 @@ pub fn check(options: &RunOptions, connects: bool) -> ExitCode {
                 broken += 1;
                 eprintln!("{}\n", clean_text(&book.report()));
             }
-            (_, Some(reason)) => *ignored.entry(reason.clone()).or_default() += 1,
+            (_, Some(reason)) => {
+                let reason = case.book().map_or_else(|| reason.clone(), |book| without_values(&book, reason));
+                *ignored.entry(reason).or_default() += 1;
+            }
             _ => {}
         }
     }

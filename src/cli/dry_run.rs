@@ -12,7 +12,7 @@ use crate::report::{clean_text, headline};
 use crate::run::{CaseKind, ExitKind, Shelf};
 
 use super::check::shipped_with;
-use super::print;
+use super::{print, without_values};
 
 /// Tells what the chosen cases would do.
 pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> ExitCode {
@@ -26,20 +26,20 @@ pub(crate) fn dry_run(shelf: &Shelf, chosen: &[bool], ship_bytes_max: u64) -> Ex
             text.push_str(&line);
             let around = [("before_all", &book.before_all), ("after_all", &book.after_all)];
             for (name, command) in around {
-                text.push_str(
-                    &command.as_ref().map(|command| told_around(&book, name, command)).unwrap_or_default(),
-                );
+                let told = command.as_ref().map(|command| told_around(&book, name, command));
+                text.push_str(&without_values(&book, &told.unwrap_or_default()));
             }
         }
         text.push_str(&format!("{}\n", case.name));
         if let Some(outcome) = case.settled_already() {
             broken |= outcome.verdict != Verdict::Skipped;
-            text.push_str(&format!("  {}\n", headline(&outcome)));
+            let told = format!("  {}\n", headline(&outcome));
+            text.push_str(&case.book().map_or_else(|| told.clone(), |book| without_values(&book, &told)));
             continue;
         }
         if let (CaseKind::Failure { book, hosts: Some(hosts), .. }, Some(fate)) = (&case.kind, case.fate()) {
             let told = Telling { fate, hosts, book, secrets: Redactor::new(&book.secret_values) };
-            text.push_str(&(told.before() + &told.failing() + &told.healing()));
+            text.push_str(&without_values(book, &(told.before() + &told.failing() + &told.healing())));
         }
     }
     let count = chosen.iter().filter(|chosen| **chosen).count();

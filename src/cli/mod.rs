@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
+use crate::fatebook::Fatebook;
 use crate::report::{JunitReport, clean_text};
 use crate::run::{self, ExitKind};
 
@@ -77,6 +78,19 @@ pub(crate) fn environment(name: &str) -> Option<String> {
             std::process::exit(ExitKind::Usage as i32);
         }
     }
+}
+
+/// A value that is shorter stands in other texts by chance.
+const VALUE_BYTES_MIN: usize = 4;
+
+/// A text of this book without the values of the variables that it uses, but for those that name hosts: a book of somebody else's may
+/// name any variable.
+pub(crate) fn without_values(book: &Fatebook, text: &str) -> String {
+    let values = book.used.iter().filter(|(_, shown)| shown.is_none());
+    let values = values.filter_map(|(name, _)| Some((name, environment(name)?)));
+    let mut values: Vec<_> = values.filter(|(_, value)| value.len() >= VALUE_BYTES_MIN).collect();
+    values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("${{{name}}}")))
 }
 
 /// Tells a person something on standard error.

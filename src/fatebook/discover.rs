@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::host_entry::HostEntry;
 use super::model::Fatebook;
 use super::node::{self, SOURCE_BYTES_MAX};
 use super::problem::{Place, Problem};
@@ -308,8 +309,21 @@ fn without_values(problems: &mut [Problem], filled: &[(String, String)]) {
             if value.len() >= VALUE_BYTES_MIN {
                 problem.message = problem.message.replace(value.as_str(), &shown);
             }
+            problem.message = without_parts(&problem.message, value, &shown);
         }
     }
+}
+
+/// Puts the name of a variable where a message quotes a part of its value, unless that is a host.
+fn without_parts(message: &str, value: &str, shown: &str) -> String {
+    let quoted = |(number, part): (usize, &str)| {
+        let is_part = number % 2 == 1 && !part.is_empty() && value.contains(part);
+        match is_part && HostEntry::parse(part).is_err() {
+            true => shown.to_owned(),
+            false => part.to_owned(),
+        }
+    };
+    message.split('`').enumerate().map(quoted).collect::<Vec<_>>().join("`")
 }
 
 /// More than anybody reads at once.

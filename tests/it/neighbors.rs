@@ -32,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         test("neighbors::what_a_book_has_beside_itself", beside),
         test("neighbors::escapes_in_books_and_logs", escapes),
         test("neighbors::what_stays_here", stays_here),
+        test("neighbors::a_books_variables_are_not_shown", variables),
     ]
 }
 
@@ -426,4 +427,32 @@ fn stays_here() {
     let line = ran.stdout.lines().next().unwrap_or_default();
     let (_, names) = line.split_once("ship with it: ").expect("a list");
     assert_eq!(names, "break.sh, check.sh, data/kept, heal.sh, notes");
+}
+
+/// Somebody else's book may name any variable of the environment.
+fn variables() {
+    const VALUE: &str = "glpat-Leak/M3now";
+    let case = Case::new("");
+    let run = |top: &str, keys: &str, arguments: &[&str]| {
+        let failure =
+            format!("  - {{name: f, inducer: [break.sh, '${{TOKEN}}'], reverter: [heal.sh], {keys}}}\n");
+        case.scratch.write("fatebooks/b/fatebook.yaml", case.sshd.book(top, &failure));
+        let ran = Ran::of(case.command(arguments).env("TOKEN", VALUE), &case.scratch);
+        format!("{}{}", ran.stdout, ran.stderr)
+    };
+    let dry = run(
+        "",
+        "healthcheck: {http: 'http://h/${TOKEN}', within: 1s}, expect_output: {contains: '${TOKEN}'}",
+        &["run", "--dry-run"],
+    );
+    assert!(dry.contains("break.sh ${TOKEN}") && dry.contains("http://h/${TOKEN}"), "{dry}");
+    let skipped = run("", "skip: 'w ${TOKEN}', healthcheck: [check.sh]", &["check"]);
+    assert!(skipped.contains("1 ignored: w ${TOKEN}\n"), "{skipped}");
+    let broken =
+        run("tags: ['${TOKEN}']\ncpu: '${TOKEN}'", "healthcheck: [check.sh], hosts: '${TOKEN}'", &["check"]);
+    for said in [dry, skipped, broken] {
+        for part in ["Leak", "M3now", "glpat"] {
+            assert!(!said.contains(part), "{part}: {said}");
+        }
+    }
 }
