@@ -16,6 +16,7 @@ mod connect;
 mod cycles;
 mod deadman;
 mod ended;
+mod experiments;
 mod format;
 mod gate;
 mod green;
@@ -71,6 +72,7 @@ fn main() -> std::process::ExitCode {
         cycles::tests(),
         deadman::tests(),
         ended::tests(),
+        experiments::tests(),
         format::tests(),
         gate::tests(),
         green::tests(),
