@@ -16,6 +16,8 @@ use super::values::Fields;
 
 pub(super) const NAME_CHARS_MAX: usize = 200;
 const CYCLES_MAX: u64 = 1000;
+/// More text than any book has, each failure counted as often as `with` makes one of it.
+const BYTES_MAX: usize = 256 * 1024 * 1024;
 
 impl Reader<'_> {
     pub(super) fn fates(
@@ -34,8 +36,19 @@ impl Reader<'_> {
         }
         let mut fates: Vec<Fate> = Vec::new();
         let mut lines: HashMap<String, usize> = HashMap::new();
-        let mut count = 0_usize;
+        let (mut count, mut bytes) = (0_usize, 0_usize);
+        let env_bytes: usize = defaults.env.iter().map(|(name, value)| name.len() + value.bytes()).sum();
         for item in items {
+            // Each of its cases has all of it.
+            bytes = bytes.saturating_add(self.count_of(item).saturating_mul(size_of(item) + env_bytes));
+            if bytes > BYTES_MAX {
+                let message = format!(
+                    "the failures up to this one are more than {} MiB with all their values and variables: put long texts into files",
+                    BYTES_MAX / (1024 * 1024)
+                );
+                self.problem(item.place, message);
+                return Vec::new();
+            }
             let all = self.filled(item, book);
             count += all.first().map_or(0, |first| first.count);
             if count.saturating_mul(hosts.len()) > CASES_MAX {
@@ -303,6 +316,15 @@ impl Reader<'_> {
             self.problem(place.unwrap_or(fields.place), message);
         }
         Some(fate)
+    }
+}
+
+/// How much text a value has, with all in it.
+fn size_of(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar(scalar) => scalar.text.bytes(),
+        Value::List(items) => items.iter().map(size_of).sum(),
+        Value::Map(entries) => entries.iter().map(|(key, node)| key.name.len() + size_of(node)).sum(),
     }
 }
 

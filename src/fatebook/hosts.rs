@@ -82,6 +82,9 @@ impl Reader<'_> {
         };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         self.keep_secrets_out(fields.get("username"), "messages about logging in");
+        for path in ["identity_file", "known_hosts"] {
+            self.keep_secrets_out(fields.get(path), "the path of a file, and so in the journal of a run");
+        }
         options.username = given(self.text(fields.get("username"), "username"));
         options.password = given(self.text(fields.get("password"), "password"));
         options.becomes_root = self.truth(fields.get("become"), "become").unwrap_or(false);

@@ -51,6 +51,12 @@ impl Text {
         Self(vec![Piece::Literal(text.into())])
     }
 
+    /// How long it is, without what differs from case to case.
+    pub(super) fn bytes(&self) -> usize {
+        let of_piece = |piece: &Piece| if let Piece::Literal(text) = piece { text.len() } else { 0 };
+        self.0.iter().map(of_piece).sum()
+    }
+
     /// The text, if no variable of a case is in it.
     pub fn as_literal(&self) -> Option<&str> {
         match self.0.as_slice() {

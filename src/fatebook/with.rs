@@ -37,6 +37,18 @@ impl Reader<'_> {
         (0..count).map(|number| self.combination(item, &parameters, number, count)).collect()
     }
 
+    /// How many failures `with` makes of this one, as far as that can be told without reading it.
+    pub(super) fn count_of(&self, item: &Node) -> usize {
+        let Value::Map(entries) = &item.value else { return 1 };
+        let Some((_, Node { value: Value::Map(with), .. })) =
+            entries.iter().find(|(key, _)| key.name == "with")
+        else {
+            return 1;
+        };
+        let values = |node: &Node| if let Value::List(items) = &node.value { items.len() } else { 1 };
+        with.iter().map(|(_, node)| values(node)).fold(1, usize::saturating_mul).min(CASES_MAX)
+    }
+
     /// The names with their values, in the book's order.
     fn parameters(&mut self, item: &Node, with: &Node) -> Option<Vec<(String, Vec<String>)>> {
         let wanted = "`with` is a map of names and lists of values, such as {delay: [100ms, 2s]}";

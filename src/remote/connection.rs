@@ -105,45 +105,18 @@ impl Connection {
         // A cut connection is noticed by what is not acknowledged.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, login.connect_timeout.as_millis() as u32);
         let watchdog = Watchdog::new(&stream);
-        let watch = watchdog.watch(limit);
-        let mut session = Session::new().map_err(|error| lost(&error))?;
-        session.set_blocking(false);
-        session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
-        let known = match login.host_key_check {
-            HostKeyCheck::Off => None,
-            _ => Some(KnownHost::read(&session, &login.known_hosts, &target.host, target.port)?),
-        };
-        let offered = [
-            (MethodType::HostKey, preferred_key_types(route.host_key.as_deref(), known.as_ref())),
-            (MethodType::CryptCs, CIPHERS.to_owned()),
-            (MethodType::CryptSc, CIPHERS.to_owned()),
-        ];
-        for (kind, names) in offered {
-            session.method_pref(kind, &names).map_err(|error| lost(&error))?;
-        }
-        handshake(&mut session, &stream, limit, &target.shown)?;
-        let host_key = shown_key(&session);
-        let address = stream.peer_addr().map_err(|error| lost(&error))?;
-        // Neither name nor password is told to another machine, whatever is known of its key.
-        if let Some(wanted) =
-            route.host_key.as_ref().filter(|wanted| fingerprint_of(wanted) != fingerprint_of(&host_key))
-        {
-            return Err(Trouble {
-                kind: TroubleKind::OtherMachine,
+        let watch = watchdog.watch_stranger(limit);
+        let greeted = greet(target, login, route, limit, &stream);
+        let (session, address, host_key) = greeted.map_err(|trouble| match watchdog.was_flooded() {
+            true => Trouble {
+                kind: TroubleKind::Login,
                 message: format!(
-                    "{}: a different machine now answers at {address}: its host key is {host_key}, and was {wanted}",
+                    "{}: the server sends without an end before anybody has logged in",
                     target.shown
                 ),
-            });
-        }
-        match &known {
-            // This very key was let in before, by this run or by the one that broke the host, whatever the file says by now.
-            Some(known) if route.host_key.is_some() => known.check_revoked(&session)?,
-            Some(known) => known.check(&session, login.host_key_check)?,
-            None => {}
-        }
-        let waiter = Waiter { session: &session, next: None, stream: &stream, limit, shown: &target.shown };
-        log_in(&session, target, login, &waiter)?;
+            },
+            false => trouble,
+        })?;
         tracing::debug!(
             host = target.shown,
             user = login.user,
@@ -184,6 +157,59 @@ impl Connection {
         close(&mut channel, waiter, true);
         Some(has_room)
     }
+}
+
+/// Greets the server, makes sure of its key, and logs in. Answers with its address and key, too.
+fn greet(
+    target: &Target,
+    login: &Login,
+    route: &Route,
+    limit: Limit<'_>,
+    stream: &TcpStream,
+) -> Result<(Session, SocketAddr, String), Trouble> {
+    let lost = |error: &dyn std::fmt::Display| Trouble {
+        kind: TroubleKind::Connection,
+        message: format!("{}: {error}", target.shown),
+    };
+    let mut session = Session::new().map_err(|error| lost(&error))?;
+    session.set_blocking(false);
+    session.set_tcp_stream(stream.try_clone().map_err(|error| lost(&error))?);
+    let known = match login.host_key_check {
+        HostKeyCheck::Off => None,
+        _ => Some(KnownHost::read(&session, &login.known_hosts, &target.host, target.port)?),
+    };
+    let offered = [
+        (MethodType::HostKey, preferred_key_types(route.host_key.as_deref(), known.as_ref())),
+        (MethodType::CryptCs, CIPHERS.to_owned()),
+        (MethodType::CryptSc, CIPHERS.to_owned()),
+    ];
+    for (kind, names) in offered {
+        session.method_pref(kind, &names).map_err(|error| lost(&error))?;
+    }
+    handshake(&mut session, stream, limit, &target.shown)?;
+    let host_key = shown_key(&session);
+    let address = stream.peer_addr().map_err(|error| lost(&error))?;
+    // Neither name nor password is told to another machine, whatever is known of its key.
+    if let Some(wanted) =
+        route.host_key.as_ref().filter(|wanted| fingerprint_of(wanted) != fingerprint_of(&host_key))
+    {
+        return Err(Trouble {
+            kind: TroubleKind::OtherMachine,
+            message: format!(
+                "{}: a different machine now answers at {address}: its host key is {host_key}, and was {wanted}",
+                target.shown
+            ),
+        });
+    }
+    match &known {
+        // This very key was let in before, by this run or by the one that broke the host, whatever the file says by now.
+        Some(known) if route.host_key.is_some() => known.check_revoked(&session)?,
+        Some(known) => known.check(&session, login.host_key_check)?,
+        None => {}
+    }
+    let waiter = Waiter { session: &session, next: None, stream, limit, shown: &target.shown };
+    log_in(&session, target, login, &waiter)?;
+    Ok((session, address, host_key))
 }
 
 /// What was written down by versions of old has no type before it.

@@ -13,6 +13,8 @@ use super::{Interrupt, Limit};
 
 /// How long after a limit a call may still be about to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
+/// How much memory a login takes at the most, of which it needs less than a tenth.
+const FLOOD_KIB: u64 = 64 * 1024;
 /// How soon it is seen, while something is under way, that a run was interrupted.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -25,6 +27,10 @@ pub(super) struct Watchdog {
 struct Watched {
     until: Option<Instant>,
     interrupt: Option<Interrupt>,
+    /// How much memory this process may have, while somebody unknown sends.
+    memory_kib_max: Option<u64>,
+    /// It had more.
+    was_flooded: bool,
     is_over: bool,
 }
 
@@ -44,11 +50,33 @@ impl Watchdog {
     /// Watches until what this returns is dropped.
     pub(super) fn watch(&self, limit: Limit<'_>) -> Watch<'_> {
         let mut now = lock(&self.watched.0);
-        let before = (now.until, now.interrupt.take());
+        let before =
+            Before { until: now.until, interrupt: now.interrupt.take(), memory_kib_max: now.memory_kib_max };
         (now.until, now.interrupt) = (Some(limit.until), limit.interrupt.cloned());
         self.watched.1.notify_one();
         Watch { watchdog: self, before }
     }
+}
+
+impl Watchdog {
+    /// The same while nobody knows who sends: libssh2 keeps whatever comes that it has not asked for.
+    pub(super) fn watch_stranger(&self, limit: Limit<'_>) -> Watch<'_> {
+        let watch = self.watch(limit);
+        lock(&self.watched.0).memory_kib_max = resident_kib().map(|kib| kib + FLOOD_KIB);
+        watch
+    }
+
+    /// Whether a connection was ended for that.
+    pub(super) fn was_flooded(&self) -> bool {
+        lock(&self.watched.0).was_flooded
+    }
+}
+
+/// How much memory this process has, if that is told.
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
 impl Drop for Watchdog {
@@ -61,13 +89,22 @@ impl Drop for Watchdog {
 /// While this lives, a limit is watched.
 pub(super) struct Watch<'a> {
     watchdog: &'a Watchdog,
-    before: (Option<Instant>, Option<Interrupt>),
+    before: Before,
+}
+
+#[derive(Default)]
+struct Before {
+    until: Option<Instant>,
+    interrupt: Option<Interrupt>,
+    memory_kib_max: Option<u64>,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         let mut now = lock(&self.watchdog.watched.0);
-        (now.until, now.interrupt) = std::mem::take(&mut self.before);
+        let before = std::mem::take(&mut self.before);
+        (now.until, now.interrupt) = (before.until, before.interrupt);
+        now.memory_kib_max = before.memory_kib_max;
     }
 }
 
@@ -87,6 +124,13 @@ fn watch(watched: &(Mutex<Watched>, Condvar), stream: &TcpStream) {
         };
         let raised = now.interrupt.as_ref().is_some_and(Interrupt::is_raised);
         let left = (until + GRACE).saturating_duration_since(Instant::now());
+        let kib_max = now.memory_kib_max;
+        if kib_max.is_some_and(|max| resident_kib().is_some_and(|kib| kib > max)) {
+            now.was_flooded = true;
+            let _ = stream.shutdown(Shutdown::Both);
+            now.until = None;
+            continue;
+        }
         if left.is_zero() || (raised && seen) {
             // What is read or written now ends with an error.
             let _ = stream.shutdown(Shutdown::Both);
@@ -94,6 +138,10 @@ fn watch(watched: &(Mutex<Watched>, Condvar), stream: &TcpStream) {
             continue;
         }
         seen = raised;
-        now = watched.1.wait_timeout(now, left.min(LOOK)).unwrap_or_else(PoisonError::into_inner).0;
+        now = watched
+            .1
+            .wait_timeout(now, left.min(if kib_max.is_some() { LOOK / 10 } else { LOOK }))
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
     }
 }

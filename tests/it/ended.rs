@@ -35,7 +35,7 @@ fn reverter(tenths: u32) -> String {
     )
 }
 
-/// What ends the marked processes of a case first ends the shell that waits for one of them, and tells the watcher that does.
+/// What ends the marked processes of a case first ends the shell of ours that waits for one of them, and tells the watcher that does.
 fn waiters() {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/remote/host");
     let scratch = Scratch::new();
@@ -51,7 +51,12 @@ fn waiters() {
             let _ = fs::remove_file(scratch.join(name));
         }
         scratch.write(path, format!("{more}{own}echo \"$? $told\" >'{}'\n", file("said")));
-        let mut waits = Command::new("sh").arg(scratch.join(path)).spawn().expect("a shell");
+        // A shell of ours says so by its own words.
+        let mut waits = Command::new("sh");
+        if path == "shell" {
+            waits.args(["-c", "_pisaura_l=1; . \"$0\""]);
+        }
+        let mut waits = waits.arg(scratch.join(path)).spawn().expect("a shell");
         wait_for("the reverter", || scratch.join("at").exists());
         let text = format!(
             ". '{0}/own.sh'; . '{0}/common.sh'; . '{0}/at_work.sh'; _pisaura_M=m _pisaura_C='{1}'; set -eu; _pisaura_end_marked",
@@ -65,6 +70,8 @@ fn waiters() {
         assert_eq!(told.as_deref(), said, "{path}");
     };
     check("shell", "told=no\n", None);
+    // One that is named, and is none of ours, is left alone.
+    check("stranger", "told=no\n", Some("0 no\n"));
     check(".case-m/watch", "told=no\ntrap told=yes USR2\n", Some("0 yes\n"));
 }
 

@@ -443,6 +443,23 @@ fn large_books() {
     );
     let keys: String = (0..40_000).map(|key| format!("key{key}: 1\n")).collect();
     check(&keys, "key");
+    // Each of many failures would have all of it.
+    let (values, long) = ((0..100).map(|value| format!("{value},")).collect::<String>(), "x".repeat(400_000));
+    check(
+        &format!(
+            "service: s\nhosts: [h]\nfailures:\n  - {{name: f, with: {{a: [{values}], b: [{values}]}}, inducer: ['true', '${{a}}${{b}}', '{long}'], reverter: ['true'], healthcheck: ['true']}}\n"
+        ),
+        "more than 256 MiB with all their values",
+    );
+    let many: String = (0..4000)
+        .map(|number| {
+            format!("  - {{name: f{number}, inducer: ['true'], reverter: ['true'], healthcheck: ['true']}}\n")
+        })
+        .collect();
+    check(
+        &format!("service: s\nhosts: [h]\nenv: {{A: '{long}'}}\nfailures:\n{many}"),
+        "more than 256 MiB with all their values",
+    );
     let hosts: String = (0..40_000).map(|host| format!("h{host},")).collect();
     let failures: String = (0..5)
         .map(|number| {

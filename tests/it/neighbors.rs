@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         test("neighbors::a_second_signal_ends_a_run_that_hangs", hung_run),
         test("neighbors::gates_are_their_users_alone", gates),
         test("neighbors::a_url_that_does_not_end", slow_url),
+        test("neighbors::a_server_that_floods", floods),
         test("neighbors::what_a_book_has_beside_itself", beside),
         test("neighbors::escapes_in_books_and_logs", escapes),
         test("neighbors::what_stays_here", stays_here),
@@ -455,4 +456,80 @@ fn variables() {
             assert!(!said.contains(part), "{part}: {said}");
         }
     }
+}
+
+/// A packet of SSH's, without encryption (RFC 4253, 6): its length, that of its padding, what is in it, and the padding.
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let padding = 8 - (payload.len() + 5) % 8 + 4;
+    let mut bytes = u32::try_from(payload.len() + 1 + padding).expect("a length").to_be_bytes().to_vec();
+    bytes.push(u8::try_from(padding).expect("a length"));
+    bytes.extend(payload);
+    bytes.extend(vec![0; padding]);
+    bytes
+}
+
+/// What nobody has asked for is kept by libssh2, whoever sends it: here before the server has shown its key.
+fn floods() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(20).flatten() {
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                let mut hello = b"SSH-2.0-flood\r\n".to_vec();
+                let names = [
+                    "curve25519-sha256",
+                    "ssh-ed25519",
+                    "aes128-ctr",
+                    "aes128-ctr",
+                    "hmac-sha2-256",
+                    "hmac-sha2-256",
+                    "none",
+                    "none",
+                    "",
+                    "",
+                ];
+                let mut kexinit = vec![20; 17];
+                for name in names {
+                    kexinit.extend(u32::try_from(name.len()).expect("a length").to_be_bytes());
+                    kexinit.extend(name.as_bytes());
+                }
+                kexinit.extend([0; 5]);
+                hello.extend(packet(&kexinit));
+                let flood = packet(&[100; 30_000]).repeat(20);
+                let _ = stream.write_all(&hello);
+                // Bounded: 4 GB at the most.
+                for _ in 0..7000 {
+                    if stream.write_all(&flood).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let case = Case::new("");
+    case.book("timeout: 15s", "");
+    let path = "fatebooks/b/fatebook.yaml";
+    let book = case
+        .scratch
+        .read(path)
+        .replace(&format!("127.0.0.1:{}", case.sshd.port), &format!("127.0.0.1:{port}"));
+    case.scratch.write(path, book);
+    let mut command = case.command(&["run"]);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut most_kib = 0;
+    wait_for("its end", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        most_kib = line.trim().trim_end_matches("kB").trim().parse().unwrap_or(most_kib);
+        run.try_wait().expect("a process").is_some()
+    });
+    let ran = case.end(run);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("the server sends without an end before anybody has logged in"),
+        "{}",
+        ran.stdout
+    );
+    assert!(most_kib > 0 && most_kib < 600_000, "{most_kib} KiB");
 }
