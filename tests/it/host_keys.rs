@@ -74,7 +74,7 @@ fn host_key_unknown() {
         assert_eq!(
             run_knowing(&scratch, &sshd, known, ""),
             "botched: prepare: the host key of [127.0.0.1]:PORT is not known: it shows ssh-ed25519 SHA256:X, and DIR/known \
-             has none for it. If that is the right one, `ssh-keyscan -p PORT 127.0.0.1 >> DIR/known` adds it, and \
+             has none for it. If that is the right one, `ssh-keyscan -p PORT 127.0.0.1 >> 'DIR/known'` adds it, and \
              `host_key_check: accept-new` would"
         );
     }
@@ -88,7 +88,7 @@ fn host_key_changed() {
             run_knowing(&scratch, &sshd, &line, policy),
             "botched: prepare: the host key of [127.0.0.1]:PORT is not the known one: it shows ssh-ed25519 SHA256:X, and \
              DIR/known has another in line 2 (ssh-ed25519). Either the host was set up anew, or this is another host. If \
-             you know which, `ssh-keygen -R '[127.0.0.1]:PORT' -f DIR/known` forgets the old key"
+             you know which, `ssh-keygen -R '[127.0.0.1]:PORT' -f 'DIR/known'` forgets the old key"
         );
     }
 }
