@@ -73,7 +73,7 @@ impl Reader<'_> {
         }
         let names: Vec<HostEntry> = hosts
             .iter()
-            .map(|host| HostEntry { user: None, port: None, here: true, ..host.clone() })
+            .map(|host| HostEntry { user: None, port: None, here: true, sandbox: false, ..host.clone() })
             .collect();
         self.targets(fields, failure, &names)
     }

@@ -109,7 +109,7 @@ impl Connection {
         let greeted = greet(target, login, route, limit, &stream);
         let (session, address, host_key) = greeted.map_err(|trouble| match watchdog.was_flooded() {
             true => Trouble {
-                kind: TroubleKind::Login,
+                kind: TroubleKind::Connection,
                 message: format!(
                     "{}: the server sends without an end before anybody has logged in",
                     target.shown

@@ -27,10 +27,12 @@ use super::own::{Answer, Brought};
 use super::script::Marks;
 
 /// Variables by which a CI server finds what a job has left running, to end it: the switch that heals would be among that.
-const JOB_VARIABLES: [(&str, &str); 3] = [
+const JOB_VARIABLES: [(&str, &str); 5] = [
     ("BUILD_ID", "dontKillMe"),
     ("JENKINS_NODE_COOKIE", "dontKillMe"),
     ("JENKINS_SERVER_COOKIE", "dontKillMe"),
+    ("RUNNER_TRACKING_ID", "0"),
+    ("VSTS_PROCESS_LOOKUP_ID", "0"),
 ];
 /// A pipe holds 64 KiB. One with nearly as much in it may have been full, and whoever printed more was kept from going on.
 const FULL_BYTES: usize = 60 * 1024;
@@ -118,7 +120,10 @@ impl HereLine {
         let mut buffer = vec![0; 64 * 1024];
         let mut drain = |stream| {
             let mut count = 0;
-            while let Ok(more @ 1..) = self.receive(stream, &mut buffer) {
+            // One that goes on printing fills it again as fast as it is read.
+            while count < FULL_BYTES
+                && let Ok(more @ 1..) = self.receive(stream, &mut buffer)
+            {
                 count += more;
             }
             count < FULL_BYTES

@@ -6,6 +6,7 @@
 //! Whoever waits between two calls of libssh2 sees the same limits by itself, and at once; this is for the time within a call.
 
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ const FLOOD_KIB: u64 = 64 * 1024;
 /// How soon it is seen, while something is under way, that a run was interrupted.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How many servers are greeted just now.
+static STRANGERS: AtomicU64 = AtomicU64::new(0);
+
 /// The watchdog of a connection.
 pub(super) struct Watchdog {
     watched: Arc<(Mutex<Watched>, Condvar)>,
@@ -27,8 +31,8 @@ pub(super) struct Watchdog {
 struct Watched {
     until: Option<Instant>,
     interrupt: Option<Interrupt>,
-    /// How much memory this process may have, while somebody unknown sends.
-    memory_kib_max: Option<u64>,
+    /// How much memory this process had, when somebody unknown began to send.
+    memory_kib: Option<u64>,
     /// It had more.
     was_flooded: bool,
     is_over: bool,
@@ -49,20 +53,25 @@ impl Watchdog {
 
     /// Watches until what this returns is dropped.
     pub(super) fn watch(&self, limit: Limit<'_>) -> Watch<'_> {
+        self.watch_with(limit, None)
+    }
+
+    fn watch_with(&self, limit: Limit<'_>, memory_kib: Option<u64>) -> Watch<'_> {
         let mut now = lock(&self.watched.0);
-        let before =
-            Before { until: now.until, interrupt: now.interrupt.take(), memory_kib_max: now.memory_kib_max };
+        let before = Before { until: now.until, interrupt: now.interrupt.take(), memory_kib: now.memory_kib };
         (now.until, now.interrupt) = (Some(limit.until), limit.interrupt.cloned());
+        now.memory_kib = memory_kib.or(now.memory_kib);
         self.watched.1.notify_one();
-        Watch { watchdog: self, before }
+        Watch { watchdog: self, before, is_of_stranger: false }
     }
 }
 
 impl Watchdog {
     /// The same while nobody knows who sends: libssh2 keeps whatever comes that it has not asked for.
     pub(super) fn watch_stranger(&self, limit: Limit<'_>) -> Watch<'_> {
-        let watch = self.watch(limit);
-        lock(&self.watched.0).memory_kib_max = resident_kib().map(|kib| kib + FLOOD_KIB);
+        STRANGERS.fetch_add(1, Ordering::SeqCst);
+        let mut watch = self.watch_with(limit, resident_kib());
+        watch.is_of_stranger = true;
         watch
     }
 
@@ -90,21 +99,25 @@ impl Drop for Watchdog {
 pub(super) struct Watch<'a> {
     watchdog: &'a Watchdog,
     before: Before,
+    is_of_stranger: bool,
 }
 
 #[derive(Default)]
 struct Before {
     until: Option<Instant>,
     interrupt: Option<Interrupt>,
-    memory_kib_max: Option<u64>,
+    memory_kib: Option<u64>,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         let mut now = lock(&self.watchdog.watched.0);
+        if self.is_of_stranger {
+            STRANGERS.fetch_sub(1, Ordering::SeqCst);
+        }
         let before = std::mem::take(&mut self.before);
         (now.until, now.interrupt) = (before.until, before.interrupt);
-        now.memory_kib_max = before.memory_kib_max;
+        now.memory_kib = before.memory_kib;
     }
 }
 
@@ -124,8 +137,10 @@ fn watch(watched: &(Mutex<Watched>, Condvar), stream: &TcpStream) {
         };
         let raised = now.interrupt.as_ref().is_some_and(Interrupt::is_raised);
         let left = (until + GRACE).saturating_duration_since(Instant::now());
-        let kib_max = now.memory_kib_max;
-        if kib_max.is_some_and(|max| resident_kib().is_some_and(|kib| kib > max)) {
+        let kib_before = now.memory_kib;
+        // What one of them sends is not told apart from what the others do.
+        let room_kib = FLOOD_KIB * STRANGERS.load(Ordering::SeqCst).max(1);
+        if kib_before.is_some_and(|before| resident_kib().is_some_and(|kib| kib > before + room_kib)) {
             now.was_flooded = true;
             let _ = stream.shutdown(Shutdown::Both);
             now.until = None;
@@ -140,7 +155,7 @@ fn watch(watched: &(Mutex<Watched>, Condvar), stream: &TcpStream) {
         seen = raised;
         now = watched
             .1
-            .wait_timeout(now, left.min(if kib_max.is_some() { LOOK / 10 } else { LOOK }))
+            .wait_timeout(now, left.min(if kib_before.is_some() { LOOK / 10 } else { LOOK }))
             .unwrap_or_else(PoisonError::into_inner)
             .0;
     }

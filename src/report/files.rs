@@ -27,7 +27,8 @@ pub(super) fn make_private_folder(path: &Path) -> Result<()> {
     // One of an older version lets everybody in.
     let mode = metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
-        set_permissions(path, Permissions::from_mode(0o700))?;
+        // Where that cannot be said, as on some file systems, it stays as it is.
+        let _ = set_permissions(path, Permissions::from_mode(0o700));
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use crate::machine::{Around, AroundRecord};
 pub(super) struct Arounds {
     begun: HashMap<String, (Arc<Fatebook>, State)>,
     at_work: usize,
+    /// What no other run may have while a book's `after_all` is at work.
+    locked: HashMap<String, Locked>,
 }
 
 #[derive(Clone, Copy)]
@@ -24,6 +26,12 @@ impl Arounds {
     /// Whether something is at work.
     pub(super) fn are_at_work(&self) -> bool {
         self.at_work > 0
+    }
+
+    /// What was at work for a book has ended, while the run breaks down; answers with whether it succeeded.
+    pub(super) fn ended(&mut self, record: &AroundRecord) -> bool {
+        self.at_work -= 1;
+        record.around == Around::BeforeAll || record.end.is_success()
     }
 
     /// Runs each `after_all` that is owed, one after the other; answers with whether all succeeded.
@@ -52,9 +60,10 @@ impl Engine {
         book.before_all.is_none()
     }
 
-    /// No case of this book is left.
-    pub(super) fn finish_book(&mut self, book: &Arc<Fatebook>) {
+    /// No case of this book is left; what the last of them had is nobody else's before all is done.
+    pub(super) fn finish_book(&mut self, book: &Arc<Fatebook>, locked: Option<Locked>) {
         if self.arounds.begun.remove(&book.name).is_some() && book.after_all.is_some() {
+            self.arounds.locked.extend(locked.map(|locked| (book.name.clone(), locked)));
             self.go_around(book, Around::AfterAll);
         }
     }
@@ -83,6 +92,7 @@ impl Engine {
         let _ = self.reporters.hear(&RunEvent::WentAround(Box::new(record)));
         if around == Around::AfterAll {
             self.end.after_all_failed |= why.is_some();
+            self.arounds.locked.remove(&book);
             return;
         }
         let Some((_, state)) = self.arounds.begun.get_mut(&book) else { return };

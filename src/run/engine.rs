@@ -110,8 +110,9 @@ impl Engine {
             self.cluster.noted(case, Err("the run has broken down".to_owned()));
         }
         let opened = self.cluster.close();
-        while self.books_closed < opened {
+        while self.books_closed < opened || self.arounds.are_at_work() {
             match messages.recv() {
+                Ok(Message::WentAround(record)) => self.end.after_all_failed |= !self.arounds.ended(&record),
                 // Nobody writes anything down any more, so nothing is broken any more.
                 Ok(Message::Event(RunEvent::MayBeDirty { case, .. })) => {
                     self.cluster.noted(case, Err("the run has broken down".to_owned()));
@@ -214,6 +215,10 @@ impl Engine {
     fn interrupt(&mut self, by: &'static str) {
         if self.end.interrupted || self.waiting.is_empty() {
             // There is nothing left to interrupt.
+            if self.arounds.are_at_work() {
+                let message = format!("{by}: `after_all` is waited for; press again to leave at once");
+                let _ = self.reporters.hear(&RunEvent::Warning { message });
+            }
             return;
         }
         let _ = self.reporters.hear(&RunEvent::Interrupted { by: by.to_owned() });
@@ -345,7 +350,7 @@ impl Engine {
             self.end.unrecorded = true;
             let _ = self.reporters.hear(&RunEvent::Warning { message: why });
         }
-        self.held.remove(&id);
+        let locked = self.held.remove(&id);
         if outcome.main_finding().is_some_and(|finding| finding.kind == NOT_FOR_THIS_HOST) {
             self.selective.entry(case.name_without_host().to_owned()).or_insert(false);
         } else if outcome.verdict != Verdict::Skipped
@@ -369,7 +374,7 @@ impl Engine {
             && !self.gate.has_open(&book.name)
         {
             self.cluster.close_book(&book.name);
-            self.finish_book(&book);
+            self.finish_book(&book, locked);
         }
     }
 }

@@ -32,9 +32,9 @@ pub fn check_allowed(shelf: &Shelf, chosen: &[bool], patterns: &[String]) -> Res
         let refused: Vec<String> = book
             .hosts
             .iter()
-            .chain(
-                of_case.filter(|host| host.here && !book.hosts.iter().any(|other| other.host == host.host)),
-            )
+            .chain(of_case.filter(|host| {
+                host.here && !book.hosts.iter().any(|other| !other.sandbox && other.host == host.host)
+            }))
             .filter(|host| !host.sandbox && !patterns.iter().any(|pattern| fits(pattern.trim(), &host.host)))
             .map(ToString::to_string)
             .collect();

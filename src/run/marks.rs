@@ -82,13 +82,13 @@ impl Marks {
         };
         // The service's lock is still held, so nobody else writes these marks now; the first culprit stays.
         for mark in marks.iter().filter(|mark| !mark.exists()) {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(mark)
-                .and_then(|mut file| file.write_all(reason.as_bytes()))
-                .map_err(|error| format!("cannot write {}: {error}", mark.display()))?;
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(mark);
+            let written = match made {
+                // Somebody else has closed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+                made => made.and_then(|mut file| file.write_all(reason.as_bytes())),
+            };
+            written.map_err(|error| format!("cannot write {}: {error}", mark.display()))?;
         }
         Ok(())
     }

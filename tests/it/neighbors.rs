@@ -232,9 +232,14 @@ fn hung_run() {
     wait_for("its mark", || walk(&alive).len() > 1);
     stop(run.id(), "INT");
     // A second one that comes with the first says nothing.
-    std::thread::sleep(Duration::from_millis(700));
-    stop(run.id(), "INT");
-    wait_for("its end", || run.try_wait().expect("a process").is_some());
+    wait_for("its end", || {
+        let is_over = run.try_wait().expect("a process").is_some();
+        if !is_over {
+            std::thread::sleep(Duration::from_millis(900));
+            stop(run.id(), "INT");
+        }
+        is_over
+    });
     let mut said = String::new();
     run.stderr.take().expect("a pipe").read_to_string(&mut said).expect("a text");
     assert_eq!(run.wait().expect("an end").code(), Some(4), "{said}");

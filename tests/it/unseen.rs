@@ -32,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         test("unseen::what_stood_there_comes_back_however_it_is_cut_off", cut_off_leaving),
         test("unseen::what_stood_there_comes_back_as_it_was", same_file),
         test("unseen::a_path_without_cmp", without_cmp),
+        test("unseen::a_host_without_a_program", without_programs),
         test("unseen::what_somebody_else_has_put_there_stays", foreign_file),
         test("unseen::a_script_that_changes_itself_is_not_taken_away_silently", changes_itself),
         test("unseen::a_login_without_a_session_of_its_own", wrapped),
@@ -347,25 +348,50 @@ fn cut_off_leaving() {
     case.check_left_clean();
 }
 
-/// A host that cannot compare files does without.
-fn without_cmp() {
-    let (case, path) = installed("opt/tool");
+/// The host has all its programs but this one.
+fn take_away(case: &Case, program: &str) {
     let bin = case.sshd.home().join("bin");
     fs::create_dir(&bin).expect("a folder");
     for folder in ["/usr/bin", "/bin", "/usr/sbin"] {
-        for entry in
-            fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.file_name() != "cmp")
-        {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name() != program) {
             let _ = symlink(entry.path(), bin.join(entry.file_name()));
         }
     }
     restart_with(&case.sshd, &bin.display().to_string());
+}
+
+/// A host that cannot compare files does without.
+fn without_cmp() {
+    let (case, path) = installed("opt/tool");
+    take_away(&case, "cmp");
     for _ in 0..2 {
         let ran = case.pisaura(&["run"]);
         assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
         assert_eq!(fs::read_to_string(&path).expect("a file"), "the host's own\n");
     }
     assert_eq!(case.log(), "break\nheal\n".repeat(2));
+}
+
+/// What is needed to see who is at work is there, or nothing is broken; what only helps may be missing.
+fn without_programs() {
+    for program in ["grep", "tr", "sed"] {
+        let case = Case::new("");
+        take_away(&case, program);
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(3), "{program}: {}{}", ran.stdout, ran.stderr);
+        let told = format!("so nothing was broken: the host has no program `{program}` in its PATH");
+        assert!(ran.stdout.contains(&told), "{program}: {}", ran.stdout);
+        assert_eq!(case.log_or_none(), "", "{program}");
+    }
+    for program in ["timeout", "cmp", "cksum", "env", "nice"] {
+        let case = Case::new("");
+        take_away(&case, program);
+        let ran = case.pisaura(&["run"]);
+        assert_eq!(ran.code, Some(0), "{program}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(case.log(), "break\nheal\n", "{program}");
+        case.check_left_clean();
+    }
 }
 
 /// The file itself, and no copy: with its attributes and all its names.

@@ -13,6 +13,15 @@ _pisaura_arrived() {
     done
 }
 
+# The same for each of these files alone, where one of them hangs: what the others show is known then. In $_pisaura_y.
+_pisaura_search_each() {
+    _pisaura_y='' _pisaura_hung=0
+    for _pisaura_x; do
+        [ $_pisaura_hung -lt 5 ] || return 0
+        PISAURA_MARK='' LC_ALL=C timeout 1 grep -qsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " "$_pisaura_x" 2>/dev/null && _pisaura_y="$_pisaura_y $_pisaura_x" || case $? in 124 | 137 | 143) _pisaura_hung=$((_pisaura_hung + 1)) ;; esac
+    done
+}
+
 # Looks once. Those that bear the mark are in $_pisaura_marked, and those of session $1, if it is named, in $_pisaura_members, each
 # with when it was started. One that begins another and ends may be seen in neither, so whoever has come meanwhile is looked at, too, as
 # long as somebody comes, at most five times, or less by $2. Where they cannot be looked for, $_pisaura_blind says so.
@@ -25,7 +34,11 @@ _pisaura_look() {
     while :; do
         if [ -r /proc/self/environ ]; then
             # That some cannot be read is told by a 2, as by what others have begun; what is more was not looked at.
-            _pisaura_y=$(_pisaura_search -lsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " "$@" 2>/dev/null) || [ $? -le 2 ] || _pisaura_blind=1
+            _pisaura_y=$(_pisaura_search -lsE "PISAURA_MARK=$_pisaura_M|[)] (Z|[^X ] [0-9]+ [0-9]+ $_pisaura_only) " "$@" 2>/dev/null) || case $? in
+            1 | 2) ;;
+            124 | 137 | 143) _pisaura_blind=1 && _pisaura_search_each "$@" ;;
+            *) _pisaura_blind=1 ;;
+            esac
         else
             _pisaura_y=$(PISAURA_MARK='' ps axeww -o pid= -o command= 2>/dev/null) || _pisaura_blind=1
             _pisaura_y=$(printf '%s\n' "$_pisaura_y" | LC_ALL=C sed -n "s|^ *\([0-9]*\) .*PISAURA_MARK=$_pisaura_M.*|\1/environ|p") || _pisaura_blind=1
@@ -91,7 +104,7 @@ _pisaura_tell_waiters() {
             [ -O "/proc/${_pisaura_y%:*}" ] || continue
             case $(tr '\000' ' ' 2>/dev/null <"/proc/${_pisaura_y%:*}/cmdline") in
             *"/.case-$_pisaura_M/watch ") kill -USR2 "${_pisaura_y%:*}" 2>/dev/null || : ;;
-            *_pisaura_l=1* | *"/.case-$_pisaura_M/heal "* | *"sh heal "*) kill -KILL "${_pisaura_y%:*}" 2>/dev/null || : ;;
+            *_pisaura_l=1* | *"/heal "* | *" heal "*) kill -KILL "${_pisaura_y%:*}" 2>/dev/null || : ;;
             esac
         done
     done

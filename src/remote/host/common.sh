@@ -11,7 +11,7 @@ _pisaura_now() {
 }
 
 # Searches what processes show of themselves. One that hangs in a file system that is frozen shows nothing, and whoever asks hangs with
-# it: it is left alone after five seconds, with what was found until then and status 124, where the host can do that.
+# it: it is left alone after five seconds, where the host can do that, with status 124 or that of a signal; what was found is lost then.
 _pisaura_search() {
     if command -v timeout >/dev/null 2>&1; then
         PISAURA_MARK='' LC_ALL=C timeout 5 grep "$@" && return 0 || _pisaura_found=$?

@@ -6,7 +6,9 @@ _pisaura_each_lease _pisaura_take_it || :
 { read -r _pisaura_M _pisaura_W _pisaura_D _pisaura_s _pisaura_F <"$_pisaura_L"; } 2>/dev/null || {
     if [ -e "$_pisaura_L" ]; then echo 'host unknown'; else
         # A failure may have taken the word away; what lives and is to heal the host has it all the same.
-        _pisaura_y=$(printf '%s\n' "${_pisaura_L%/*}/" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || [ $? != 124 ] || { echo "host hangs"; _pisaura_mark x 0; exit 0; }
+        _pisaura_y=$(printf '%s\n' "${_pisaura_L%/*}/" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || case $? in 124 | 137 | 143) _pisaura_y=hangs ;; esac
+        # Its time was up.
+        [ "$_pisaura_y" != hangs ] || { echo 'host hangs'; _pisaura_mark x 0; exit 0; }
         _pisaura_state=free
         for _pisaura_x in $_pisaura_y; do
             _pisaura_x=${_pisaura_x%/cmdline}

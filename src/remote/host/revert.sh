@@ -16,7 +16,14 @@ _pisaura_find() {
     _pisaura_compare "${_pisaura_O:-}" "$_pisaura_I"
     [ "$_pisaura_r" != other ] || { _pisaura_tell m2; exit 0; }
     _pisaura_b=same _pisaura_a=-
-    _pisaura_y=$(printf '%s\n' ".case-$_pisaura_M/watch" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || :
+    _pisaura_y=$(printf '%s\n' ".case-$_pisaura_M/watch" | _pisaura_search -ls -f - /proc/[0-9]*/cmdline) || case $? in
+    124 | 137 | 143)
+        # Nobody can see whether its watcher is there, so nobody knows that nothing was armed.
+        echo 'a process there hangs, so what is armed cannot be looked for' >&2
+        _pisaura_tell m1
+        exit 0
+        ;;
+    esac
     for _pisaura_x in $_pisaura_y; do
         _pisaura_x=${_pisaura_x#/proc/}
         _pisaura_v=${_pisaura_x%/cmdline}

@@ -70,6 +70,15 @@ impl SshHost {
                 }
                 // It is the machine, but what was left on it is gone, or cannot be reached.
                 Some(3) if !brought_anew => return Err(self.is_gone(&case_folder)),
+                Some(1) if self.is_here() => {
+                    return Err(Trouble {
+                        kind: TroubleKind::OtherMachine,
+                        message: format!(
+                            "{}: {case_folder} is gone, so nobody knows whether this is the machine from which it was broken. If you know that it is healthy, `pisaura revert --forget` drops it",
+                            self.target.shown
+                        ),
+                    });
+                }
                 Some(_) if self.is_here() => {
                     return Err(Trouble {
                         kind: TroubleKind::OtherMachine,

@@ -190,8 +190,13 @@ impl Debts {
             });
             left.used.retain(|used| {
                 used.access.known().is_some_and(|access| {
-                    let (name, port) = (access.target.host.to_lowercase(), access.target.port);
-                    hosts.contains(&format!("host {name} port {port}"))
+                    let target = &access.target;
+                    let of_here = target.here.as_deref().and_then(|here| here.strip_suffix(&target.host));
+                    let lock = match of_here.map(str::trim_end) {
+                        Some(service) => format!("host controller of {service}, {}", target.host),
+                        None => format!("host {} port {}", target.host.to_lowercase(), target.port),
+                    };
+                    hosts.contains(&lock)
                 })
             });
         }
