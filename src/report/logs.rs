@@ -11,7 +11,7 @@ use crate::machine::{CaseId, RunEvent, file_name};
 
 use super::CaseInfo;
 use super::files::{create, make_folder};
-use super::tell::clean_line;
+use super::tell::clean_text;
 
 /// The logs of the cases that run.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Logs {
         let seconds = began.elapsed().as_secs_f64();
         let mut lines = String::new();
         for line in text.lines() {
-            lines.push_str(&format!("{seconds:9.3} {}\n", clean_line(line)));
+            lines.push_str(&format!("{seconds:9.3} {}\n", clean_text(line)));
         }
         let written = file.write_all(lines.as_bytes());
         written.map_err(|error| {
